@@ -1,0 +1,1 @@
+//! The embedded partitioned event log: append, group commit, read, recover, retain.

@@ -1,0 +1,1 @@
+//! The front doors of Tidegate: sends become durable appends.

@@ -1,0 +1,1 @@
+//! The processor: owns partitions, batches, invokes functions, decides outcomes, commits.

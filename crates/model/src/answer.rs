@@ -1,0 +1,140 @@
+//! What a function says about each event it was given.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::document::DocumentId;
+use crate::position::SequenceNumber;
+
+/// What a function says about one event. Silence is not an answer: an event without one is unresolved.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The event has an effect: these documents take these states. Most events have exactly one.
+    Apply(SmallVec<[Upsert; 1]>),
+    /// The event asks for nothing.
+    Filter,
+    /// The event can never be processed; retrying is pointless.
+    Reject(Rejection),
+    /// The event could not be processed now, but may be later.
+    Fail(Failure),
+}
+
+impl Answer {
+    /// The document `id` takes the state `body`.
+    pub fn upsert(id: DocumentId, body: Body) -> Self {
+        Self::Apply(SmallVec::from_buf([Upsert { id, body }]))
+    }
+
+    /// The event can never be processed, because of `reason`.
+    pub fn reject(reason: impl Into<String>) -> Self {
+        Self::Reject(Rejection { reason: reason.into() })
+    }
+
+    /// The event cannot be processed now, because of `error`.
+    pub fn fail(error: impl Into<String>) -> Self {
+        Self::Fail(Failure { error: error.into(), retry_after: None })
+    }
+}
+
+/// The new state of one document.
+#[derive(Clone, Debug)]
+pub struct Upsert {
+    /// Which document of the function's collection.
+    pub id: DocumentId,
+    /// Its whole new state.
+    pub body: Body,
+}
+
+/// Why an event can never be processed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejection {
+    /// For the person who reads the dead letter.
+    pub reason: String,
+}
+
+/// Why an event could not be processed this time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    /// For the person who reads the attempts.
+    pub error: String,
+    /// What the downstream asked for (`Retry-After`); the retry waits at least as long.
+    pub retry_after: Option<Duration>,
+}
+
+/// The state of a document: JSON text, perhaps not written out yet.
+///
+/// A function that folds many events into one document need not write each intermediate state as text: the host
+/// encodes only the last one of a batch.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// JSON text.
+    Json(Bytes),
+    /// A value that can be written as JSON text.
+    Value(Arc<dyn DocumentValue>),
+}
+
+impl Body {
+    /// The state as JSON text. The error says why the value has no JSON form.
+    pub fn encode(&self) -> Result<Bytes, String> {
+        match self {
+            Self::Json(json) => Ok(json.clone()),
+            Self::Value(value) => value.encode(),
+        }
+    }
+
+    /// The value behind a [`Body::Value`] if it is a `T`.
+    pub fn value<T: DocumentValue>(&self) -> Option<&T> {
+        match self {
+            Self::Json(_) => None,
+            Self::Value(value) => (value.as_ref() as &dyn Any).downcast_ref(),
+        }
+    }
+}
+
+/// A document's state as the function's own type.
+pub trait DocumentValue: Any + Send + Sync + std::fmt::Debug {
+    /// The state as JSON text. The error says why it has no JSON form.
+    fn encode(&self) -> Result<Bytes, String>;
+}
+
+/// A function's answers for one batch, in any order. The host checks them: an event answered twice or never, and an
+/// answer for an event that was not in the batch, are the function's failure, not lost events.
+#[derive(Debug, Default)]
+pub struct Answers(Vec<(SequenceNumber, Answer)>);
+
+impl Answers {
+    /// No answers yet, with room for `capacity` of them.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// Answers for the event with this sequence number.
+    pub fn push(&mut self, event: SequenceNumber, answer: Answer) {
+        self.0.push((event, answer));
+    }
+
+    /// How many answers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl IntoIterator for Answers {
+    type Item = (SequenceNumber, Answer);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

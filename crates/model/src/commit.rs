@@ -1,0 +1,77 @@
+//! A commit: everything that becomes true together.
+
+use bytes::Bytes;
+
+use crate::attempt::EventAttempts;
+use crate::checkpoint::{Advance, Epoch, Lane};
+use crate::clock::Timestamp;
+use crate::dead_letter::DeadLetter;
+use crate::document::{CollectionName, DocumentId, ETag, Precondition};
+use crate::outcome::OutcomeCounts;
+use crate::position::{Incarnation, PartitionId, SequenceNumber};
+
+/// What one transaction writes: the progress of any number of lanes, and the newest state of every document that
+/// their events changed.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The lanes that progress; each at most once.
+    pub lanes: Vec<LaneCommit>,
+    /// The documents that change; each at most once.
+    pub documents: Vec<DocumentWrite>,
+    /// When the commit was made; becomes the documents' and checkpoints' time of change.
+    pub at: Timestamp,
+}
+
+/// The progress of one lane.
+#[derive(Clone, Debug)]
+pub struct LaneCommit {
+    /// The lane.
+    pub lane: Lane,
+    /// The owner's term: the commit is fenced if it is not the stored one.
+    pub epoch: Epoch,
+    /// The life of the hub: the commit is refused if the stored checkpoint has another.
+    pub incarnation: Incarnation,
+    /// The step of the checkpoint. `from` equals `to` when only attempts are recorded.
+    pub advance: Advance,
+    /// How the events of the step ended; their total is its length.
+    pub counts: OutcomeCounts,
+    /// The events of the step that are set aside.
+    pub dead_letters: Vec<DeadLetter>,
+    /// The failed attempts at events that stay unresolved; replaces what was stored for the event. What is stored
+    /// for events before `advance.to` is removed.
+    pub attempts: Vec<EventAttempts>,
+}
+
+/// The new state of one document.
+#[derive(Clone, Debug)]
+pub struct DocumentWrite {
+    /// The collection.
+    pub collection: CollectionName,
+    /// The document.
+    pub id: DocumentId,
+    /// Its whole new state, JSON text.
+    pub body: Bytes,
+    /// The partition of the last event in it.
+    pub partition: PartitionId,
+    /// The sequence number of the last event in it.
+    pub sequence_number: SequenceNumber,
+    /// What it must be like before.
+    pub precondition: Precondition,
+}
+
+/// What a commit that went through says back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitReceipt {
+    /// The version that every document of the commit has now.
+    pub etag: ETag,
+}
+
+/// What a store can promise about a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitGuarantee {
+    /// All of a commit or nothing of it: the effect of each event happens exactly once.
+    OneTransaction,
+    /// Dead letters, then documents guarded by (partition, sequence number), then checkpoints: at least once, with
+    /// idempotent effects.
+    IdempotentSteps,
+}

@@ -1,0 +1,2 @@
+//! The suites: what every implementation of a port must pass.
+

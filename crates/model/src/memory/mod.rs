@@ -1,0 +1,5 @@
+//! Reference implementations of the ports, in memory.
+//!
+//! They are the shortest readable statement of each contract, pass the same suites as the durable ones, and are what
+//! the host is tested against.
+

@@ -1,0 +1,1 @@
+//! The `tidegate` program as a library.

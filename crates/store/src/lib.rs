@@ -1,0 +1,1 @@
+//! The embedded store: documents, dead letters, attempts, checkpoints and ownership in one transaction.
