@@ -1,1 +1,24 @@
 //! The processor: owns partitions, batches, invokes functions, decides outcomes, commits.
+//!
+//! ```text
+//!            ┌──────────────────── one pump per lane ────────────────────┐
+//! log.tail → │ read → batcher → invoker (plan, documents, run) → decide  │ → committer → store
+//!            └──────────────▲──────────────────────────────▲─────────────┘       │
+//!                           └─ workspace: documents ahead ─┴── committed / rewind ┘
+//! ```
+//!
+//! Decisions are pure functions ([`batcher`], [`retry`], [`outcome::decide`]); effects happen in one place,
+//! [`outcome::commit`].
+
+pub mod lane;
+pub mod processor;
+pub mod pump;
+
+pub mod batcher;
+pub mod invoker;
+pub mod outcome;
+pub mod retry;
+pub mod workspace;
+
+pub mod settings;
+pub mod status;

@@ -75,3 +75,51 @@ pub enum CommitGuarantee {
     /// idempotent effects.
     IdempotentSteps,
 }
+
+impl Commit {
+    /// Checks what can be seen without the store: each lane comes once and moves forward, its counts cover the whole
+    /// step, its dead letters are events of that step and its attempts are at events after it. The error says what is
+    /// wrong. Every store refuses a commit that does not pass.
+    pub fn check_lanes(&self) -> Result<(), String> {
+        for (index, step) in self.lanes.iter().enumerate() {
+            let lane = &step.lane;
+            if self.lanes[..index].iter().any(|other| other.lane == *lane) {
+                return Err(format!("the commit names the lane {lane} twice"));
+            }
+            step.check().map_err(|problem| format!("the commit of the lane {lane} {problem}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl LaneCommit {
+    fn check(&self) -> Result<(), String> {
+        let Advance { from, to } = self.advance;
+        if to < from {
+            return Err(format!("moves the checkpoint back, from {from} to {to}"));
+        }
+        let (counted, length) = (self.counts.total(), to.distance_from(from));
+        if counted != length {
+            return Err(format!("counts {counted} outcomes for the {length} events from {from} to {to}"));
+        }
+        if self.counts.dead_lettered != self.dead_letters.len() as u64 {
+            let (counted, given) = (self.counts.dead_lettered, self.dead_letters.len());
+            return Err(format!("counts {counted} dead letters and holds {given}"));
+        }
+        for letter in &self.dead_letters {
+            let number = letter.event.sequence_number;
+            if letter.lane != self.lane {
+                return Err(format!("holds a dead letter of the lane {}", letter.lane));
+            }
+            if number < from || number >= to {
+                return Err(format!("holds the dead letter {number}, which is not from {from} to {to}"));
+            }
+        }
+        match self.attempts.iter().find(|event| event.sequence_number < to) {
+            Some(event) => {
+                Err(format!("holds attempts at event {}, which it resolves", event.sequence_number))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -79,8 +79,12 @@ codes! {
     BAD_REQUEST = "TG-400";
     /// The request carries no valid authorisation.
     UNAUTHORIZED = "TG-401";
+    /// The authorisation is valid, but does not cover this request.
+    FORBIDDEN = "TG-403";
     /// The hub, partition, collection or document does not exist.
     NOT_FOUND = "TG-404";
+    /// The request did not arrive, or its work was not done, in the time allowed.
+    TIMEOUT = "TG-408";
     /// An event or a request is larger than its limit.
     TOO_LARGE = "TG-413";
     /// Too many bytes wait to be written: slow down.

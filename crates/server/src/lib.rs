@@ -1,1 +1,4 @@
 //! The `tidegate` program as a library.
+
+pub mod config;
+pub mod failure;

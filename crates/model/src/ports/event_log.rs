@@ -1,5 +1,7 @@
 //! The port through which events are read.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -22,7 +24,8 @@ use crate::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
 ///   Both only grow.
 /// - Only durable events are readable: what a reader has seen survives a crash.
 /// - Events come in the order of their sequence numbers, without a gap, and a re-read gives the same bytes. Their
-///   `enqueued_at` never goes back.
+///   `enqueued_at` never goes back. A gap exists only where `fsck` has declared events lost: a read skips it, the next
+///   event's number is simply higher, and [`PartitionStatus::lost`] names it. Lost numbers are never given again.
 /// - Any number of readers may read; they do not affect each other or the writers. A reader keeps its own position.
 /// - [`tail`](Self::tail) changes after the events before it are readable, so waiting for it needs no polling.
 #[async_trait]
@@ -82,6 +85,9 @@ pub struct PartitionStatus {
     pub size_bytes: u64,
     /// Why the partition is out of service, with file and place, if it is.
     pub damage: Option<String>,
+    /// The numbers between head and tail whose events `fsck` has declared lost: ascending, apart from each other, and
+    /// empty in a log that was never damaged.
+    pub lost: Vec<Range<SequenceNumber>>,
 }
 
 /// Why events cannot be read.

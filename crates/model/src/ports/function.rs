@@ -24,6 +24,9 @@ use crate::event::Event;
 ///   thread until the program ends.
 /// - Answers are taken up to the first event that failed or was not answered; the host asks again from there. An event
 ///   may therefore be answered again after its neighbours, with the documents as those left them.
+/// - Of one invocation the host accepts either every answer up to the first event that failed or was not answered, or,
+///   when one of them breaks this contract or a document cannot be written as JSON, none at all. A function that stops
+///   at its first failure may therefore give each of its answers for a document that document's last state.
 #[async_trait]
 pub trait Function: Send + Sync + 'static {
     /// Who the function is.

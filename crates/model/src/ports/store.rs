@@ -125,6 +125,8 @@ pub trait DeadLetters: Send + Sync + 'static {
 ///   incarnation ([`StoreError::OtherIncarnation`]), and the stored position its `from`
 ///   ([`StoreError::CheckpointMoved`]). A lane without checkpoint or owner is fenced.
 /// - For each document: its precondition must hold ([`StoreError::DocumentChanged`]).
+/// - A commit that does not pass [`Commit::check_lanes`], names a document twice, or holds a state that is not UTF-8
+///   text is [`StoreError::Refused`].
 /// - Attempts and dead letters are written as the commit says, and the counts are added to the checkpoint's.
 /// - All documents of a commit get the same new etag, greater than every one before.
 #[async_trait]

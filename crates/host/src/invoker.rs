@@ -1,0 +1,206 @@
+//! Runs one invocation, so that whatever the function does, the host goes on.
+//!
+//! The function's code runs on a thread of its own, where it may panic, block or never return. A panic becomes an
+//! error. After the time-out the host stops listening: the thread is *abandoned*, its answers are void, and the
+//! documents it worked with are free again, unchanged.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tidegate_model::clock::{SharedClock, timeout};
+use tidegate_model::document::DocumentId;
+use tidegate_model::event::Event;
+use tidegate_model::ports::{Function, StoreError};
+use tidegate_model::position::SequenceNumber;
+use tokio::sync::oneshot;
+
+use crate::outcome::answers;
+use crate::outcome::decide::Invoked;
+use crate::settings::Isolation;
+use crate::workspace::{CheckoutError, Generation, Lease, Workspace};
+
+/// How many threads may be lost to functions that never return before invocations wait for them.
+pub const MAX_ABANDONED: usize = 64;
+
+/// Runs invocations.
+pub struct Invoker {
+    clock: SharedClock,
+    workspace: Arc<Workspace>,
+    isolation: Isolation,
+    abandoned: Arc<AtomicUsize>,
+}
+
+/// An invocation that came to something.
+pub struct Invocated {
+    /// What it came to.
+    pub invoked: Invoked,
+    /// The documents it named, if it got so far.
+    pub documents: Arc<[DocumentId]>,
+    /// The same documents, checked out.
+    pub lease: Option<Lease>,
+}
+
+/// The invocation could not be made. It says nothing about the events.
+#[derive(Debug)]
+pub enum NotInvoked {
+    /// Everything ahead of the store was taken back meanwhile.
+    Rewound,
+    /// The store did not give the documents.
+    Store(StoreError),
+    /// Too many invocations never returned.
+    TooManyAbandoned,
+}
+
+impl Invoker {
+    /// An invoker that works with the documents of `workspace`.
+    pub fn new(clock: SharedClock, workspace: Arc<Workspace>, isolation: Isolation) -> Self {
+        Self { clock, workspace, isolation, abandoned: Arc::default() }
+    }
+
+    /// Invokes `function` with `events`, and checks what it answers. Each half of the invocation may take `time_limit`;
+    /// waiting for documents is not the function's time.
+    pub async fn invoke(
+        &self,
+        function: &Arc<dyn Function>,
+        events: Vec<Event>,
+        time_limit: Duration,
+        generation: Generation,
+    ) -> Result<Invocated, NotInvoked> {
+        if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
+            return Err(NotInvoked::TooManyAbandoned);
+        }
+        let numbers: Vec<SequenceNumber> = events.iter().map(|event| event.sequence_number).collect();
+
+        let planner = Arc::clone(function);
+        let plan = async move {
+            let invocation = planner.plan(events).map_err(|error| error.to_string())?;
+            let documents: Arc<[DocumentId]> = invocation.documents().into();
+            Ok((invocation, documents))
+        };
+        let (invocation, documents) = match self.contain(time_limit, plan).await {
+            Ok(planned) => planned,
+            Err(error) => return Ok(Invocated::failed(error, Arc::default(), None)),
+        };
+
+        let collection = &function.descriptor().collection;
+        let lease = match self.workspace.checkout(collection, &documents, generation).await {
+            Ok(lease) => lease,
+            Err(CheckoutError::Rewound) => return Err(NotInvoked::Rewound),
+            Err(CheckoutError::Store(error)) => return Err(NotInvoked::Store(error)),
+            Err(CheckoutError::NamedTwice(id)) => {
+                let error = format!("the function named the document {id} twice");
+                return Ok(Invocated::failed(error, documents, None));
+            }
+        };
+
+        let current = lease.current().to_vec();
+        let named = Arc::clone(&documents);
+        let run = async move {
+            let answers = invocation.run(current).await.map_err(|error| error.to_string())?;
+            // Checking writes the documents as JSON, which is the function's code as well.
+            answers::check(&numbers, &named, answers)
+        };
+        Ok(match self.contain(time_limit, run).await {
+            Ok(checked) => Invocated { invoked: Invoked::Answered(checked), documents, lease: Some(lease) },
+            Err(error) => Invocated::failed(error, documents, Some(lease)),
+        })
+    }
+
+    /// Runs the function's code; panics and too long a time become errors.
+    async fn contain<T: Send + 'static>(
+        &self,
+        time_limit: Duration,
+        code: impl Future<Output = Result<T, String>> + Send + 'static,
+    ) -> Result<T, String> {
+        let code = AssertUnwindSafe(code).catch_unwind();
+        let took_too_long = || Err(format!("the function did not answer within {time_limit:?}"));
+        match self.isolation {
+            Isolation::Inline => match timeout(&*self.clock, time_limit, code).await {
+                Some(done) => done.unwrap_or_else(|panic| Err(panic_message(&*panic))),
+                None => took_too_long(),
+            },
+            Isolation::Thread => {
+                let run = Arc::new(Run { state: AtomicU8::new(RUNNING), abandoned: Arc::clone(&self.abandoned) });
+                let (listening, mut gone) = oneshot::channel::<()>();
+                let thread = tokio::task::spawn_blocking({
+                    let (run, runtime) = (Arc::clone(&run), tokio::runtime::Handle::current());
+                    move || {
+                        let _finished = Finished(run);
+                        runtime.block_on(async {
+                            tokio::select! {
+                                biased;
+                                done = code => Some(done),
+                                // An asynchronous function can be stopped where it waits.
+                                _ = &mut gone => None,
+                            }
+                        })
+                    }
+                });
+                let done = timeout(&*self.clock, time_limit, thread).await;
+                drop(listening);
+                match done {
+                    Some(Ok(Some(Ok(done)))) => done,
+                    Some(Ok(Some(Err(panic)))) => Err(panic_message(&*panic)),
+                    Some(Ok(None) | Err(_)) => Err("the program is stopping".to_owned()),
+                    None => {
+                        run.abandon();
+                        took_too_long()
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Invocated {
+    fn failed(error: String, documents: Arc<[DocumentId]>, lease: Option<Lease>) -> Self {
+        Self { invoked: Invoked::Failed { error }, documents, lease }
+    }
+}
+
+/// A run of the function's code on its thread: counted as abandoned from the moment the host gives it up until it
+/// returns.
+struct Run {
+    state: AtomicU8,
+    abandoned: Arc<AtomicUsize>,
+}
+
+const RUNNING: u8 = 0;
+const ABANDONED: u8 = 1;
+const FINISHED: u8 = 2;
+
+impl Run {
+    fn abandon(&self) {
+        // Counted first, so that the count never falls below what is really abandoned.
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+        if self.state.swap(ABANDONED, Ordering::AcqRel) == FINISHED {
+            self.abandoned.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Marks the end of a run, also when it panics.
+struct Finished(Arc<Run>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if self.0.state.swap(FINISHED, Ordering::AcqRel) == ABANDONED {
+            self.0.abandoned.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    match message {
+        Some(message) => format!("the function panicked: {message}"),
+        None => "the function panicked".to_owned(),
+    }
+}

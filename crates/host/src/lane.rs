@@ -1,0 +1,130 @@
+//! What a lane's pump, the committer and the processor share.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidegate_model::checkpoint::{Epoch, Lane};
+use tidegate_model::clock::Timestamp;
+use tidegate_model::ports::EventLog;
+use tidegate_model::position::{Incarnation, SequenceNumber};
+use tokio::sync::watch;
+
+use crate::status::{LaneState, LaneStatus};
+use crate::workspace::DecidedBatch;
+
+/// The number of a lane within its processor.
+pub type LaneIndex = usize;
+
+/// A lane that this processor owns.
+pub struct OwnedLane {
+    /// The lane.
+    pub lane: Lane,
+    /// The term under which it is owned.
+    pub epoch: Epoch,
+    /// The life of the hub it reads.
+    pub incarnation: Incarnation,
+    /// The hub it reads.
+    pub log: Arc<dyn EventLog>,
+    progress: watch::Sender<Progress>,
+    activity: Mutex<Activity>,
+}
+
+/// How far a lane is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The first event whose outcome is not committed.
+    pub position: SequenceNumber,
+    /// The last decided batch that is committed.
+    pub ticket: u64,
+    /// True when the lane is stopped for good.
+    pub stopped: bool,
+}
+
+struct Activity {
+    /// What the pump does.
+    pump: LaneState,
+    /// What the store said while commits wait for it.
+    store_error: Option<String>,
+    progressed_at: Option<Timestamp>,
+}
+
+impl OwnedLane {
+    /// A lane whose checkpoint is at `position`.
+    pub fn new(lane: Lane, epoch: Epoch, log: Arc<dyn EventLog>, position: SequenceNumber) -> Self {
+        Self {
+            lane,
+            epoch,
+            incarnation: log.incarnation(),
+            log,
+            progress: watch::Sender::new(Progress { position, ticket: 0, stopped: false }),
+            activity: Mutex::new(Activity {
+                pump: LaneState::Running,
+                store_error: None,
+                progressed_at: None,
+            }),
+        }
+    }
+
+    /// How far it is, as a value that can be waited for.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Notes that a batch is committed.
+    pub fn committed(&self, batch: &DecidedBatch, at: Timestamp) {
+        {
+            let mut activity = self.activity.lock();
+            activity.store_error = None;
+            if batch.advance.to > batch.advance.from {
+                activity.progressed_at = Some(at);
+            }
+        }
+        self.progress.send_modify(|progress| {
+            progress.position = batch.advance.to;
+            progress.ticket = batch.ticket;
+        });
+    }
+
+    /// Notes that commits wait for the store.
+    pub fn waits_for_store(&self, error: &str) {
+        self.activity.lock().store_error = Some(error.to_owned());
+    }
+
+    /// Notes what the pump does.
+    pub fn set_state(&self, state: LaneState) {
+        let mut activity = self.activity.lock();
+        if !matches!(activity.pump, LaneState::Stopped { .. }) {
+            activity.pump = state;
+        }
+    }
+
+    /// Stops the lane for good.
+    pub fn stop(&self, error: String) {
+        self.set_state(LaneState::Stopped { error });
+        self.progress.send_modify(|progress| progress.stopped = true);
+    }
+
+    /// True when the lane is stopped for good.
+    pub fn is_stopped(&self) -> bool {
+        self.progress.borrow().stopped
+    }
+
+    /// What can be seen of it.
+    pub fn status(&self) -> LaneStatus {
+        let activity = self.activity.lock();
+        let state = match (&activity.pump, &activity.store_error) {
+            (LaneState::Running | LaneState::Retrying { .. }, Some(error)) => {
+                LaneState::Waiting { error: error.clone() }
+            }
+            (state, _) => state.clone(),
+        };
+        let position = self.progress.borrow().position;
+        LaneStatus {
+            lane: self.lane.clone(),
+            state,
+            position,
+            tail: self.log.status(self.lane.partition).map_or(position, |status| status.tail),
+            progressed_at: activity.progressed_at,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The one place where effects happen: decided batches become commits.
+//!
+//! One committer serves all lanes. It takes what was decided in the meantime as one commit, so the busier the host is,
+//! the more events share a transaction. An outage of the store is waited out with the commit in hand: nothing is taken
+//! back for it and nothing is lost. A commit that can never go through (somebody else owns a lane, a document was
+//! changed underneath, the answer to an earlier try was lost) takes back everything ahead of the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_model::clock::SharedClock;
+use tidegate_model::commit::{Commit, DocumentWrite, LaneCommit};
+use tidegate_model::error::ErrorKind;
+use tidegate_model::outcome::OutcomeCounts;
+use tidegate_model::ports::{Store, StoreError};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::lane::OwnedLane;
+use crate::retry::RetryPolicy;
+use crate::settings::HostOptions;
+use crate::workspace::{Taken, Workspace};
+
+/// The pauses between tries while the store does not answer.
+const OUTAGE: RetryPolicy = RetryPolicy::ExponentialBackoff {
+    max_attempts: None,
+    min_interval: Duration::from_millis(50),
+    max_interval: Duration::from_secs(2),
+};
+
+/// Commits what the pumps decide.
+pub struct Committer {
+    /// What is ahead of the store.
+    pub workspace: Arc<Workspace>,
+    /// Where commits go.
+    pub store: Arc<dyn Store>,
+    /// Time and chance.
+    pub clock: SharedClock,
+    /// The lanes, by their index.
+    pub lanes: Arc<[OwnedLane]>,
+    /// How long commits are gathered.
+    pub options: HostOptions,
+    /// Turns true when waiting for the store has to end.
+    pub give_up: watch::Receiver<bool>,
+}
+
+impl Committer {
+    /// Commits until the workspace is closed and everything in it is committed.
+    pub async fn run(mut self) {
+        let (full, delay) = (self.options.commit_events, self.options.commit_delay);
+        while self.workspace.wait_for_commit(full, delay, &*self.clock).await {
+            let (mut taken, documents) = self.workspace.take(self.options.commit_events);
+            let commit = self.assemble(&mut taken, documents);
+            self.commit(&commit, taken).await;
+        }
+    }
+
+    async fn commit(&mut self, commit: &Commit, taken: Taken) {
+        let mut failures = 0;
+        loop {
+            let error = match self.store.commit(commit).await {
+                Ok(receipt) => {
+                    self.workspace.committed(&taken, receipt);
+                    if failures > 0 {
+                        info!(failures, "the store answers again");
+                    }
+                    for batch in &taken.batches {
+                        self.lanes[batch.lane].committed(batch, self.clock.now());
+                    }
+                    return;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::Transient => {
+                    failures += 1;
+                    if failures == 1 {
+                        warn!(code = %error.code(), %error, "the store does not take commits; processing waits for it");
+                    }
+                    for batch in &taken.batches {
+                        self.lanes[batch.lane].waits_for_store(&error.to_string());
+                    }
+                    let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();
+                    tokio::select! {
+                        () = self.clock.sleep(pause) => {}
+                        _ = self.give_up.wait_for(|give_up| *give_up) => {
+                            warn!("stopping with commits that the store did not take; their events will be processed again");
+                            self.workspace.rewind();
+                            return;
+                        }
+                    }
+                }
+                kind => {
+                    self.refused(&error, kind, &taken).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The commit can never go through as it is.
+    async fn refused(&self, error: &StoreError, kind: ErrorKind, taken: &Taken) {
+        match error {
+            StoreError::Fenced { lane, .. } | StoreError::OtherIncarnation { lane, .. } => {
+                error!(code = %error.code(), %error, "a lane is stopped");
+                for shared in self.lanes.iter().filter(|shared| shared.lane == *lane) {
+                    shared.stop(error.to_string());
+                }
+            }
+            _ if kind == ErrorKind::Conflict => {
+                warn!(code = %error.code(), %error, "a commit was refused; its events are processed again");
+                // Somebody who keeps changing things underneath must not make this a busy loop.
+                self.clock.sleep(OUTAGE.delay_after(1, self.clock.random()).unwrap_or_default()).await;
+            }
+            _ => {
+                error!(code = %error.code(), %error, "the store refuses commits; the lanes are stopped");
+                for batch in &taken.batches {
+                    self.lanes[batch.lane].stop(error.to_string());
+                }
+            }
+        }
+        self.workspace.rewind();
+    }
+
+    /// One commit of all that was taken; the batches of a lane follow each other and become one step.
+    fn assemble(&self, taken: &mut Taken, documents: Vec<DocumentWrite>) -> Commit {
+        let mut lanes: Vec<LaneCommit> = Vec::new();
+        let mut places = vec![None; self.lanes.len()];
+        for batch in &mut taken.batches {
+            let index = *places[batch.lane].get_or_insert_with(|| {
+                let shared = &self.lanes[batch.lane];
+                lanes.push(LaneCommit {
+                    lane: shared.lane.clone(),
+                    epoch: shared.epoch,
+                    incarnation: shared.incarnation,
+                    advance: batch.advance,
+                    counts: OutcomeCounts::default(),
+                    dead_letters: Vec::new(),
+                    attempts: Vec::new(),
+                });
+                lanes.len() - 1
+            });
+            let lane = &mut lanes[index];
+            lane.advance.to = batch.advance.to;
+            lane.counts += batch.counts;
+            lane.dead_letters.append(&mut batch.dead_letters);
+            if let Some(attempts) = batch.attempts.take() {
+                lane.attempts.retain(|earlier| earlier.sequence_number != attempts.sequence_number);
+                lane.attempts.push(attempts);
+            }
+            // An event that was resolved in the same commit has no attempts left to remember.
+            lane.attempts.retain(|attempts| attempts.sequence_number >= batch.advance.to);
+        }
+        Commit { lanes, documents, at: self.clock.now() }
+    }
+}

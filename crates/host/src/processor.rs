@@ -1,0 +1,244 @@
+//! The processor: claims lanes, runs a pump for each and one committer for all.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tidegate_model::checkpoint::Lane;
+use tidegate_model::clock::{SharedClock, timeout};
+use tidegate_model::ports::{EventLog, Function, ReadError, Store, StoreError};
+use tidegate_model::position::{PartitionId, SequenceNumber};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tracing::{error, warn};
+
+use crate::invoker::Invoker;
+use crate::lane::OwnedLane;
+use crate::outcome::commit::Committer;
+use crate::pump::PartitionPump;
+use crate::settings::{FunctionSettings, HostOptions, InvalidSettings};
+use crate::status::{LaneState, LaneStatus};
+use crate::workspace::Workspace;
+
+/// A function with the hub it reads and how it is run.
+#[derive(Clone)]
+pub struct FunctionSetup {
+    /// The function.
+    pub function: Arc<dyn Function>,
+    /// The hub.
+    pub log: Arc<dyn EventLog>,
+    /// How it is run.
+    pub settings: FunctionSettings,
+}
+
+/// Runs functions over hubs.
+pub struct Processor {
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+    lanes: Arc<[OwnedLane]>,
+    workspace: Arc<Workspace>,
+    pumps: JoinSet<()>,
+    committer: JoinHandle<()>,
+    draining: watch::Sender<bool>,
+    give_up: watch::Sender<bool>,
+}
+
+/// The least and the most a pump reads at once, in bytes.
+const READ_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=512 * 1024;
+
+impl Processor {
+    /// Claims every lane of every function and starts its pump.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        options: HostOptions,
+        functions: Vec<FunctionSetup>,
+    ) -> Result<Self, StartError> {
+        let mut lanes: Vec<OwnedLane> = Vec::new();
+        let mut setups = Vec::new();
+        for setup in &functions {
+            let name = &setup.function.descriptor().name;
+            setup
+                .settings
+                .validate()
+                .map_err(|cause| StartError::Settings { function: name.to_string(), cause })?;
+            for partition in 0..setup.log.partition_count() {
+                let lane = Lane {
+                    function: name.clone(),
+                    hub: setup.log.hub().clone(),
+                    partition: PartitionId(partition),
+                };
+                if lanes.iter().any(|known| known.lane == lane) {
+                    return Err(StartError::Twice { lane });
+                }
+                lanes.push(own(&*store, &clock, &options, setup, lane).await?);
+                setups.push(setup.clone());
+            }
+        }
+
+        let lanes: Arc<[OwnedLane]> = lanes.into();
+        let workspace = Workspace::new(Arc::clone(&store), options.document_cache_bytes);
+        let invoker =
+            Arc::new(Invoker::new(Arc::clone(&clock), Arc::clone(&workspace), options.isolation));
+        let (draining, give_up) = (watch::Sender::new(false), watch::Sender::new(false));
+        let memory = options.in_flight_bytes.clamp(*READ_BYTES.start(), Semaphore::MAX_PERMITS);
+        let event_memory = Arc::new(Semaphore::new(memory));
+        let document_memory = Arc::new(Semaphore::new(memory));
+        // Half of the memory is for what is read and half for what waits to be committed.
+        let read_bytes = (memory / 2 / lanes.len().max(1)).clamp(*READ_BYTES.start(), *READ_BYTES.end());
+
+        let mut pumps = JoinSet::new();
+        for (index, setup) in setups.into_iter().enumerate() {
+            let pump = PartitionPump {
+                lanes: Arc::clone(&lanes),
+                index,
+                function: setup.function,
+                settings: setup.settings,
+                store: Arc::clone(&store),
+                workspace: Arc::clone(&workspace),
+                invoker: Arc::clone(&invoker),
+                clock: Arc::clone(&clock),
+                event_memory: Arc::clone(&event_memory),
+                document_memory: Arc::clone(&document_memory),
+                read_bytes,
+                draining: draining.subscribe(),
+            };
+            let lanes = Arc::clone(&lanes);
+            pumps.spawn(async move {
+                if AssertUnwindSafe(pump.run()).catch_unwind().await.is_err() {
+                    error!(lane = %lanes[index].lane, "the pump panicked: this is a defect of the host; the lane is stopped");
+                    lanes[index].stop("the pump panicked; restart to go on from the checkpoint".to_owned());
+                }
+            });
+        }
+        let committer = Committer {
+            workspace: Arc::clone(&workspace),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            lanes: Arc::clone(&lanes),
+            options,
+            give_up: give_up.subscribe(),
+        };
+        let committer = tokio::spawn(committer.run());
+        Ok(Self { store, clock, lanes, workspace, pumps, committer, draining, give_up })
+    }
+
+    /// What every lane does, ordered by lane.
+    pub fn status(&self) -> Vec<LaneStatus> {
+        let mut status: Vec<_> = self.lanes.iter().map(OwnedLane::status).collect();
+        status.sort_by(|a, b| a.lane.cmp(&b.lane));
+        status
+    }
+
+    /// Waits until every lane has resolved everything that was in its partition when this was called, or is stopped.
+    pub async fn caught_up(&self) {
+        let targets: Vec<SequenceNumber> = self.lanes.iter().map(|lane| lane.status().tail).collect();
+        for (lane, target) in self.lanes.iter().zip(targets) {
+            let reached = |progress: &crate::lane::Progress| progress.stopped || progress.position >= target;
+            // The sender lives as long as the lane does.
+            let _ = lane.progress().wait_for(reached).await;
+        }
+    }
+
+    /// Stops without losing or skipping anything: no more is read, what is in flight is finished within `grace` or
+    /// abandoned unresolved, what is decided is committed, and the lanes are released. Returns the final status.
+    pub async fn drain(mut self, grace: Duration) -> Vec<LaneStatus> {
+        self.draining.send_replace(true);
+        let began = self.clock.monotonic();
+        let finished = timeout(&*self.clock, grace, async { while self.pumps.join_next().await.is_some() {} }).await;
+        if finished.is_none() {
+            warn!(?grace, "invocations that did not end in time are abandoned; their events stay unresolved");
+            self.pumps.shutdown().await;
+        }
+
+        self.workspace.close();
+        let left = grace.saturating_sub(self.clock.monotonic().saturating_sub(began));
+        if timeout(&*self.clock, left, &mut self.committer).await.is_none() {
+            self.give_up.send_replace(true);
+            let _ = self.committer.await;
+        }
+
+        for lane in &*self.lanes {
+            match self.store.release(&lane.lane, lane.epoch, self.clock.now()).await {
+                Ok(()) => lane.set_state(LaneState::Released),
+                // Releasing only saves the next owner time.
+                Err(error) => warn!(lane = %lane.lane, %error, "the lane was not released"),
+            }
+        }
+        let mut status: Vec<_> = self.lanes.iter().map(OwnedLane::status).collect();
+        status.sort_by(|a, b| a.lane.cmp(&b.lane));
+        status
+    }
+}
+
+/// Claims a lane and finds where it is.
+async fn own(
+    store: &dyn Store,
+    clock: &SharedClock,
+    options: &HostOptions,
+    setup: &FunctionSetup,
+    lane: Lane,
+) -> Result<OwnedLane, StartError> {
+    let log = Arc::clone(&setup.log);
+    let ownership = store.claim(&lane, &options.owner, clock.now()).await?;
+    let checkpoint = match store.checkpoint(&lane).await? {
+        Some(checkpoint) => checkpoint,
+        None => {
+            let start = log.locate(lane.partition, setup.settings.initial_offset).await?;
+            store.begin(&lane, log.incarnation(), start, clock.now()).await?
+        }
+    };
+    if checkpoint.incarnation != log.incarnation() {
+        return Err(StartError::Store(StoreError::OtherIncarnation {
+            lane,
+            ours: log.incarnation(),
+            stored: checkpoint.incarnation,
+        }));
+    }
+    let tail = log.status(lane.partition)?.tail;
+    if checkpoint.position > tail {
+        return Err(StartError::BeyondLog { lane, position: checkpoint.position, tail });
+    }
+    Ok(OwnedLane::new(lane, ownership.epoch, log, checkpoint.position))
+}
+
+/// Why a processor does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The settings of a function make no sense.
+    #[error("function {function}: {cause}")]
+    Settings {
+        /// The function.
+        function: String,
+        /// What is wrong.
+        cause: InvalidSettings,
+    },
+    /// Two functions have the same name and hub.
+    #[error("the lane {lane} is set up twice")]
+    Twice {
+        /// The lane.
+        lane: Lane,
+    },
+    /// The checkpoint points past the end of the log: acknowledged events are missing.
+    #[error(
+        "the checkpoint of {lane} is at {position}, but the log ends at {tail}: acknowledged events are missing from it"
+    )]
+    BeyondLog {
+        /// The lane.
+        lane: Lane,
+        /// Where the checkpoint is.
+        position: SequenceNumber,
+        /// Where the log ends.
+        tail: SequenceNumber,
+    },
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log refused or failed.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+}

@@ -1,0 +1,59 @@
+//! What can be seen of a running lane.
+
+use std::time::Duration;
+
+use tidegate_model::checkpoint::Lane;
+use tidegate_model::clock::Timestamp;
+use tidegate_model::position::SequenceNumber;
+
+/// What a lane does and how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneStatus {
+    /// The lane.
+    pub lane: Lane,
+    /// What it does now.
+    pub state: LaneState,
+    /// The first event whose outcome is not committed.
+    pub position: SequenceNumber,
+    /// The number the partition's next event will get.
+    pub tail: SequenceNumber,
+    /// When the position last moved, since the processor was started.
+    pub progressed_at: Option<Timestamp>,
+}
+
+impl LaneStatus {
+    /// How many events of the partition are not resolved.
+    pub fn lag(&self) -> u64 {
+        self.tail.distance_from(self.position)
+    }
+}
+
+/// What a lane does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LaneState {
+    /// Reads, invokes, commits, or waits for events.
+    Running,
+    /// Waits to try an event again.
+    Retrying {
+        /// The event.
+        sequence_number: SequenceNumber,
+        /// How often it failed.
+        failures: u32,
+        /// The last error.
+        error: String,
+        /// The pause before the next try.
+        delay: Duration,
+    },
+    /// Waits for the log or the store, which do not answer.
+    Waiting {
+        /// What they said.
+        error: String,
+    },
+    /// Stopped for good: needs a person.
+    Stopped {
+        /// Why.
+        error: String,
+    },
+    /// Drained and released.
+    Released,
+}

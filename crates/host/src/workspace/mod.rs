@@ -1,0 +1,444 @@
+//! What is ahead of the store: document states that are folded but not committed, and the batches they belong to.
+//!
+//! A pump *checks out* the documents of its batch, and nobody else works with them until it *checks in* the new states
+//! together with the decided batch. Checking in puts the batch at the end of one queue, so the queue's order is a serial
+//! order of all batches that share a document, and any prefix of it is a consistent commit. The committer takes
+//! prefixes. When a commit cannot go through, everything ahead of the store is taken back at once: the *generation*
+//! grows, what belongs to the old one is void, and every pump begins again at its stored checkpoint.
+
+mod table;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use parking_lot::Mutex;
+use tidegate_model::answer::Body;
+use tidegate_model::attempt::EventAttempts;
+use tidegate_model::checkpoint::Advance;
+use tidegate_model::clock::Clock;
+use tidegate_model::commit::{CommitReceipt, DocumentWrite};
+use tidegate_model::dead_letter::DeadLetter;
+use tidegate_model::document::{CollectionName, DocumentId, Precondition};
+use tidegate_model::outcome::OutcomeCounts;
+use tidegate_model::ports::{CurrentDocument, Store, StoreError};
+use tidegate_model::position::{PartitionId, SequenceNumber};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+
+use table::{CollectionIndex, DocumentKey, Place, Table};
+
+use crate::lane::LaneIndex;
+
+/// Counts how often everything ahead of the store was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(u64);
+
+/// Everything that is ahead of the store.
+pub struct Workspace {
+    store: Arc<dyn Store>,
+    cache_bytes: usize,
+    inner: Mutex<Inner>,
+    /// Some documents are no longer leased.
+    returned: Notify,
+    /// A batch was decided, or the workspace was closed.
+    decided: Notify,
+    generation: watch::Sender<Generation>,
+}
+
+#[derive(Default)]
+struct Inner {
+    collections: Vec<CollectionName>,
+    table: Table,
+    queue: VecDeque<Decided>,
+    queued_events: usize,
+    urgent: bool,
+    closed: bool,
+}
+
+/// A batch that is decided and waits to be committed.
+pub struct DecidedBatch {
+    /// The lane.
+    pub lane: LaneIndex,
+    /// The step of its checkpoint.
+    pub advance: Advance,
+    /// How its events ended.
+    pub counts: OutcomeCounts,
+    /// Those that are set aside.
+    pub dead_letters: Vec<DeadLetter>,
+    /// The failed attempts to remember.
+    pub attempts: Option<EventAttempts>,
+    /// True when nothing more is to be expected soon: do not wait for others to share the commit.
+    pub urgent: bool,
+    /// Its number within the lane, for who waits until it is committed.
+    pub ticket: u64,
+    /// The memory its events and documents take; freed when it is committed or taken back.
+    pub permits: Vec<OwnedSemaphorePermit>,
+}
+
+impl DecidedBatch {
+    fn events(&self) -> usize {
+        usize::try_from(self.counts.total()).expect("the events of a batch were in memory")
+    }
+}
+
+struct Decided {
+    batch: DecidedBatch,
+    writes: Vec<QueuedWrite>,
+}
+
+struct QueuedWrite {
+    place: Place,
+    json: Bytes,
+    sequence_number: SequenceNumber,
+    partition: PartitionId,
+}
+
+/// The new state of one document of a batch.
+#[derive(Debug)]
+pub struct Write {
+    /// Which of the leased documents, counted from 0.
+    pub slot: usize,
+    /// Its state as the function knows it.
+    pub body: Body,
+    /// Its state as JSON text.
+    pub json: Bytes,
+    /// The last event in it.
+    pub sequence_number: SequenceNumber,
+}
+
+/// Why documents cannot be checked out.
+#[derive(Debug)]
+pub enum CheckoutError {
+    /// Everything ahead of the store was taken back meanwhile.
+    Rewound,
+    /// The function named a document twice.
+    NamedTwice(DocumentId),
+    /// The store did not give the documents.
+    Store(StoreError),
+}
+
+impl Workspace {
+    /// A workspace ahead of `store` that keeps at most `cache_bytes` of documents which are not in use.
+    pub fn new(store: Arc<dyn Store>, cache_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            cache_bytes,
+            inner: Mutex::default(),
+            returned: Notify::new(),
+            decided: Notify::new(),
+            generation: watch::Sender::new(Generation(0)),
+        })
+    }
+
+    /// The generation, as a value that can be waited for.
+    pub fn generation(&self) -> watch::Receiver<Generation> {
+        self.generation.subscribe()
+    }
+
+    /// Checks out the documents `ids`, each named once: waits until nobody else works with any of them, and loads those
+    /// that are not at hand.
+    ///
+    /// It takes all of them or none, so two batches never wait for each other.
+    pub async fn checkout(
+        self: &Arc<Self>,
+        collection: &CollectionName,
+        ids: &[DocumentId],
+        generation: Generation,
+    ) -> Result<Lease, CheckoutError> {
+        loop {
+            let returned = self.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            match self.try_lease(collection, ids, generation)? {
+                Some((mut lease, unknown)) => {
+                    if !unknown.is_empty() {
+                        self.load(&mut lease, collection, ids, &unknown).await?;
+                    }
+                    return Ok(lease);
+                }
+                None => returned.await,
+            }
+        }
+    }
+
+    /// Leases all documents, or none when one of them is in use. Also returns which of them have yet to be loaded.
+    fn try_lease(
+        self: &Arc<Self>,
+        collection: &CollectionName,
+        ids: &[DocumentId],
+        generation: Generation,
+    ) -> Result<Option<(Lease, Vec<usize>)>, CheckoutError> {
+        let mut inner = self.inner.lock();
+        if *self.generation.borrow() != generation {
+            return Err(CheckoutError::Rewound);
+        }
+        let collection = inner.collection_index(collection);
+        let mut places = Vec::with_capacity(ids.len());
+        let mut unknown = Vec::new();
+        for (slot, id) in ids.iter().enumerate() {
+            let key = DocumentKey { collection, id: id.clone() };
+            let (place, fresh) = inner.table.find_or_insert(&key);
+            let held = inner.table.get(place);
+            if held.leased {
+                let twice = places.contains(&place);
+                for (slot, &place) in places.iter().enumerate() {
+                    inner.give_back(place, unknown.contains(&slot));
+                }
+                return if twice { Err(CheckoutError::NamedTwice(id.clone())) } else { Ok(None) };
+            }
+            held.leased = true;
+            places.push(place);
+            if fresh {
+                unknown.push(slot);
+            }
+        }
+        let current = places.iter().map(|&place| inner.table.get(place).body.clone()).collect();
+        let lease = Lease {
+            workspace: Arc::clone(self),
+            generation,
+            places,
+            unknown: unknown.clone(),
+            current,
+            ended: false,
+        };
+        Ok(Some((lease, unknown)))
+    }
+
+    async fn load(
+        &self,
+        lease: &mut Lease,
+        collection: &CollectionName,
+        ids: &[DocumentId],
+        unknown: &[usize],
+    ) -> Result<(), CheckoutError> {
+        let wanted: Vec<DocumentId> = unknown.iter().map(|&slot| ids[slot].clone()).collect();
+        let documents = self.store.documents(collection, &wanted).await.map_err(CheckoutError::Store)?;
+        let mut inner = self.inner.lock();
+        if *self.generation.borrow() != lease.generation {
+            return Err(CheckoutError::Rewound);
+        }
+        for (&slot, document) in unknown.iter().zip(documents) {
+            let place = lease.places[slot];
+            let size = document.as_ref().map_or(0, |document| document.body.len());
+            inner.table.get(place).stored = document.as_ref().map(|document| document.etag);
+            let body = document.map(|document| Body::Json(document.body));
+            lease.current[slot].clone_from(&body);
+            inner.table.set_body(place, body, size);
+        }
+        lease.unknown.clear();
+        Ok(())
+    }
+
+    /// Puts a batch that changes no document into the queue; for instance one that only records attempts.
+    pub fn push(&self, generation: Generation, batch: DecidedBatch) -> Result<(), Rewound> {
+        let mut inner = self.inner.lock();
+        if *self.generation.borrow() != generation {
+            return Err(Rewound);
+        }
+        inner.enqueue(Decided { batch, writes: Vec::new() });
+        drop(inner);
+        self.decided.notify_one();
+        Ok(())
+    }
+
+    /// Waits until the queue is worth a commit: it has `full` events or an urgent batch, or its first batch has waited
+    /// for `delay`. False when the workspace is closed and the queue empty.
+    pub async fn wait_for_commit(&self, full: usize, delay: Duration, clock: &dyn Clock) -> bool {
+        self.wait_until(|inner| !inner.queue.is_empty() || inner.closed).await;
+        tokio::select! {
+            () = self.wait_until(|inner| inner.closed || inner.urgent || inner.queued_events >= full) => {}
+            () = clock.sleep(delay) => {}
+        }
+        !self.inner.lock().queue.is_empty()
+    }
+
+    async fn wait_until(&self, ready: impl Fn(&Inner) -> bool + Send) {
+        loop {
+            let decided = self.decided.notified();
+            if ready(&self.inner.lock()) {
+                return;
+            }
+            decided.await;
+        }
+    }
+
+    /// Takes a prefix of the queue of about `events` events, as one consistent commit: its batches, and the newest
+    /// state of every document that they changed.
+    pub fn take(&self, events: usize) -> (Taken, Vec<DocumentWrite>) {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let mut taken =
+            Taken { batches: Vec::new(), documents: Vec::new(), generation: *self.generation.borrow() };
+        let mut writes: Vec<DocumentWrite> = Vec::new();
+        let mut indexes: HashMap<Place, usize> = HashMap::new();
+        let mut taken_events = 0;
+        while taken_events < events || taken.batches.is_empty() {
+            let Some(decided) = inner.queue.pop_front() else { break };
+            taken_events += decided.batch.events();
+            for QueuedWrite { place, json, sequence_number, partition } in decided.writes {
+                match indexes.entry(place) {
+                    Entry::Occupied(index) => {
+                        taken.documents[*index.get()].1 += 1;
+                        let write = &mut writes[*index.get()];
+                        write.body = json;
+                        write.partition = partition;
+                        write.sequence_number = sequence_number;
+                    }
+                    Entry::Vacant(index) => {
+                        index.insert(writes.len());
+                        let held = inner.table.get(place);
+                        taken.documents.push((place, 1));
+                        writes.push(DocumentWrite {
+                            collection: inner.collections[held.key.collection as usize].clone(),
+                            id: held.key.id.clone(),
+                            body: json,
+                            partition,
+                            sequence_number,
+                            precondition: held.stored.map_or(Precondition::Absent, Precondition::Matches),
+                        });
+                    }
+                }
+            }
+            taken.batches.push(decided.batch);
+        }
+        inner.queued_events -= taken_events;
+        inner.urgent = inner.queue.iter().any(|decided| decided.batch.urgent);
+        (taken, writes)
+    }
+
+    /// Notes that what was taken is in the store now.
+    pub fn committed(&self, taken: &Taken, receipt: CommitReceipt) {
+        let mut inner = self.inner.lock();
+        if *self.generation.borrow() != taken.generation {
+            return;
+        }
+        for &(place, writes) in &taken.documents {
+            let held = inner.table.get(place);
+            held.stored = Some(receipt.etag);
+            held.uncommitted -= writes;
+        }
+        inner.table.evict(self.cache_bytes);
+    }
+
+    /// Takes back everything that is ahead of the store. Pumps notice it by the generation.
+    pub fn rewind(&self) {
+        let mut inner = self.inner.lock();
+        inner.table.clear();
+        inner.queue.clear();
+        inner.queued_events = 0;
+        inner.urgent = false;
+        self.generation.send_modify(|generation| generation.0 += 1);
+        drop(inner);
+        self.returned.notify_waiters();
+    }
+
+    /// Nothing more will be decided.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+        self.decided.notify_one();
+    }
+}
+
+impl Inner {
+    fn collection_index(&mut self, collection: &CollectionName) -> CollectionIndex {
+        let index = self.collections.iter().position(|known| known == collection).unwrap_or_else(|| {
+            self.collections.push(collection.clone());
+            self.collections.len() - 1
+        });
+        CollectionIndex::try_from(index).expect("there are as many collections as functions at most")
+    }
+
+    /// Ends the lease of one document. If its state never became known it is forgotten.
+    fn give_back(&mut self, place: Place, unknown: bool) {
+        self.table.get(place).leased = false;
+        if unknown {
+            self.table.remove(place);
+        }
+    }
+
+    fn enqueue(&mut self, decided: Decided) {
+        self.queued_events += decided.batch.events();
+        self.urgent |= decided.batch.urgent;
+        self.queue.push_back(decided);
+    }
+}
+
+/// What was decided belongs to a generation that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rewound;
+
+/// Documents that one invocation works with. Dropping it gives them back unchanged.
+pub struct Lease {
+    workspace: Arc<Workspace>,
+    generation: Generation,
+    places: Vec<Place>,
+    /// Slots whose state is not loaded.
+    unknown: Vec<usize>,
+    current: Vec<CurrentDocument>,
+    ended: bool,
+}
+
+impl Lease {
+    /// The documents' states, in the order they were asked for.
+    pub fn current(&self) -> &[CurrentDocument] {
+        &self.current
+    }
+
+    /// Ends the lease: the documents take their new states, and the batch goes to the end of the queue.
+    pub fn check_in(
+        mut self,
+        batch: DecidedBatch,
+        partition: PartitionId,
+        writes: Vec<Write>,
+    ) -> Result<(), Rewound> {
+        self.ended = true;
+        let workspace = Arc::clone(&self.workspace);
+        let mut inner = workspace.inner.lock();
+        if *workspace.generation.borrow() != self.generation {
+            return Err(Rewound);
+        }
+        let mut queued = Vec::with_capacity(writes.len());
+        for Write { slot, body, json, sequence_number } in writes {
+            let place = self.places[slot];
+            inner.table.set_body(place, Some(body), json.len());
+            inner.table.get(place).uncommitted += 1;
+            queued.push(QueuedWrite { place, json, sequence_number, partition });
+        }
+        for &place in &self.places {
+            inner.give_back(place, false);
+        }
+        inner.enqueue(Decided { batch, writes: queued });
+        drop(inner);
+        workspace.returned.notify_waiters();
+        workspace.decided.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let mut inner = self.workspace.inner.lock();
+        if *self.workspace.generation.borrow() == self.generation {
+            for (slot, &place) in self.places.iter().enumerate() {
+                inner.give_back(place, self.unknown.contains(&slot));
+            }
+        }
+        drop(inner);
+        self.workspace.returned.notify_waiters();
+    }
+}
+
+/// A prefix of the queue on its way into the store.
+pub struct Taken {
+    /// Its batches, in order.
+    pub batches: Vec<DecidedBatch>,
+    /// The documents they changed, and how many of the batches changed each.
+    documents: Vec<(Place, u32)>,
+    generation: Generation,
+}

@@ -1,0 +1,224 @@
+//! The log in memory: the contract of [`EventAppender`] and [`EventLog`] without a disk.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::event::{Event, EventData, HubName, MAX_EVENT_BYTES};
+use crate::ports::{AppendError, Appended, EventAppender, EventLog, PartitionStatus, ReadError, ReadLimit};
+use crate::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
+
+/// A hub whose events live as long as this value.
+pub struct MemoryLog {
+    hub: HubName,
+    incarnation: Incarnation,
+    clock: SharedClock,
+    partitions: Vec<Partition>,
+}
+
+struct Partition {
+    kept: Mutex<Kept>,
+    tail: watch::Sender<SequenceNumber>,
+}
+
+struct Kept {
+    head: SequenceNumber,
+    events: VecDeque<Event>,
+    last_enqueued_at: Option<Timestamp>,
+}
+
+impl Kept {
+    fn tail(&self) -> SequenceNumber {
+        self.head.plus(self.events.len() as u64)
+    }
+}
+
+impl MemoryLog {
+    /// An empty hub with partitions 0 to `partition_count - 1`.
+    pub fn new(hub: HubName, partition_count: u32, clock: SharedClock) -> Self {
+        let partition = || Partition {
+            kept: Mutex::new(Kept {
+                head: SequenceNumber::ZERO,
+                events: VecDeque::new(),
+                last_enqueued_at: None,
+            }),
+            tail: watch::Sender::new(SequenceNumber::ZERO),
+        };
+        let partitions = (0..partition_count).map(|_| partition()).collect();
+        Self { hub, incarnation: Incarnation::new(&*clock), clock, partitions }
+    }
+
+    /// Drops the events of a partition that come before `head`, as retention does. Held at the tail, and never moves
+    /// the head back. Returns the head, or `None` when there is no such partition.
+    pub fn drop_before(&self, partition: PartitionId, head: SequenceNumber) -> Option<SequenceNumber> {
+        let mut kept = self.partitions.get(partition.0 as usize)?.kept.lock();
+        while kept.head < head && kept.events.pop_front().is_some() {
+            kept.head = kept.head.next();
+        }
+        Some(kept.head)
+    }
+
+    fn partition(&self, partition: PartitionId) -> Result<&Partition, ReadError> {
+        self.partitions.get(partition.0 as usize).ok_or_else(|| ReadError::NoSuchPartition {
+            hub: self.hub.clone(),
+            partition,
+            partition_count: EventLog::partition_count(self),
+        })
+    }
+}
+
+#[async_trait]
+impl EventAppender for MemoryLog {
+    fn hub(&self) -> &HubName {
+        &self.hub
+    }
+
+    fn partition_count(&self) -> u32 {
+        u32::try_from(self.partitions.len()).expect("made from a u32")
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    async fn append(&self, partition: PartitionId, events: Vec<EventData>) -> Result<Appended, AppendError> {
+        let Some(Partition { kept, tail }) = self.partitions.get(partition.0 as usize) else {
+            return Err(AppendError::NoSuchPartition {
+                hub: self.hub.clone(),
+                partition,
+                partition_count: EventAppender::partition_count(self),
+            });
+        };
+        for (index, event) in events.iter().enumerate() {
+            if event.size() > MAX_EVENT_BYTES {
+                return Err(AppendError::TooLarge { index, size: event.size(), limit: MAX_EVENT_BYTES });
+            }
+        }
+        let mut kept = kept.lock();
+        let first = kept.tail();
+        let now = self.clock.now();
+        let enqueued_at = kept.last_enqueued_at.map_or(now, |last| last.max(now));
+        let count = u32::try_from(events.len()).expect("four thousand million events do not fit into memory");
+        if count > 0 {
+            for (sequence_number, data) in (first.0..).map(SequenceNumber).zip(events) {
+                kept.events.push_back(Event { sequence_number, enqueued_at, data });
+            }
+            kept.last_enqueued_at = Some(enqueued_at);
+            tail.send_replace(kept.tail());
+        }
+        Ok(Appended { partition, first, count, enqueued_at })
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryLog {
+    fn hub(&self) -> &HubName {
+        EventAppender::hub(self)
+    }
+
+    fn partition_count(&self) -> u32 {
+        EventAppender::partition_count(self)
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
+        let kept = self.partition(partition)?.kept.lock();
+        Ok(PartitionStatus {
+            head: kept.head,
+            tail: kept.tail(),
+            last_enqueued_at: kept.last_enqueued_at,
+            size_bytes: kept.events.iter().map(|event| event.data.size() as u64).sum(),
+            damage: None,
+            lost: Vec::new(),
+        })
+    }
+
+    fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
+        Ok(self.partition(partition)?.tail.subscribe())
+    }
+
+    async fn locate(
+        &self,
+        partition: PartitionId,
+        start: StartPosition,
+    ) -> Result<SequenceNumber, ReadError> {
+        let kept = self.partition(partition)?.kept.lock();
+        let (head, tail) = (kept.head, kept.tail());
+        let from = match start {
+            StartPosition::Earliest => head,
+            StartPosition::Latest => tail,
+            StartPosition::SequenceNumber(number) => number,
+            StartPosition::AfterOffset(offset) => {
+                SequenceNumber(offset.sequence_number().0.saturating_add(1))
+            }
+            StartPosition::EnqueuedTime(time) => {
+                head.plus(kept.events.partition_point(|event| event.enqueued_at < time) as u64)
+            }
+        };
+        if from > tail { Err(ReadError::BeyondTail { partition, from, tail }) } else { Ok(from.max(head)) }
+    }
+
+    async fn read(
+        &self,
+        partition: PartitionId,
+        from: SequenceNumber,
+        limit: ReadLimit,
+    ) -> Result<Vec<Event>, ReadError> {
+        let kept = self.partition(partition)?.kept.lock();
+        let (head, tail) = (kept.head, kept.tail());
+        if from < head {
+            return Err(ReadError::Expired { partition, from, head });
+        }
+        if from > tail {
+            return Err(ReadError::BeyondTail { partition, from, tail });
+        }
+        let skipped = usize::try_from(from.distance_from(head)).expect("it is an index into memory");
+        let mut bytes = 0;
+        Ok(kept
+            .events
+            .range(skipped..)
+            .take(limit.events.max(1))
+            .take_while(|event| {
+                let first_or_room = bytes == 0 || bytes < limit.bytes;
+                bytes += event.data.size().max(1);
+                first_or_room
+            })
+            .cloned()
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::TestClock;
+    use crate::conformance::event_log::LogUnderTest;
+
+    struct InMemory;
+
+    impl LogUnderTest for InMemory {
+        type Log = MemoryLog;
+
+        async fn open(&self, hub: HubName, partition_count: u32, clock: Arc<TestClock>) -> MemoryLog {
+            MemoryLog::new(hub, partition_count, clock)
+        }
+
+        async fn reopen(&self, log: MemoryLog, _clock: Arc<TestClock>) -> MemoryLog {
+            log
+        }
+
+        async fn expire(&self, log: &MemoryLog, partition: PartitionId, head: SequenceNumber) {
+            log.drop_before(partition, head).expect("the partition exists");
+        }
+    }
+
+    crate::event_log_suite!(InMemory);
+}

@@ -1,0 +1,70 @@
+//! Durations: a whole number and a unit.
+
+use std::time::Duration;
+
+use toml_edit::Item;
+
+use crate::config::value::{Place, Setting};
+
+/// The units, largest first, with their length in milliseconds.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+impl Setting for Duration {
+    const TYPE: &'static str = "a duration: a whole number and one of the units `ms`, `s`, `m`, `h`, `d`";
+    const EXAMPLE: &'static str = "\"10s\"";
+
+    fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
+        let duration = item.as_str().and_then(parse);
+        if duration.is_none() {
+            place.not_a::<Self>(item);
+        }
+        duration
+    }
+}
+
+/// The duration that a text such as `100ms` or `7d` means.
+pub(crate) fn parse(text: &str) -> Option<Duration> {
+    let digits = text.find(|character: char| !character.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, milliseconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*milliseconds).map(Duration::from_millis)
+}
+
+/// The shortest text that [`parse`] reads as `duration`, in whole milliseconds.
+pub(crate) fn format(duration: Duration) -> String {
+    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if milliseconds == 0 {
+        return "0s".to_owned();
+    }
+    let (unit, length) = UNITS
+        .into_iter()
+        .find(|(_, length)| milliseconds.is_multiple_of(*length))
+        .unwrap_or(("ms", 1));
+    format!("{}{unit}", milliseconds / length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_duration_has_a_number_and_a_unit() {
+        for (text, milliseconds) in
+            [("100ms", 100), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7d", 604_800_000), ("0s", 0)]
+        {
+            assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for wrong in ["", "10", "s", "10 s", "-1s", "1.5s", "10sec", "99999999999999999999d", "18446744073709551615d"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(milliseconds in 0u64..u64::MAX / 2) {
+            let duration = Duration::from_millis(milliseconds);
+            prop_assert_eq!(parse(&format(duration)), Some(duration));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! `[function.NAME]`: a function and the hub it reads.
+
+use std::time::Duration;
+
+use toml_edit::Item;
+
+use tidegate_host::retry::RetryPolicy;
+use tidegate_host::settings::FunctionSettings;
+use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::document::CollectionName;
+use tidegate_model::event::HubName;
+use tidegate_model::position::StartPosition;
+
+use crate::config::key::{Element, Key, KeyInfo};
+use crate::config::reader::Reader;
+use crate::config::value::{Place, Setting, word_setting};
+
+/// A function and how it is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionConfig {
+    /// Its name.
+    pub name: FunctionName,
+    /// The hub it reads.
+    pub hub: HubName,
+    /// What it does.
+    pub kind: FunctionKind,
+    /// How it is run.
+    pub settings: FunctionSettings,
+}
+
+/// What a function does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// Keeps one document an id, from the events' own fields.
+    Upsert(UpsertConfig),
+    /// The function that the program registered under this name.
+    Rust,
+}
+
+/// The settings of `kind = "upsert"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpsertConfig {
+    /// How bodies are decoded.
+    pub decode: Decode,
+    /// Where the document's id is in the event.
+    pub key: JsonPointer,
+    /// What an event does to the document.
+    pub merge: Merge,
+    /// Where the documents are.
+    pub collection: CollectionName,
+}
+
+word_setting! {
+    /// What a function is made of.
+    Kind: "one of \"upsert\", \"rust\"" { Upsert = "upsert", Rust = "rust" }
+    example "\"upsert\""
+}
+
+word_setting! {
+    /// How bodies are decoded.
+    Decode: "\"json\"" {
+        /// As one JSON value.
+        Json = "json",
+    }
+    example "\"json\""
+}
+
+word_setting! {
+    /// What an event does to its document.
+    Merge: "one of \"patch\", \"replace\"" {
+        /// It is applied as a JSON merge patch (RFC 7396).
+        Patch = "patch",
+        /// It takes the document's place.
+        Replace = "replace",
+    }
+    example "\"patch\""
+}
+
+const HUB: Key<HubName> = Key::required("hub", "The hub whose events the function is given.");
+const KIND: Key<Kind> = Key::required(
+    "kind",
+    "\"upsert\" folds events into documents without any code; \"rust\" is the function that the program registered under \
+     this name.",
+);
+const DECODE: Key<Decode> =
+    Key::with_default("decode", "\"json\"", "How event bodies are decoded; only with kind \"upsert\".");
+const KEY: Key<JsonPointer> = Key::optional(
+    "key",
+    "required with kind \"upsert\"",
+    "Where an event says which document it is about: a JSON pointer (RFC 6901) to a text or a whole number; only with kind \
+     \"upsert\".",
+);
+const MERGE: Key<Merge> = Key::with_default(
+    "merge",
+    "\"patch\"",
+    "\"patch\" applies an event to its document as a JSON merge patch (RFC 7396), \"replace\" puts it in the document's \
+     place; only with kind \"upsert\".",
+);
+const COLLECTION: Key<CollectionName> = Key::optional(
+    "collection",
+    "the function's name",
+    "The collection the documents are in; only with kind \"upsert\".",
+);
+const MAX_EVENT_BATCH_SIZE: Key<usize> =
+    Key::with_default("max_event_batch_size", "100", "How many events one invocation is given at most.");
+const MIN_EVENT_BATCH_SIZE: Key<usize> = Key::with_default(
+    "min_event_batch_size",
+    "1",
+    "How many events an invocation waits for, for at most `max_wait_time`.",
+);
+const MAX_WAIT_TIME: Key<Duration> =
+    Key::with_default("max_wait_time", "\"60s\"", "How long a batch below `min_event_batch_size` waits for more.");
+const INITIAL_OFFSET: Key<StartPosition> = Key::with_default(
+    "initial_offset",
+    "\"earliest\"",
+    "Where a partition begins that has no checkpoint yet: the oldest event kept, only events that come from now on, or \
+     the first event enqueued at a time or later.",
+);
+const RETRY: Key<RetryPolicy> = Key::with_default(
+    "retry",
+    "{ strategy = \"exponential\", max_attempts = 5, min_interval = \"200ms\", max_interval = \"30s\" }",
+    "What happens when an event fails for a reason that may pass.",
+);
+const TIMEOUT: Key<PositiveDuration> = Key::with_default(
+    "timeout",
+    "\"5m\"",
+    "How long one invocation may take. One that takes longer failed, and is tried again by `retry`.",
+);
+
+/// The element.
+pub(crate) static ELEMENT: Element = Element {
+    header: "[function.NAME]",
+    doc: "A function, the hub it reads and how it is run. Several functions may read one hub; each has its own \
+          checkpoints, dead letters and account.",
+    keys: &[
+        &HUB as &dyn KeyInfo,
+        &KIND,
+        &DECODE,
+        &KEY,
+        &MERGE,
+        &COLLECTION,
+        &MAX_EVENT_BATCH_SIZE,
+        &MIN_EVENT_BATCH_SIZE,
+        &MAX_WAIT_TIME,
+        &INITIAL_OFFSET,
+        &RETRY,
+        &TIMEOUT,
+    ],
+    example: "[function.aircraft]\nhub = \"flights\"\nkind = \"upsert\"\ndecode = \"json\"\nkey = \"/icao24\"\n\
+              merge = \"patch\"\ncollection = \"aircraft\"\nmax_event_batch_size = 512\n",
+};
+
+/// Reads the function `name`; `None` when something of it is wrong.
+pub(crate) fn read(name: FunctionName, reader: &mut Reader<'_, '_>) -> Option<FunctionConfig> {
+    let hub = reader.get(&HUB);
+    let kind = reader.get(&KIND);
+    let settings = read_settings(reader);
+    let kind = match kind? {
+        Kind::Upsert => FunctionKind::Upsert(read_upsert(&name, reader)?),
+        Kind::Rust => {
+            refuse_upsert_keys(reader);
+            FunctionKind::Rust
+        }
+    };
+    Some(FunctionConfig { name, hub: hub?, kind, settings: settings? })
+}
+
+/// Where the hub's name is in the file, for a message about it.
+pub(crate) fn hub_span(reader: &Reader<'_, '_>) -> Option<std::ops::Range<usize>> {
+    reader.span_of(&HUB)
+}
+
+/// Where the kind is in the file, for a message about it.
+pub(crate) fn kind_span(reader: &Reader<'_, '_>) -> Option<std::ops::Range<usize>> {
+    reader.span_of(&KIND)
+}
+
+fn read_settings(reader: &mut Reader<'_, '_>) -> Option<FunctionSettings> {
+    let max_event_batch_size = reader.get(&MAX_EVENT_BATCH_SIZE);
+    let min_event_batch_size = reader.get(&MIN_EVENT_BATCH_SIZE);
+    let max_wait_time = reader.get(&MAX_WAIT_TIME);
+    let initial_offset = reader.get(&INITIAL_OFFSET);
+    let retry = reader.get(&RETRY);
+    let timeout = reader.get(&TIMEOUT);
+    let settings = FunctionSettings {
+        max_event_batch_size: max_event_batch_size?,
+        min_event_batch_size: min_event_batch_size?,
+        max_wait_time: max_wait_time?,
+        initial_offset: initial_offset?,
+        retry: retry?,
+        timeout: timeout?.0,
+    };
+    match settings.validate() {
+        Ok(()) => Some(settings),
+        Err(cause) => {
+            let at = reader.span_of(&MIN_EVENT_BATCH_SIZE);
+            reader.contradiction(at, &cause.to_string(), "change one of the two");
+            None
+        }
+    }
+}
+
+fn read_upsert(name: &FunctionName, reader: &mut Reader<'_, '_>) -> Option<UpsertConfig> {
+    let decode = reader.get(&DECODE);
+    let merge = reader.get(&MERGE);
+    let key = reader.get(&KEY);
+    if !reader.has(&KEY) {
+        let help = "add `key = \"/id\"`: a JSON pointer to the field that names the document";
+        let at = reader.span_of(&KEY);
+        reader.contradiction(at, "kind = \"upsert\" needs a `key`", help);
+    }
+    let collection = if reader.has(&COLLECTION) {
+        reader.get(&COLLECTION)
+    } else {
+        CollectionName::new(name.as_str()).ok()
+    };
+    Some(UpsertConfig { decode: decode?, key: key?, merge: merge?, collection: collection? })
+}
+
+fn refuse_upsert_keys(reader: &mut Reader<'_, '_>) {
+    let upsert_keys = [
+        ("decode", reader.has(&DECODE), reader.span_of(&DECODE)),
+        ("key", reader.has(&KEY), reader.span_of(&KEY)),
+        ("merge", reader.has(&MERGE), reader.span_of(&MERGE)),
+        ("collection", reader.has(&COLLECTION), reader.span_of(&COLLECTION)),
+    ];
+    for (name, present, at) in upsert_keys {
+        if present {
+            let message = format!("`{name}` has no meaning with kind = \"rust\"");
+            reader.contradiction(at, &message, "remove it: the function itself decides this");
+        }
+    }
+}
+
+/// A JSON pointer (RFC 6901) that points into the value, not at all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonPointer(String);
+
+impl JsonPointer {
+    /// Accepts a pointer such as `/icao24` or `/device/id`.
+    pub fn new(text: &str) -> Option<Self> {
+        let escapes_are_whole = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        (text.starts_with('/') && text.len() > 1 && escapes_are_whole).then(|| Self(text.to_owned()))
+    }
+
+    /// The pointer as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for JsonPointer {
+    const TYPE: &'static str = "a JSON pointer: a text that begins with `/`";
+    const EXAMPLE: &'static str = "\"/icao24\"";
+
+    fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
+        let pointer = item.as_str().and_then(Self::new);
+        if pointer.is_none() {
+            place.not_a::<Self>(item);
+        }
+        pointer
+    }
+}
+
+/// A duration above zero.
+struct PositiveDuration(Duration);
+
+impl Setting for PositiveDuration {
+    const TYPE: &'static str = "a duration above zero";
+    const EXAMPLE: &'static str = "\"5m\"";
+
+    fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
+        let duration = item.as_str().and_then(super::duration::parse).filter(|duration| !duration.is_zero());
+        if duration.is_none() {
+            place.not_a::<Self>(item);
+        }
+        duration.map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_begins_with_a_slash_and_escapes_wholly() {
+        for right in ["/icao24", "/device/id", "/a~1b", "/~0"] {
+            assert!(JsonPointer::new(right).is_some(), "{right}");
+        }
+        for wrong in ["", "/", "icao24", "/a~", "/a~2"] {
+            assert!(JsonPointer::new(wrong).is_none(), "{wrong}");
+        }
+    }
+}
