@@ -124,7 +124,8 @@ impl Invoker {
                 None => took_too_long(),
             },
             Isolation::Thread => {
-                let run = Arc::new(Run { state: AtomicU8::new(RUNNING), abandoned: Arc::clone(&self.abandoned) });
+                let run =
+                    Arc::new(Run { state: AtomicU8::new(RUNNING), abandoned: Arc::clone(&self.abandoned) });
                 let (listening, mut gone) = oneshot::channel::<()>();
                 let thread = tokio::task::spawn_blocking({
                     let (run, runtime) = (Arc::clone(&run), tokio::runtime::Handle::current());

@@ -82,8 +82,7 @@ impl Processor {
 
         let lanes: Arc<[OwnedLane]> = lanes.into();
         let workspace = Workspace::new(Arc::clone(&store), options.document_cache_bytes);
-        let invoker =
-            Arc::new(Invoker::new(Arc::clone(&clock), Arc::clone(&workspace), options.isolation));
+        let invoker = Arc::new(Invoker::new(Arc::clone(&clock), Arc::clone(&workspace), options.isolation));
         let (draining, give_up) = (watch::Sender::new(false), watch::Sender::new(false));
         let memory = options.in_flight_bytes.clamp(*READ_BYTES.start(), Semaphore::MAX_PERMITS);
         let event_memory = Arc::new(Semaphore::new(memory));
@@ -149,7 +148,8 @@ impl Processor {
     pub async fn drain(mut self, grace: Duration) -> Vec<LaneStatus> {
         self.draining.send_replace(true);
         let began = self.clock.monotonic();
-        let finished = timeout(&*self.clock, grace, async { while self.pumps.join_next().await.is_some() {} }).await;
+        let finished =
+            timeout(&*self.clock, grace, async { while self.pumps.join_next().await.is_some() {} }).await;
         if finished.is_none() {
             warn!(?grace, "invocations that did not end in time are abandoned; their events stay unresolved");
             self.pumps.shutdown().await;

@@ -170,7 +170,8 @@ impl PartitionPump {
         if *self.draining.borrow() {
             return Err(Stop::Drained);
         }
-        let mut tail = self.lane().log.tail(self.lane().lane.partition).map_err(|e| Stop::Failed(e.to_string()))?;
+        let mut tail =
+            self.lane().log.tail(self.lane().lane.partition).map_err(|e| Stop::Failed(e.to_string()))?;
         let end = *tail.borrow_and_update();
         if work.buffer.len() < self.settings.max_event_batch_size && work.read_from < end {
             self.read(work).await?;
@@ -239,10 +240,10 @@ impl PartitionPump {
 
     /// Invokes the function with the first `events` of the buffer and does what follows from its answers.
     async fn process_batch(&mut self, work: &mut Work, events: usize) -> Result<(), Stop> {
-        let batch: Vec<Event> = work.buffer.iter().take(events).cloned().collect();
-        let Some((first, last)) = batch.first().zip(batch.last()) else { return Ok(()) };
-        let (first, last) = (first.sequence_number, last.sequence_number);
-        let invocated = self.invoke(work.generation, batch).await?;
+        let events = events.min(work.buffer.len());
+        let Some(last) = events.checked_sub(1) else { return Ok(()) };
+        let (first, last) = (work.buffer[0].sequence_number, work.buffer[last].sequence_number);
+        let invocated = self.invoke(work, events).await?;
 
         let prior = work.attempts.as_ref().filter(|record| record.sequence_number == first);
         let circumstances = Circumstances {
@@ -265,11 +266,13 @@ impl PartitionPump {
         let mut decided = self.decided_batch(work, resolved, snapshot);
         let retry = match next {
             Next::Retry { attempts, delay } => {
-                let sequence_number =
-                    work.buffer.front().expect("the event that is tried again is the next one").sequence_number;
+                let sequence_number = work
+                    .buffer
+                    .front()
+                    .expect("the event that is tried again is the next one")
+                    .sequence_number;
                 decided.urgent = true;
-                decided.attempts =
-                    Some(EventAttempts { sequence_number, attempts: attempts.clone() });
+                decided.attempts = Some(EventAttempts { sequence_number, attempts: attempts.clone() });
                 work.attempts.clone_from(&decided.attempts);
                 Some((sequence_number, attempts, delay))
             }
@@ -295,11 +298,12 @@ impl PartitionPump {
         }
     }
 
-    async fn invoke(&mut self, generation: Generation, batch: Vec<Event>) -> Result<Invocated, Stop> {
+    async fn invoke(&mut self, work: &Work, events: usize) -> Result<Invocated, Stop> {
         let mut failures = 0;
         loop {
+            let batch: Vec<Event> = work.buffer.iter().take(events).cloned().collect();
             let timeout = self.settings.timeout;
-            let problem = match self.invoker.invoke(&self.function, batch.clone(), timeout, generation).await {
+            let problem = match self.invoker.invoke(&self.function, batch, timeout, work.generation).await {
                 Ok(invocated) => return Ok(invocated),
                 Err(NotInvoked::Rewound) => return Err(Stop::Rewound),
                 Err(NotInvoked::Store(error)) if error.kind() == ErrorKind::Transient => error.to_string(),
@@ -450,7 +454,10 @@ impl Work {
     fn must_go_alone(&self) -> bool {
         self.buffer.front().is_some_and(|event| {
             event.sequence_number < self.isolate_until
-                || self.attempts.as_ref().is_some_and(|record| record.sequence_number == event.sequence_number)
+                || self
+                    .attempts
+                    .as_ref()
+                    .is_some_and(|record| record.sequence_number == event.sequence_number)
         })
     }
 
@@ -462,7 +469,8 @@ impl Work {
         self.read_from = last.sequence_number.next();
         let bytes: usize = events.iter().map(memory_of).sum();
         // An event larger than what was asked for takes more than its permit; there is one of them a lane at most.
-        if let Some(unused) = memory.num_permits().checked_sub(bytes).and_then(|unused| memory.split(unused)) {
+        if let Some(unused) = memory.num_permits().checked_sub(bytes).and_then(|unused| memory.split(unused))
+        {
             drop(unused);
         }
         match &mut self.memory {

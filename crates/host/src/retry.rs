@@ -97,8 +97,11 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let policy =
-            RetryPolicy::ExponentialBackoff { max_attempts: None, min_interval: 100 * MS, max_interval: 1000 * MS };
+        let policy = RetryPolicy::ExponentialBackoff {
+            max_attempts: None,
+            min_interval: 100 * MS,
+            max_interval: 1000 * MS,
+        };
         let pause = |failures| policy.delay_after(failures, u64::MAX / 2).map(|delay| delay.as_millis());
         let pauses: Vec<_> = (1..=6).map(pause).collect();
         assert_eq!(pauses, [Some(100), Some(200), Some(400), Some(800), Some(1000), Some(1000)]);

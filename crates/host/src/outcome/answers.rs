@@ -79,7 +79,8 @@ pub fn check(
                 break;
             }
             None => {
-                stopped = Some(Failure { error: "the function gave no answer".to_owned(), retry_after: None });
+                stopped =
+                    Some(Failure { error: "the function gave no answer".to_owned(), retry_after: None });
                 break;
             }
         }

@@ -56,10 +56,6 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn find(&self, key: &DocumentKey) -> Option<Place> {
-        self.places.get(key).copied()
-    }
-
     /// The place of a document, made if there is none. True when it was made: its state is not known yet.
     pub(super) fn find_or_insert(&mut self, key: &DocumentKey) -> (Place, bool) {
         match self.places.entry(key.clone()) {
@@ -67,7 +63,8 @@ impl Table {
             Entry::Vacant(entry) => {
                 let place = self.free.pop().unwrap_or_else(|| {
                     self.held.push(None);
-                    Place::try_from(self.held.len() - 1).expect("the memory limit keeps the table far below 2^32 documents")
+                    Place::try_from(self.held.len() - 1)
+                        .expect("the memory limit keeps the table far below 2^32 documents")
                 });
                 entry.insert(place);
                 self.held[place as usize] = Some(Held {
@@ -161,7 +158,7 @@ mod tests {
             table.evict(10 * (HELD_OVERHEAD + 100));
             assert!(table.len() <= 11, "{} documents are held", table.len());
         }
-        assert_eq!(table.find(&key(0)), Some(pinned));
+        assert_eq!(table.find_or_insert(&key(0)), (pinned, false));
         assert_eq!(table.get(pinned).key, key(0));
     }
 
@@ -170,7 +167,6 @@ mod tests {
         let mut table = Table::default();
         let (place, _) = table.find_or_insert(&key(1));
         table.remove(place);
-        assert_eq!(table.find(&key(1)), None);
         assert_eq!(table.find_or_insert(&key(2)), (place, true));
         assert_eq!(table.cost, HELD_OVERHEAD);
     }

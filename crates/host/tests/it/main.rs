@@ -1,0 +1,11 @@
+//! The host over the in-memory log and store: what it promises, and what it does when functions and stores misbehave.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod harness;
+
+mod documents;
+mod drain;
+mod misbehaving_functions;
+mod retries;
+mod store_faults;
