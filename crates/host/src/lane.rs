@@ -85,6 +85,12 @@ impl OwnedLane {
         });
     }
 
+    /// Notes where the stored checkpoint is. It can be further than the last commit that was heard of: its reply may
+    /// have been lost.
+    pub fn resumes_at(&self, position: SequenceNumber) {
+        self.progress.send_modify(|progress| progress.position = position);
+    }
+
     /// Notes that commits wait for the store.
     pub fn waits_for_store(&self, error: &str) {
         self.activity.lock().store_error = Some(error.to_owned());

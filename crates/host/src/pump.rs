@@ -141,6 +141,7 @@ impl PartitionPump {
             let error: tidegate_model::ports::StoreError = match loaded.await {
                 Ok((Some(checkpoint), attempts)) => {
                     let position = checkpoint.position;
+                    self.lane().resumes_at(position);
                     let attempts = attempts.into_iter().find(|record| record.sequence_number >= position);
                     return Ok(Work {
                         generation,

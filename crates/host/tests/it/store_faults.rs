@@ -84,6 +84,19 @@ async fn what_was_folded_ahead_of_a_lost_commit_is_taken_back() {
     }
 }
 
+/// The last commit goes through and its reply is lost: nothing is left to commit that would say so.
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_to_the_last_commit_is_noticed() {
+    let world = World::new(1);
+    let processor = world.start(apply).await;
+    world.store.lose_next_reply(unavailable());
+    world.publish(0, &["a:1"]).await;
+    processor.caught_up().await;
+    assert_eq!(processor.status()[0].lag(), 0);
+    processor.drain(Duration::from_secs(1)).await;
+    assert_eq!(world.document("a").await, ["1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_document_changed_from_outside_is_read_again() {
     let world = World::new(1);
