@@ -1,2 +1,25 @@
-//! Entry point.
-fn main() {}
+//! Automation in Rust: `cargo xtask` lists what there is.
+
+mod bench;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Automation of the Tidegate tree")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measures what Tidegate does on this machine. Never a test: compare ratios of one run.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Bench(bench) => bench::run(bench),
+    }
+}

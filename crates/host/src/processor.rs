@@ -133,6 +133,11 @@ impl Processor {
         status
     }
 
+    /// The lanes of this processor, in the order they were set up.
+    pub fn lanes(&self) -> &[OwnedLane] {
+        &self.lanes
+    }
+
     /// Waits until every lane has resolved everything that was in its partition when this was called, or is stopped.
     pub async fn caught_up(&self) {
         let targets: Vec<SequenceNumber> = self.lanes.iter().map(|lane| lane.status().tail).collect();

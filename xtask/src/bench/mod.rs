@@ -1,0 +1,120 @@
+//! The benchmarks.
+//!
+//! Every part of a run is a process of its own, so that its peak memory, its CPU time and the bytes it wrote are its own:
+//! the program calls itself with `part`, and each part prints one line of JSON.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
+
+mod data;
+mod floor;
+mod latency;
+mod measure;
+mod pipeline;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use clap::{Subcommand, ValueEnum};
+
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// JSON telemetry from 10,000 and from 1,000,000 devices: published durably, processed to the end, and latency.
+    #[command(name = "telemetry-1m")]
+    Telemetry {
+        /// One JSON object a run, one a line.
+        #[arg(long)]
+        json: bool,
+        /// How many events a run has.
+        #[arg(long, default_value_t = 1_000_000)]
+        events: usize,
+        /// How many devices send them; by default one run each.
+        #[arg(long, value_delimiter = ',', default_values_t = [10_000, 1_000_000])]
+        devices: Vec<usize>,
+        /// Leaves the latency run out.
+        #[arg(long)]
+        no_latency: bool,
+        /// Where the data goes; a directory of its own is made in it and removed. By default the target directory, which
+        /// is on a disk.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// One part of a run (internal).
+    #[command(hide = true)]
+    Part {
+        /// Which part.
+        part: Part,
+        /// The events, as made by `data`.
+        #[arg(long)]
+        input: PathBuf,
+        /// An empty directory.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+/// The parts of a run.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Part {
+    /// One thread: write, sync, parse, fold.
+    Floor,
+    /// Publish only.
+    Publish,
+    /// Publish and process at the same time, to the end.
+    EndToEnd,
+    /// 10,000 events a second.
+    Latency,
+}
+
+pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
+    match bench {
+        Bench::Part { part, input, dir } => {
+            let result = match part {
+                Part::Floor => serde_json::to_string(&floor::run(&input, &dir)?)?,
+                Part::Publish => serde_json::to_string(&pipeline::publish(&input, &dir)?)?,
+                Part::EndToEnd => serde_json::to_string(&pipeline::end_to_end(&input, &dir)?)?,
+                Part::Latency => serde_json::to_string(&latency::run(&input, &dir)?)?,
+            };
+            println!("{result}");
+            Ok(())
+        }
+        Bench::Telemetry { json, events, devices, no_latency, dir } => {
+            let parent = dir.unwrap_or_else(|| PathBuf::from("target"));
+            let work = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)?;
+            if !json {
+                report::heading(&parent);
+            }
+            for devices in devices {
+                let input = work.path().join("events.ndjson");
+                data::write(&input, events, devices)?;
+                let floor: floor::Floor = part(Part::Floor, &input, work.path())?;
+                let publish: pipeline::Run = part(Part::Publish, &input, work.path())?;
+                let end_to_end: pipeline::Run = part(Part::EndToEnd, &input, work.path())?;
+                report::throughput(json, devices, events, &floor, &publish, &end_to_end)?;
+            }
+            if !no_latency {
+                let input = work.path().join("events.ndjson");
+                data::write(&input, 200_000.min(events), 10_000)?;
+                let latency: latency::Latency = part(Part::Latency, &input, work.path())?;
+                report::latency(json, &latency)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Runs one part in a process of its own and in a directory of its own, and reads what it prints.
+fn part<T: serde::de::DeserializeOwned>(part: Part, input: &Path, work: &Path) -> anyhow::Result<T> {
+    let dir = tempfile::tempdir_in(work)?;
+    let name = part.to_possible_value().context("every part has a name")?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["bench", "part", name.get_name(), "--input"])
+        .arg(input)
+        .arg("--dir")
+        .arg(dir.path())
+        .stderr(Stdio::inherit())
+        .output()?;
+    anyhow::ensure!(output.status.success(), "the part {} failed", name.get_name());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
