@@ -228,8 +228,11 @@ mod tests {
 
     #[test]
     fn a_partition_that_does_not_exist_is_named_with_the_number_there_are() {
-        let error =
-            gateway(&["flights"]).hub("flights").unwrap().choose(Route::Partition(PartitionId(4))).unwrap_err();
+        let error = gateway(&["flights"])
+            .hub("flights")
+            .unwrap()
+            .choose(Route::Partition(PartitionId(4)))
+            .unwrap_err();
         assert_eq!(error.to_string(), "the hub flights has no partition 4; it has 4, numbered from 0");
     }
 }

@@ -35,8 +35,7 @@ impl Measure {
     }
 }
 
-/// User and system time of this process, from `/proc/self/stat` (fields 14 and 15, in ticks of 10 ms) — or, finer, from
-/// the process CPU clock.
+/// User and system time of this process so far.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -47,10 +46,11 @@ fn peak_rss_mb() -> f64 {
     field("/proc/self/status", "VmHWM:") / 1024.0
 }
 
-/// Bytes this process caused to be sent to the disk.
+/// Bytes this process has written to files so far (`wchar`), zeros written ahead included. `write_bytes` would count a
+/// whole folio of the page cache, up to megabytes, for every small write into it.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of bytes")]
 fn written_bytes() -> u64 {
-    field("/proc/self/io", "write_bytes:") as u64
+    field("/proc/self/io", "wchar:") as u64
 }
 
 fn field(file: &str, name: &str) -> f64 {

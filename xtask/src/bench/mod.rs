@@ -40,6 +40,16 @@ pub(crate) enum Bench {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Writes the events of a run to a file, to profile one part of it.
+    #[command(hide = true)]
+    Data {
+        /// The file.
+        output: PathBuf,
+        #[arg(long, default_value_t = 1_000_000)]
+        events: usize,
+        #[arg(long, default_value_t = 10_000)]
+        devices: usize,
+    },
     /// One part of a run (internal).
     #[command(hide = true)]
     Part {
@@ -69,6 +79,7 @@ pub(crate) enum Part {
 
 pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
+        Bench::Data { output, events, devices } => data::write(&output, events, devices),
         Bench::Part { part, input, dir } => {
             let result = match part {
                 Part::Floor => serde_json::to_string(&floor::run(&input, &dir)?)?,

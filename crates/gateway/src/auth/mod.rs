@@ -158,7 +158,9 @@ pub enum AuthError {
     #[error("the bearer key is the key of no access rule")]
     UnknownKey,
     /// No rule has the name in `skn`.
-    #[error("the shared access signature names the key {name:?} (skn), which is no access rule of this server")]
+    #[error(
+        "the shared access signature names the key {name:?} (skn), which is no access rule of this server"
+    )]
     UnknownKeyName {
         /// The name, shortened.
         name: String,

@@ -71,8 +71,7 @@ impl<'a> SasToken<'a> {
 
     /// True when the token was signed with `key`. Takes the same time for every wrong signature.
     pub(super) fn is_signed_with(&self, key: &SecretKey) -> bool {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("HMAC takes a key of any length");
         mac.update(self.audience_text.as_bytes());
         mac.update(b"\n");
         mac.update(self.expiry_text.as_bytes());

@@ -6,6 +6,7 @@
 #![expect(missing_docs, reason = "the name of a check says what it checks")]
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,8 +18,8 @@ use crate::position::{Offset, PartitionId, SequenceNumber, StartPosition};
 
 /// An implementation that takes the suite. Each check makes its own.
 pub trait LogUnderTest: Send + Sync + 'static {
-    /// Appends to and reads one hub.
-    type Log: EventAppender + EventLog;
+    /// Keeps a hub open, and points to what appends to it and reads it.
+    type Log: Deref<Target: EventAppender + EventLog + Sized> + Send + Sync + 'static;
 
     /// An empty hub that takes its time from `clock`.
     fn open(
@@ -130,12 +131,12 @@ pub async fn events_come_back_in_order_without_a_gap<T: LogUnderTest>(test: &T) 
     for round in 0..50_u64 {
         let events = bodies(round * 100..round * 100 + round % 7 + 1);
         published.extend(events.iter().cloned());
-        let appended = append_ok(&log, P0, events.clone()).await;
+        let appended = append_ok(&*log, P0, events.clone()).await;
         assert_eq!(appended.partition, P0);
         assert_eq!(appended.count as usize, events.len());
         assert_eq!(appended.first.0 as usize + events.len(), published.len());
     }
-    let events = read_all(&log, P0, SequenceNumber::ZERO, MUCH).await;
+    let events = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
     assert_gapless(&events, SequenceNumber::ZERO);
     assert_eq!(events.into_iter().map(|event| event.data).collect::<Vec<_>>(), published);
 }
@@ -143,16 +144,16 @@ pub async fn events_come_back_in_order_without_a_gap<T: LogUnderTest>(test: &T) 
 pub async fn reading_goes_on_where_it_stopped<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
     for round in 0..20 {
-        append_ok(&log, P0, bodies(round * 10..round * 10 + 10)).await;
+        append_ok(&*log, P0, bodies(round * 10..round * 10 + 10)).await;
     }
-    let whole = read_all(&log, P0, SequenceNumber::ZERO, MUCH).await;
+    let whole = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
     for step in [1, 3, 7, 10, 64] {
         let steps =
-            read_all(&log, P0, SequenceNumber::ZERO, ReadLimit { events: step, bytes: 1 << 20 }).await;
+            read_all(&*log, P0, SequenceNumber::ZERO, ReadLimit { events: step, bytes: 1 << 20 }).await;
         assert_eq!(steps, whole, "in steps of {step}");
     }
     for from in [1, 9, 10, 11, 155, 199] {
-        let rest = read_all(&log, P0, SequenceNumber(from), MUCH).await;
+        let rest = read_all(&*log, P0, SequenceNumber(from), MUCH).await;
         assert_eq!(rest[..], whole[from as usize..], "from {from}");
     }
 }
@@ -163,7 +164,7 @@ pub async fn an_append_is_all_or_nothing_for_readers<T: LogUnderTest>(test: &T) 
     let reader = tokio::spawn({
         let log = Arc::clone(&log);
         async move {
-            let mut tail = EventLog::tail(&*log, P0).expect("the partition exists");
+            let mut tail = EventLog::tail(&**log, P0).expect("the partition exists");
             loop {
                 let now = tail.borrow_and_update().0;
                 assert_eq!(now % SIZE, 0, "the tail is inside an append");
@@ -176,7 +177,7 @@ pub async fn an_append_is_all_or_nothing_for_readers<T: LogUnderTest>(test: &T) 
         }
     });
     for round in 0..100 {
-        append_ok(&*log, P0, bodies(round * SIZE..(round + 1) * SIZE)).await;
+        append_ok(&**log, P0, bodies(round * SIZE..(round + 1) * SIZE)).await;
     }
     reader.await.expect("the reader saw whole appends");
 }
@@ -194,7 +195,7 @@ pub async fn concurrent_appenders_share_a_partition<T: LogUnderTest>(test: &T) {
                     let events: Vec<_> =
                         (0..3).map(|index| EventData::new(format!("{appender}/{round}/{index}"))).collect();
                     let partition = PartitionId(u32::from(appender % 4 == 3));
-                    places.push((append_ok(&*log, partition, events.clone()).await, events));
+                    places.push((append_ok(&**log, partition, events.clone()).await, events));
                 }
                 places
             })
@@ -206,7 +207,7 @@ pub async fn concurrent_appenders_share_a_partition<T: LogUnderTest>(test: &T) {
             assert!(before < Some(appended.first), "a later append came before an acknowledged one");
             before = Some(appended.first);
             let limit = ReadLimit { events: events.len(), bytes: 1 << 20 };
-            let stored = read_n(&*log, appended.partition, appended.first, limit).await;
+            let stored = read_n(&**log, appended.partition, appended.first, limit).await;
             assert_gapless(&stored, appended.first);
             assert_eq!(stored.into_iter().map(|event| event.data).collect::<Vec<_>>(), events);
         }
@@ -235,31 +236,31 @@ async fn read_n(
 
 pub async fn partitions_do_not_mix<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 3, clock()).await;
-    assert_eq!(EventLog::partition_count(&log), 3);
-    assert_eq!(EventAppender::partition_count(&log), 3);
-    assert_eq!(EventLog::hub(&log), &hub());
-    assert_eq!(EventLog::incarnation(&log), EventAppender::incarnation(&log));
+    assert_eq!(EventLog::partition_count(&*log), 3);
+    assert_eq!(EventAppender::partition_count(&*log), 3);
+    assert_eq!(EventLog::hub(&*log), &hub());
+    assert_eq!(EventLog::incarnation(&*log), EventAppender::incarnation(&*log));
     for partition in 0..3_u32 {
-        let first = append_ok(&log, PartitionId(partition), bodies(0..u64::from(partition) + 1)).await.first;
+        let first = append_ok(&*log, PartitionId(partition), bodies(0..u64::from(partition) + 1)).await.first;
         assert_eq!(first, SequenceNumber::ZERO);
     }
     for partition in 0..3_u32 {
-        let events = read_all(&log, PartitionId(partition), SequenceNumber::ZERO, MUCH).await;
+        let events = read_all(&*log, PartitionId(partition), SequenceNumber::ZERO, MUCH).await;
         assert_eq!(events.len() as u32, partition + 1);
     }
 }
 
 pub async fn an_empty_append_is_acknowledged_and_changes_nothing<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
-    append_ok(&log, P0, bodies(0..2)).await;
-    let appended = append_ok(&log, P0, Vec::new()).await;
+    append_ok(&*log, P0, bodies(0..2)).await;
+    let appended = append_ok(&*log, P0, Vec::new()).await;
     assert_eq!((appended.first, appended.count), (SequenceNumber(2), 0));
     assert_eq!(log.status(P0).expect("the partition exists").tail, SequenceNumber(2));
 }
 
 pub async fn a_read_keeps_its_limits<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
-    append_ok(&log, P0, (0..50).map(|_| EventData::new(vec![7; 100])).collect()).await;
+    append_ok(&*log, P0, (0..50).map(|_| EventData::new(vec![7; 100])).collect()).await;
     for (events, bytes) in [(1, 1 << 20), (10, 1 << 20), (1000, 250), (1000, 100), (5, 300), (0, 0)] {
         let read = log.read(P0, SequenceNumber(3), ReadLimit { events, bytes }).await.expect("a read");
         assert!(!read.is_empty() && read.len() <= events.max(1), "{events} events: {}", read.len());
@@ -272,7 +273,7 @@ pub async fn a_read_keeps_its_limits<T: LogUnderTest>(test: &T) {
 pub async fn a_read_returns_one_event_though_it_is_larger_than_the_limit<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
     let large = EventData::new(vec![1; 300_000]);
-    append_ok(&log, P0, vec![EventData::new("small"), large.clone(), EventData::new("small")]).await;
+    append_ok(&*log, P0, vec![EventData::new("small"), large.clone(), EventData::new("small")]).await;
     let read = log.read(P0, SequenceNumber(1), ReadLimit { events: 10, bytes: 1000 }).await.expect("a read");
     assert_eq!(read.len(), 1);
     assert_eq!(read[0].data, large);
@@ -281,7 +282,7 @@ pub async fn a_read_returns_one_event_though_it_is_larger_than_the_limit<T: LogU
 pub async fn a_read_at_the_tail_is_empty_and_past_it_refused<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
     assert_eq!(log.read(P0, SequenceNumber::ZERO, MUCH).await, Ok(Vec::new()));
-    append_ok(&log, P0, bodies(0..3)).await;
+    append_ok(&*log, P0, bodies(0..3)).await;
     assert_eq!(log.read(P0, SequenceNumber(3), MUCH).await, Ok(Vec::new()));
     for from in [SequenceNumber(4), SequenceNumber(u64::MAX)] {
         assert_eq!(
@@ -303,7 +304,7 @@ pub async fn locate_finds_numbers_and_offsets<T: LogUnderTest>(test: &T) {
     {
         assert_eq!(log.locate(P0, start).await, Ok(SequenceNumber::ZERO), "{start:?} of an empty partition");
     }
-    append_large(&log, 100).await;
+    append_large(&*log, 100).await;
     for (start, found) in [
         (StartPosition::Earliest, 0),
         (StartPosition::Latest, 100),
@@ -343,7 +344,7 @@ pub async fn locate_finds_enqueued_times<T: LogUnderTest>(test: &T) {
     let mut times = Vec::new();
     for hour in 0..10 {
         clock.set_now(START.plus(std::time::Duration::from_secs(3600 * hour)));
-        times.push(append_ok(&log, P0, bodies(hour * 3..hour * 3 + 3)).await.enqueued_at);
+        times.push(append_ok(&*log, P0, bodies(hour * 3..hour * 3 + 3)).await.enqueued_at);
     }
     let half_an_hour = std::time::Duration::from_secs(1800);
     for (time, first) in times.into_iter().zip((0..).step_by(3)) {
@@ -371,21 +372,21 @@ pub async fn the_tail_wakes_its_watchers_when_events_are_readable<T: LogUnderTes
     let reader = tokio::spawn({
         let log = Arc::clone(&log);
         async move {
-            let mut tail = EventLog::tail(&*log, P0).expect("the partition exists");
+            let mut tail = EventLog::tail(&**log, P0).expect("the partition exists");
             let mut next = SequenceNumber::ZERO;
             while next.0 < 200 {
                 let seen = *tail.wait_for(|tail| *tail > next).await.expect("the log is open");
                 let events =
-                    read_n(&*log, P0, next, ReadLimit { events: (seen.0 - next.0) as usize, ..MUCH }).await;
+                    read_n(&**log, P0, next, ReadLimit { events: (seen.0 - next.0) as usize, ..MUCH }).await;
                 assert_gapless(&events, next);
                 next = seen;
             }
         }
     });
     for number in 0..200 {
-        append_ok(&*log, P1, bodies(0..1)).await;
-        let appended = append_ok(&*log, P0, bodies(number..number + 1)).await;
-        let tail = *EventLog::tail(&*log, P0).expect("the partition exists").borrow();
+        append_ok(&**log, P1, bodies(0..1)).await;
+        let appended = append_ok(&**log, P0, bodies(number..number + 1)).await;
+        let tail = *EventLog::tail(&**log, P0).expect("the partition exists").borrow();
         assert!(tail > appended.first, "the tail {tail} is behind an acknowledged event");
     }
     reader.await.expect("the reader was woken and found events each time");
@@ -438,11 +439,11 @@ pub fn every_kind_of_event() -> Vec<EventData> {
 pub async fn every_kind_of_event_comes_back_as_it_was<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
     let events = every_kind_of_event();
-    append_ok(&log, P0, events.clone()).await;
+    append_ok(&*log, P0, events.clone()).await;
     for event in &events {
-        append_ok(&log, P0, vec![event.clone()]).await;
+        append_ok(&*log, P0, vec![event.clone()]).await;
     }
-    let read = read_all(&log, P0, SequenceNumber::ZERO, MUCH).await;
+    let read = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
     let expected: Vec<_> = events.iter().chain(&events).cloned().collect();
     assert_eq!(read.into_iter().map(|event| event.data).collect::<Vec<_>>(), expected);
 }
@@ -456,7 +457,7 @@ pub async fn a_partition_that_does_not_exist_is_named<T: LogUnderTest>(test: &T)
     assert_eq!(log.read(partition, SequenceNumber::ZERO, MUCH).await, Err(missing.clone()));
     assert_eq!(log.locate(partition, StartPosition::Earliest).await, Err(missing.clone()));
     assert_eq!(log.status(partition), Err(missing.clone()));
-    assert_eq!(EventLog::tail(&log, partition).err(), Some(missing));
+    assert_eq!(EventLog::tail(&*log, partition).err(), Some(missing));
 }
 
 pub async fn an_event_that_is_too_large_refuses_the_whole_append<T: LogUnderTest>(test: &T) {
@@ -466,14 +467,14 @@ pub async fn an_event_that_is_too_large_refuses_the_whole_append<T: LogUnderTest
     let expected = AppendError::TooLarge { index: 1, size: MAX_EVENT_BYTES + 1, limit: MAX_EVENT_BYTES };
     assert_eq!(refused, Err(expected));
     assert_eq!(log.status(P0).expect("the partition exists").tail, SequenceNumber::ZERO);
-    assert_eq!(append_ok(&log, P0, bodies(0..1)).await.first, SequenceNumber::ZERO);
+    assert_eq!(append_ok(&*log, P0, bodies(0..1)).await.first, SequenceNumber::ZERO);
 }
 
 pub async fn an_event_of_the_largest_size_is_taken<T: LogUnderTest>(test: &T) {
     let log = test.open(hub(), 1, clock()).await;
     let largest = EventData::new(vec![3; MAX_EVENT_BYTES - 3]).with_key("key");
-    append_ok(&log, P0, vec![largest.clone(), largest.clone(), largest.clone()]).await;
-    let read = read_all(&log, P0, SequenceNumber::ZERO, MUCH).await;
+    append_ok(&*log, P0, vec![largest.clone(), largest.clone(), largest.clone()]).await;
+    let read = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
     assert_eq!(read.len(), 3);
     assert!(read.iter().all(|event| event.data == largest));
 }
@@ -482,22 +483,22 @@ pub async fn enqueued_at_never_goes_back<T: LogUnderTest>(test: &T) {
     let clock = clock();
     let log = test.open(hub(), 1, clock.clone()).await;
     clock.set_now(START.plus(std::time::Duration::from_secs(60)));
-    let ahead = append_ok(&log, P0, bodies(0..1)).await.enqueued_at;
+    let ahead = append_ok(&*log, P0, bodies(0..1)).await.enqueued_at;
     assert!(ahead >= START.plus(std::time::Duration::from_secs(60)));
     clock.set_now(START);
-    assert_eq!(append_ok(&log, P0, bodies(1..2)).await.enqueued_at, ahead);
+    assert_eq!(append_ok(&*log, P0, bodies(1..2)).await.enqueued_at, ahead);
     let log = test.reopen(log, clock).await;
-    assert_eq!(append_ok(&log, P0, bodies(2..3)).await.enqueued_at, ahead);
+    assert_eq!(append_ok(&*log, P0, bodies(2..3)).await.enqueued_at, ahead);
     let times: Vec<_> =
-        read_all(&log, P0, SequenceNumber::ZERO, MUCH).await.iter().map(|event| event.enqueued_at).collect();
+        read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await.iter().map(|event| event.enqueued_at).collect();
     assert_eq!(times, [ahead; 3]);
 }
 
 pub async fn expired_events_are_named_and_the_rest_stays<T: LogUnderTest>(test: &T) {
     let clock = clock();
     let log = test.open(hub(), 2, clock.clone()).await;
-    append_large(&log, 100).await;
-    let before = read_all(&log, P0, SequenceNumber::ZERO, MUCH).await;
+    append_large(&*log, 100).await;
+    let before = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
     test.expire(&log, P0, SequenceNumber(90)).await;
     let head = log.status(P0).expect("the partition exists").head;
     assert!(head > SequenceNumber::ZERO && head <= SequenceNumber(90), "the head is {head}");
@@ -513,8 +514,8 @@ pub async fn expired_events_are_named_and_the_rest_stays<T: LogUnderTest>(test: 
         log.read(P0, last_gone, MUCH).await,
         Err(ReadError::Expired { partition: P0, from: last_gone, head })
     );
-    assert_eq!(read_all(&log, P0, head, MUCH).await[..], before[head.0 as usize..]);
-    assert_eq!(append_ok(&log, P0, bodies(0..1)).await.first, SequenceNumber(100));
+    assert_eq!(read_all(&*log, P0, head, MUCH).await[..], before[head.0 as usize..]);
+    assert_eq!(append_ok(&*log, P0, bodies(0..1)).await.first, SequenceNumber(100));
 }
 
 pub async fn status_tells_head_tail_and_time<T: LogUnderTest>(test: &T) {
@@ -522,7 +523,7 @@ pub async fn status_tells_head_tail_and_time<T: LogUnderTest>(test: &T) {
     let empty = log.status(P0).expect("the partition exists");
     assert_eq!((empty.head, empty.tail), (SequenceNumber::ZERO, SequenceNumber::ZERO));
     assert_eq!((empty.last_enqueued_at, empty.damage, empty.lost), (None, None, Vec::new()));
-    let appended = append_ok(&log, P0, bodies(0..5)).await;
+    let appended = append_ok(&*log, P0, bodies(0..5)).await;
     let status = log.status(P0).expect("the partition exists");
     assert_eq!((status.head, status.tail), (SequenceNumber::ZERO, SequenceNumber(5)));
     assert_eq!(status.last_enqueued_at, Some(appended.enqueued_at));
@@ -532,23 +533,23 @@ pub async fn status_tells_head_tail_and_time<T: LogUnderTest>(test: &T) {
 pub async fn a_restart_keeps_everything<T: LogUnderTest>(test: &T) {
     let clock = clock();
     let mut log = test.open(hub(), 2, clock.clone()).await;
-    let incarnation = EventLog::incarnation(&log);
+    let incarnation = EventLog::incarnation(&*log);
     let mut expected = Vec::new();
     for restart in 0..4_u64 {
         for round in 0..10 {
             let events = every_kind_of_event();
             expected.extend(events.iter().cloned());
-            append_ok(&log, P1, events).await;
-            append_ok(&log, P0, bodies(round..round + restart)).await;
+            append_ok(&*log, P1, events).await;
+            append_ok(&*log, P0, bodies(round..round + restart)).await;
         }
-        let before = read_all(&log, P1, SequenceNumber::ZERO, MUCH).await;
+        let before = read_all(&*log, P1, SequenceNumber::ZERO, MUCH).await;
         let status = log.status(P1).expect("the partition exists");
         log = test.reopen(log, clock.clone()).await;
-        assert_eq!(EventLog::incarnation(&log), incarnation);
+        assert_eq!(EventLog::incarnation(&*log), incarnation);
         let after = log.status(P1).expect("the partition exists");
         assert_eq!((after.head, after.tail), (status.head, status.tail));
         assert_eq!(after.last_enqueued_at, status.last_enqueued_at);
-        let events = read_all(&log, P1, SequenceNumber::ZERO, MUCH).await;
+        let events = read_all(&*log, P1, SequenceNumber::ZERO, MUCH).await;
         assert_eq!(events, before);
         assert_gapless(&events, SequenceNumber::ZERO);
         assert_eq!(events.into_iter().map(|event| event.data).collect::<Vec<_>>(), expected);

@@ -205,17 +205,17 @@ mod tests {
     struct InMemory;
 
     impl LogUnderTest for InMemory {
-        type Log = MemoryLog;
+        type Log = Arc<MemoryLog>;
 
-        async fn open(&self, hub: HubName, partition_count: u32, clock: Arc<TestClock>) -> MemoryLog {
-            MemoryLog::new(hub, partition_count, clock)
+        async fn open(&self, hub: HubName, partition_count: u32, clock: Arc<TestClock>) -> Self::Log {
+            Arc::new(MemoryLog::new(hub, partition_count, clock))
         }
 
-        async fn reopen(&self, log: MemoryLog, _clock: Arc<TestClock>) -> MemoryLog {
+        async fn reopen(&self, log: Self::Log, _clock: Arc<TestClock>) -> Self::Log {
             log
         }
 
-        async fn expire(&self, log: &MemoryLog, partition: PartitionId, head: SequenceNumber) {
+        async fn expire(&self, log: &Self::Log, partition: PartitionId, head: SequenceNumber) {
             log.drop_before(partition, head).expect("the partition exists");
         }
     }

@@ -1,0 +1,35 @@
+# What a person runs. Bare `just` lists it; anything with logic is a subcommand of `cargo xtask`.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Real telemetry from publish to document, with corrupt events and the audit
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# The server, with the configuration in ./tidegate.toml if there is one
+run *args:
+    cargo run --release -- run {{args}}
+
+# Every test
+test *args:
+    cargo test --workspace {{args}}
+
+# Formatting, lints, documentation
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+# telemetry-1m: throughput, CPU, memory and latency beside the floor of this machine
+bench *args:
+    cargo xtask bench telemetry-1m {{args}}
+
+# Writes the generated documents again
+docs:
+    cargo xtask docs
+
+# Exactly what CI runs
+ci:
+    bash .ci/run
