@@ -83,7 +83,8 @@ fn appends(input: &Path) -> anyhow::Result<Vec<Vec<Vec<tidegate_model::event::Ev
     for (producer, section) in data::sections(input)?.windows(2).enumerate() {
         let mut lines = Lines::open(input, section[0]..section[1])?;
         while let Some(batch) = lines.batch()? {
-            of_partition[data::partition_of(producer) as usize].extend(batch.chunks_exact(APPEND).map(<[_]>::to_vec));
+            of_partition[data::partition_of(producer) as usize]
+                .extend(batch.chunks_exact(APPEND).map(<[_]>::to_vec));
         }
     }
     Ok(of_partition)
@@ -92,7 +93,9 @@ fn appends(input: &Path) -> anyhow::Result<Vec<Vec<Vec<tidegate_model::event::Ev
 fn percentiles(mut values: Vec<Duration>) -> Percentiles {
     values.sort_unstable();
     let at = |per_mille: usize| {
-        values.get((values.len() * per_mille / 1000).min(values.len().saturating_sub(1))).map_or(0.0, |value| value.as_secs_f64() * 1000.0)
+        values
+            .get((values.len() * per_mille / 1000).min(values.len().saturating_sub(1)))
+            .map_or(0.0, |value| value.as_secs_f64() * 1000.0)
     };
     Percentiles { p50: at(500), p99: at(990), p999: at(999) }
 }

@@ -78,13 +78,7 @@ pub(crate) fn publish(input: &Path, dir: &Path) -> anyhow::Result<Run> {
         let events = produce(&system.hub, input).await?;
         let taken = measure.end();
         system.log.close();
-        Ok(Run {
-            publish_s: taken.wall_s,
-            taken,
-            events,
-            counts: OutcomeCounts::default(),
-            documents: 0,
-        })
+        Ok(Run { publish_s: taken.wall_s, taken, events, counts: OutcomeCounts::default(), documents: 0 })
     })
 }
 
@@ -105,7 +99,11 @@ pub(crate) fn end_to_end(input: &Path, dir: &Path) -> anyhow::Result<Run> {
             counts += checkpoint.counts;
         }
         let documents = system.store.collections().await?.iter().map(|(_, count)| count).sum();
-        anyhow::ensure!(counts.total() == events, "{events} events were published, {} resolved", counts.total());
+        anyhow::ensure!(
+            counts.total() == events,
+            "{events} events were published, {} resolved",
+            counts.total()
+        );
         system.log.close();
         Ok(Run { taken, events, publish_s, counts, documents })
     })

@@ -12,7 +12,11 @@ pub(crate) fn heading(dir: &Path) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("telemetry-1m on {cores} cores of {}, data in {}\n", model.trim_start_matches(['\t', ':', ' ']), dir.display());
+    println!(
+        "telemetry-1m on {cores} cores of {}, data in {}\n",
+        model.trim_start_matches(['\t', ':', ' ']),
+        dir.display()
+    );
 }
 
 pub(crate) fn throughput(
@@ -24,7 +28,8 @@ pub(crate) fn throughput(
     end_to_end: &Run,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(
-        end_to_end.documents == floor.documents as u64 && end_to_end.counts.dead_lettered == floor.corrupt as u64,
+        end_to_end.documents == floor.documents as u64
+            && end_to_end.counts.dead_lettered == floor.corrupt as u64,
         "the floor made {} documents and found {} corrupt events, the system {} and {}",
         floor.documents,
         floor.corrupt,
@@ -62,12 +67,25 @@ pub(crate) fn throughput(
         );
         return Ok(());
     }
-    println!("{events} events from {devices} devices: {} documents, {} dead letters", end_to_end.documents, end_to_end.counts.dead_lettered);
+    println!(
+        "{events} events from {devices} devices: {} documents, {} dead letters",
+        end_to_end.documents, end_to_end.counts.dead_lettered
+    );
     println!("  publish alone          {publish_rate:>12.0} events/s");
     println!("  publish while processed{:>12.0} events/s", n / end_to_end.publish_s);
-    println!("  end to end             {end_to_end_rate:>12.0} events/s   in {:.2} s", end_to_end.taken.wall_s);
-    println!("  floor                  {:>12.0} events/s   in {:.2} s, ratio {ratio:.2}", n / floor.taken.wall_s, floor.taken.wall_s);
-    println!("  CPU                    {cpu:>12.2} µs/event   floor {floor_cpu:.2}, beyond it {:.2}", cpu - floor_cpu);
+    println!(
+        "  end to end             {end_to_end_rate:>12.0} events/s   in {:.2} s",
+        end_to_end.taken.wall_s
+    );
+    println!(
+        "  floor                  {:>12.0} events/s   in {:.2} s, ratio {ratio:.2}",
+        n / floor.taken.wall_s,
+        floor.taken.wall_s
+    );
+    println!(
+        "  CPU                    {cpu:>12.2} µs/event   floor {floor_cpu:.2}, beyond it {:.2}",
+        cpu - floor_cpu
+    );
     println!("  peak memory            {:>12.0} MB", end_to_end.taken.peak_rss_mb);
     println!("  written                {written:>12.0} bytes/event\n");
     Ok(())

@@ -55,7 +55,7 @@ pub fn check(
     }
 
     let mut slots = Slots::new(documents);
-    let mut newest: HashMap<usize, (Body, SequenceNumber)> = HashMap::with_capacity(documents.len());
+    let mut newest: Vec<Option<(Body, SequenceNumber)>> = vec![None; documents.len()];
     let mut verdicts = Vec::with_capacity(events.len());
     let mut stopped = None;
     for (&sequence_number, answer) in events.iter().zip(answered) {
@@ -68,7 +68,7 @@ pub fn check(
                             upsert.id
                         )
                     })?;
-                    newest.insert(slot, (upsert.body, sequence_number));
+                    newest[slot] = Some((upsert.body, sequence_number));
                 }
                 verdicts.push(Verdict::Applied);
             }
@@ -87,7 +87,8 @@ pub fn check(
     }
 
     let mut writes = Vec::with_capacity(newest.len());
-    for (slot, (body, sequence_number)) in newest {
+    for (slot, newest) in newest.into_iter().enumerate() {
+        let Some((body, sequence_number)) = newest else { continue };
         let json = encode(&body).map_err(|problem| format!("the document {} {problem}", documents[slot]))?;
         writes.push(Write { slot, body, json, sequence_number });
     }
