@@ -50,7 +50,7 @@ pub trait EventLog: Send + Sync + 'static {
     async fn locate(&self, partition: PartitionId, start: StartPosition) -> Result<SequenceNumber, ReadError>;
 
     /// Events from `from` on, as many as `limit` allows, and at least one if there is any. Empty at the tail: it never
-    /// waits for new ones.
+    /// waits for new ones. Also empty when only lost numbers lie between `from` and the tail: wait for the tail to change.
     ///
     /// # Errors
     /// [`ReadError::Expired`] when `from` is before the head, [`ReadError::BeyondTail`] when it is past the tail.

@@ -1,0 +1,232 @@
+//! The log: a directory with one hub each in its own directory, open in one process at a time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use tidegate_model::clock::SharedClock;
+use tidegate_model::event::HubName;
+
+use crate::description::{self, HubDescription};
+use crate::error::{Fate, LogError};
+use crate::hub::HubLog;
+use crate::options::LogOptions;
+use crate::partition::Shared;
+use crate::pool::{self, Pool};
+use crate::storage::{DiskStorage, Lock, Storage};
+
+/// The most partitions a hub can have, as in Event Hubs.
+pub const MAX_PARTITIONS: u32 = 1024;
+
+/// Names that begin with a dot are never hubs: the lock file, and hubs that are being made.
+pub(crate) const LOCK_FILE: &str = ".lock";
+const UNFINISHED_PREFIX: &str = ".creating-";
+
+/// All hubs of a directory.
+///
+/// ```text
+/// <dir>/.lock
+/// <dir>/<hub>/hub.json
+/// <dir>/<hub>/<partition>/<number of the first event>.seg
+/// ```
+pub struct Log {
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    hubs: Mutex<BTreeMap<HubName, Arc<HubLog>>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What ends when the log is closed.
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    writers: usize,
+    _lock: Lock,
+}
+
+impl Log {
+    /// Opens the log in `dir`, which is made if it does not exist, and recovers every partition of every hub. Blocks while
+    /// it reads the segment in use of each.
+    ///
+    /// # Errors
+    /// Another process has it open, the files cannot be read or written, or a newer version wrote them. Damage in a
+    /// partition is no error here: that partition is out of service and says so in its status.
+    pub fn open(dir: &Path, options: LogOptions, clock: SharedClock) -> Result<Self, LogError> {
+        Self::open_in(Arc::new(DiskStorage), dir, options, clock)
+    }
+
+    pub(crate) fn open_in(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        options: LogOptions,
+        clock: SharedClock,
+    ) -> Result<Self, LogError> {
+        make_dir(&*storage, dir)?;
+        let lock = lock(&*storage, dir)?;
+        let options = options.held_in_range();
+        let shared =
+            Arc::new(Shared { storage, clock, options, fate: Fate::default(), pool: Pool::default() });
+        let storage = &*shared.storage;
+        remove_unfinished_hubs(storage, dir)?;
+        let mut hubs = BTreeMap::new();
+        for name in hub_names(storage, dir)? {
+            let hub_dir = dir.join(name.as_str());
+            let described = description::read(storage, &hub_dir, &name)?;
+            hubs.insert(name, Arc::new(HubLog::open(&shared, &hub_dir, &described)?));
+        }
+        let log = Self {
+            dir: dir.to_owned(),
+            shared,
+            hubs: Mutex::new(hubs),
+            running: Mutex::new(Some(Running { threads: Vec::new(), writers: 0, _lock: lock })),
+        };
+        log.start_writers()?;
+        Ok(log)
+    }
+
+    /// A hub, if it exists.
+    pub fn hub(&self, name: &HubName) -> Option<Arc<HubLog>> {
+        self.hubs.lock().get(name).map(Arc::clone)
+    }
+
+    /// Every hub, ordered by name.
+    pub fn hubs(&self) -> Vec<Arc<HubLog>> {
+        self.hubs.lock().values().map(Arc::clone).collect()
+    }
+
+    /// The hub with this name; makes it if it does not exist. After a crash it exists whole or not at all.
+    ///
+    /// # Errors
+    /// It exists with another number of partitions, or cannot be made.
+    pub fn create_hub(&self, name: &HubName, partition_count: u32) -> Result<Arc<HubLog>, LogError> {
+        let mut hubs = self.hubs.lock();
+        if let Some(hub) = hubs.get(name) {
+            let existing = tidegate_model::ports::EventLog::partition_count(&**hub);
+            if existing != partition_count {
+                return Err(LogError::PartitionCountChanged {
+                    hub: name.clone(),
+                    existing,
+                    wanted: partition_count,
+                });
+            }
+            return Ok(Arc::clone(hub));
+        }
+        if !(1..=MAX_PARTITIONS).contains(&partition_count) {
+            return Err(LogError::BadPartitionCount { wanted: partition_count, limit: MAX_PARTITIONS });
+        }
+        if self.running.lock().is_none() {
+            return Err(LogError::Closed);
+        }
+        if let Some(detail) = self.shared.fate.failure() {
+            return Err(LogError::Failed { detail: detail.to_owned() });
+        }
+        let hub = Arc::new(self.make_hub(name, partition_count)?);
+        hubs.insert(name.clone(), Arc::clone(&hub));
+        drop(hubs);
+        self.start_writers()?;
+        Ok(hub)
+    }
+
+    /// Makes the hub under another name first, so that it appears whole.
+    fn make_hub(&self, name: &HubName, partition_count: u32) -> Result<HubLog, LogError> {
+        let storage = &*self.shared.storage;
+        let unfinished = self.dir.join(format!("{UNFINISHED_PREFIX}{name}"));
+        let hub_dir = self.dir.join(name.as_str());
+        let described = HubDescription::new(name, partition_count, &*self.shared.clock);
+        let made = HubLog::make(&self.shared, &unfinished, &described).and_then(|()| {
+            storage.rename(&unfinished, &hub_dir).map_err(LogError::io("rename", &unfinished))?;
+            storage.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
+        });
+        if let Err(error) = made {
+            // If this fails too, the next start removes it.
+            let _ = storage.remove_dir_all(&unfinished);
+            return Err(error);
+        }
+        HubLog::open(&self.shared, &hub_dir, &described)
+    }
+
+    /// As many writers as can be busy at once.
+    fn start_writers(&self) -> Result<(), LogError> {
+        let partitions: usize = self.hubs.lock().values().map(|hub| hub.partitions().len()).sum();
+        let wanted = partitions.min(self.shared.options.writer_threads);
+        let mut running = self.running.lock();
+        let Some(running) = &mut *running else { return Err(LogError::Closed) };
+        let started = pool::start_threads(&self.shared, running.writers..wanted)
+            .map_err(LogError::io("start the writers of", &self.dir))?;
+        running.writers = running.writers.max(wanted);
+        running.threads.extend(started);
+        Ok(())
+    }
+
+    /// Takes no more appends, writes those that wait, and lets go of the directory. Blocks until that is done. Readers
+    /// may go on reading. Closing twice does nothing; dropping the log closes it.
+    pub fn close(&self) {
+        // In this order: a hub that is being made now is either refused or seen here.
+        let Some(running) = self.running.lock().take() else { return };
+        let hubs = self.hubs();
+        hubs.iter().for_each(|hub| hub.close());
+        self.shared.pool.close();
+        for thread in running.threads {
+            // A writer that panicked has already stopped the log.
+            let _ = thread.join();
+        }
+        hubs.iter().flat_map(|hub| hub.partitions()).for_each(|partition| partition.write_closing_mark());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Makes the log directory and those above it, durable with their names.
+fn make_dir(storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
+    let is_missing = |path: &&Path| matches!(storage.list(path), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+    let missing: Vec<_> =
+        dir.ancestors().filter(|path| !path.as_os_str().is_empty()).take_while(is_missing).collect();
+    storage.create_dir(dir).map_err(LogError::io("make", dir))?;
+    // Also when the directory exists: an earlier start may have made it and ended before it was durable.
+    for path in missing.iter().copied().chain(Some(dir)) {
+        let parent = match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+            None => continue,
+        };
+        match storage.sync_dir(parent) {
+            // Somebody else's directory, which was there before.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && missing.is_empty() => {}
+            result => result.map_err(LogError::io("sync", parent))?,
+        }
+    }
+    Ok(())
+}
+
+/// Locks a log directory for this process.
+pub(crate) fn lock(storage: &dyn Storage, dir: &Path) -> Result<Lock, LogError> {
+    let path = dir.join(LOCK_FILE);
+    storage
+        .try_lock(&path)
+        .map_err(LogError::io("lock", &path))?
+        .ok_or_else(|| LogError::Locked { dir: dir.to_owned() })
+}
+
+/// The hubs in a log directory.
+pub(crate) fn hub_names(storage: &dyn Storage, dir: &Path) -> Result<Vec<HubName>, LogError> {
+    let entries = storage.list(dir).map_err(LogError::io("list", dir))?;
+    let directories = entries.into_iter().filter(|entry| entry.is_dir);
+    let mut names: Vec<_> = directories.filter_map(|entry| HubName::new(&entry.name).ok()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn remove_unfinished_hubs(storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
+    for entry in storage.list(dir).map_err(LogError::io("list", dir))? {
+        if entry.is_dir && entry.name.starts_with(UNFINISHED_PREFIX) {
+            let path = dir.join(entry.name);
+            storage.remove_dir_all(&path).map_err(LogError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
