@@ -1,1 +1,29 @@
-//! The embedded store: documents, dead letters, attempts, checkpoints and ownership in one transaction.
+//! The embedded store: documents, dead letters, attempts, checkpoints and ownership in one SQLite file, written in one
+//! transaction.
+//!
+//! [`SqliteStore`] implements the store ports of [`tidegate_model`]. Beside them it answers read-only SQL over the
+//! documents ([`SqliteStore::query`]), and [`check`](check::check) examines a store file for damage. The format of the
+//! file and what a crash leaves of it are described in `docs/design/store-format.md`.
+
+mod connections;
+mod error;
+mod options;
+mod schema;
+mod sqlite_store;
+
+mod attempts;
+mod checkpoints;
+mod commit;
+mod dead_letters;
+mod documents;
+mod ownerships;
+
+mod checksum;
+mod codec;
+
+pub mod check;
+pub mod query;
+
+pub use error::OpenError;
+pub use options::StoreOptions;
+pub use sqlite_store::SqliteStore;

@@ -1,0 +1,16 @@
+//! Tests of the store as its users see it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod load;
+
+mod conformance;
+
+mod checking;
+mod closing;
+mod concurrency;
+mod crash;
+mod damage;
+mod disk_full;
+mod opening;
+mod query;
