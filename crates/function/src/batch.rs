@@ -15,6 +15,9 @@ use crate::document_set::DocumentSet;
 use crate::typed::{Document, Typed};
 
 /// Makes a function of a [`BatchFunction`], under this name.
+///
+/// # Panics
+/// When `name` is not the name of a function: it is a part of the program, and the first start shows it.
 pub fn batch(name: &str, function: impl BatchFunction) -> FunctionDefinition {
     FunctionDefinition::new(name, BatchPlanner(Arc::new(function)))
 }
@@ -124,7 +127,9 @@ impl Reply<'_> {
     pub fn upsert<D: Document>(self, id: &DocumentId, document: D) {
         let Self { sequence_number, batch } = self;
         let Some(slot) = batch.documents.slot(id) else {
-            let what = format!("the function wrote the document {id} for event {sequence_number}; no event named it");
+            let what = format!(
+                "the function wrote the document {id} for event {sequence_number}; no event named it"
+            );
             return batch.misuse(what);
         };
         let body = Body::Value(Arc::new(Typed(document)));
@@ -159,7 +164,9 @@ impl Reply<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// No event of the batch named it.
-    #[error("the document {id} was not asked for: `documents` must name every document that is read or written")]
+    #[error(
+        "the document {id} was not asked for: `documents` must name every document that is read or written"
+    )]
     NotNamed {
         /// The document.
         id: DocumentId,
@@ -226,7 +233,9 @@ impl<F: BatchFunction> Invocation for PlannedBatch<F> {
         let Self { function, events, documents, rejected } = *self;
         let (given, asked) = (current.len(), documents.ids().len());
         if given != asked {
-            return Err(FunctionError { error: format!("{given} documents were given for {asked} that were asked for") });
+            return Err(FunctionError {
+                error: format!("{given} documents were given for {asked} that were asked for"),
+            });
         }
         let mut batch = Batch {
             documents,

@@ -13,7 +13,9 @@ pub fn json<E: DeserializeOwned>(event: &Event) -> Result<E, Rejection> {
     let body = event.body();
     serde_json::from_str(text(body)?).map_err(|error| match error.classify() {
         Category::Data => Rejection { reason: format!("the body is JSON of another shape: {error}") },
-        Category::Io | Category::Syntax | Category::Eof => not_json(&error),
+        Category::Io | Category::Syntax | Category::Eof => {
+            Rejection { reason: format!("the body is not JSON: {error}") }
+        }
     })
 }
 
@@ -22,13 +24,9 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, Rejection> {
     if body.is_empty() {
         return Err(Rejection { reason: "the body is empty".to_owned() });
     }
-    std::str::from_utf8(body)
-        .map_err(|error| Rejection { reason: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()) })
-}
-
-/// The reason for a body that is not JSON.
-pub(crate) fn not_json(why: &dyn std::fmt::Display) -> Rejection {
-    Rejection { reason: format!("the body is not JSON: {why}") }
+    std::str::from_utf8(body).map_err(|error| Rejection {
+        reason: format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
+    })
 }
 
 #[cfg(test)]
@@ -44,7 +42,10 @@ mod tests {
             (b"[1,\xff]", "the body is not UTF-8 from byte 3 on"),
             (b"[1,", "the body is not JSON: EOF while parsing a value at line 1 column 3"),
             (b"[1 2]", "the body is not JSON: expected `,` or `]` at line 1 column 4"),
-            (b"[1,\"x\"]", "the body is JSON of another shape: invalid type: string \"x\", expected u8 at line 1 column 6"),
+            (
+                b"[1,\"x\"]",
+                "the body is JSON of another shape: invalid type: string \"x\", expected u8 at line 1 column 6",
+            ),
         ] {
             let event = event(0, body.to_vec());
             assert_eq!(json::<Vec<u8>>(&event), Err(Rejection { reason: reason.to_owned() }));

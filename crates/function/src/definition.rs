@@ -24,7 +24,9 @@ impl FunctionDefinition {
     pub(crate) fn new(name: &str, planner: impl Planner) -> Self {
         let checked = (FunctionName::new(name), CollectionName::new(name));
         let (Ok(function), Ok(collection)) = checked else {
-            panic!("{name:?} is not the name of a function: 1 to 128 letters and digits, inside also '-', '_', '.'")
+            panic!(
+                "{name:?} is not the name of a function: 1 to 128 letters and digits, inside also '-', '_', '.'"
+            )
         };
         let descriptor =
             FunctionDescriptor { name: function, version: DEFAULT_VERSION.to_owned(), collection };

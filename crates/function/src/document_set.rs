@@ -25,11 +25,8 @@ impl DocumentSet {
     /// The slot of `id`, which is added if it is new.
     pub(crate) fn insert(&mut self, id: DocumentId) -> usize {
         let Self { ids, slots, hasher } = self;
-        let entry = slots.entry(
-            hasher.hash_one(&id),
-            |&slot| ids[slot] == id,
-            |&slot| hasher.hash_one(&ids[slot]),
-        );
+        let entry =
+            slots.entry(hasher.hash_one(&id), |&slot| ids[slot] == id, |&slot| hasher.hash_one(&ids[slot]));
         match entry {
             hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
             hashbrown::hash_table::Entry::Vacant(entry) => {

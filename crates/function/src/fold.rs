@@ -74,6 +74,10 @@ impl<E, Decode, Key> KeyedFold<E, Decode, Key> {
     ///
     /// It may be called again for the same event, see the contract of [`Function`](crate::Function), and so should do
     /// nothing but compute.
+    ///
+    /// # Panics
+    /// When the name given to [`fold`] is not the name of a function: it is a part of the program, and the first start
+    /// shows it.
     pub fn apply<D, V, K, Apply>(self, apply: Apply) -> FunctionDefinition
     where
         D: Document,
@@ -112,7 +116,7 @@ where
     type Document = Typed<D>;
     type Scratch = ();
 
-    fn read(&self, event: Event) -> Result<(DocumentId, Self::Input), Rejection> {
+    fn read(&self, event: Event, (): &mut ()) -> Result<(DocumentId, Self::Input), Rejection> {
         let decoded = (self.decode)(&event)?;
         let id = (self.key)(&decoded).into_document_id()?;
         Ok((id, (decoded, event)))

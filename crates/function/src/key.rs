@@ -34,7 +34,9 @@ impl IntoDocumentId for String {
 
 impl IntoDocumentId for Result<DocumentId, InvalidDocumentId> {
     fn into_document_id(self) -> Result<DocumentId, Rejection> {
-        self.map_err(|invalid| Rejection { reason: format!("the event's key cannot be a document id: it {}", invalid.0) })
+        self.map_err(|invalid| Rejection {
+            reason: format!("the event's key cannot be a document id: it {}", invalid.0),
+        })
     }
 }
 
@@ -79,14 +81,14 @@ mod tests {
     #[test]
     fn what_names_no_document_says_why() {
         let reason = |key: &dyn Fn() -> Result<DocumentId, Rejection>| key().expect_err("no id").reason;
-        assert_eq!(
-            reason(&|| "".into_document_id()),
-            "the event's key cannot be a document id: it is empty"
-        );
+        assert_eq!(reason(&|| "".into_document_id()), "the event's key cannot be a document id: it is empty");
         assert_eq!(
             reason(&|| "a\nb".into_document_id()),
             "the event's key cannot be a document id: it holds control characters"
         );
-        assert_eq!(reason(&|| None::<String>.into_document_id()), "the event has no key: it names no document");
+        assert_eq!(
+            reason(&|| None::<String>.into_document_id()),
+            "the event has no key: it names no document"
+        );
     }
 }

@@ -9,7 +9,7 @@
 //! | [`batch`] | everything else: several documents an event, calls to other services | a [`BatchFunction`] |
 //!
 //! Each gives a [`FunctionDefinition`], which the program is told about and which is a
-//! [`Function`](tidegate_model::ports::Function):
+//! [`Function`]:
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};

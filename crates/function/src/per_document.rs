@@ -27,11 +27,12 @@ pub(crate) trait OneDocument: Send + Sync + 'static {
     type Input: Send + 'static;
     /// A state of a document.
     type Document: DocumentValue;
-    /// Memory that one step leaves for the next.
+    /// Memory that the events of a batch share.
     type Scratch: Default + Send;
 
     /// Decodes an event and names its document.
-    fn read(&self, event: Event) -> Result<(DocumentId, Self::Input), Rejection>;
+    fn read(&self, event: Event, scratch: &mut Self::Scratch)
+    -> Result<(DocumentId, Self::Input), Rejection>;
 
     /// Reads a state that is JSON text. The error says why it cannot be read.
     fn load(&self, json: &Bytes) -> Result<Self::Document, String>;
@@ -57,22 +58,27 @@ impl<W> PerDocument<W> {
 impl<W: OneDocument> Planner for PerDocument<W> {
     fn plan(&self, events: Vec<Event>) -> Result<Box<dyn Invocation>, FunctionError> {
         let mut documents = DocumentSet::with_capacity(events.len());
+        let mut scratch = W::Scratch::default();
         let planned = events
             .into_iter()
             .map(|event| {
                 let sequence_number = event.sequence_number;
-                let work = self.0.read(event).map(|(id, input)| (documents.insert(id), input));
-                (sequence_number, work)
+                let read = self.0.read(event, &mut scratch);
+                (sequence_number, read.map(|(id, input)| (documents.insert(id), input)))
             })
             .collect();
-        Ok(Box::new(Planned { work: Arc::clone(&self.0), documents, events: planned }))
+        Ok(Box::new(Planned { work: Arc::clone(&self.0), documents, events: planned, scratch }))
     }
 }
+
+/// An event with the slot of its document, or why it has none.
+type Read<Input> = Result<(usize, Input), Rejection>;
 
 struct Planned<W: OneDocument> {
     work: Arc<W>,
     documents: DocumentSet,
-    events: Vec<(SequenceNumber, Result<(usize, W::Input), Rejection>)>,
+    events: Vec<(SequenceNumber, Read<W::Input>)>,
+    scratch: W::Scratch,
 }
 
 /// A document in the course of a batch.
@@ -85,8 +91,17 @@ enum State<D> {
 
 /// What is known about an event before the last state of its document is.
 enum Said {
-    Apply { slot: usize },
-    Answer(Answer),
+    Apply {
+        slot: usize,
+    },
+    /// Boxed because it is rare.
+    Answer(Box<Answer>),
+}
+
+impl From<Answer> for Said {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(Box::new(answer))
+    }
 }
 
 #[async_trait]
@@ -96,22 +111,22 @@ impl<W: OneDocument> Invocation for Planned<W> {
     }
 
     async fn run(self: Box<Self>, current: Vec<CurrentDocument>) -> Result<Answers, FunctionError> {
-        let Self { work, documents, events } = *self;
+        let Self { work, documents, events, mut scratch } = *self;
         let ids = documents.ids();
         if current.len() != ids.len() {
-            let error = format!("{} documents were given for {} that were asked for", current.len(), ids.len());
+            let error =
+                format!("{} documents were given for {} that were asked for", current.len(), ids.len());
             return Err(FunctionError { error });
         }
         let alone = events.len() == 1;
         let mut states: Vec<_> = current.into_iter().map(State::Given).collect();
-        let mut scratch = W::Scratch::default();
         let mut said = Vec::with_capacity(events.len());
         for (sequence_number, event) in events {
             let say = match event {
-                Err(rejection) => Said::Answer(Answer::Reject(rejection)),
+                Err(rejection) => Answer::Reject(rejection).into(),
                 Ok((slot, input)) => apply(&*work, &ids[slot], slot, &mut states[slot], input, &mut scratch),
             };
-            let failed = matches!(say, Said::Answer(Answer::Fail(_)));
+            let failed = matches!(&say, Said::Answer(answer) if matches!(**answer, Answer::Fail(_)));
             said.push((sequence_number, say));
             if failed {
                 break;
@@ -136,7 +151,9 @@ fn apply<W: OneDocument>(
         match body.encode().and_then(|json| work.load(&json)) {
             Ok(document) => *state = State::Known(document),
             // Not the event's fault, so it is not rejected: it waits for a version that can read the document.
-            Err(error) => return Said::Answer(Answer::fail(format!("the document {id} cannot be read: {error}"))),
+            Err(error) => {
+                return Answer::fail(format!("the document {id} cannot be read: {error}")).into();
+            }
         }
     }
     let current = match state {
@@ -148,9 +165,9 @@ fn apply<W: OneDocument>(
             *state = State::Known(document);
             Said::Apply { slot }
         }
-        Ok(Verdict::Filter) => Said::Answer(Answer::Filter),
-        Err(FoldError::Reject(rejection)) => Said::Answer(Answer::Reject(rejection)),
-        Err(FoldError::Fail(failure)) => Said::Answer(Answer::Fail(failure)),
+        Ok(Verdict::Filter) => Answer::Filter.into(),
+        Err(FoldError::Reject(rejection)) => Answer::Reject(rejection).into(),
+        Err(FoldError::Fail(failure)) => Answer::Fail(failure).into(),
     }
 }
 
@@ -174,11 +191,11 @@ fn answers<D: DocumentValue>(
     let mut answers = Answers::with_capacity(said.len());
     for (sequence_number, said) in said {
         let answer = match said {
-            Said::Answer(answer) => answer,
+            Said::Answer(answer) => *answer,
             Said::Apply { slot } => {
                 let body = bodies[slot].clone().expect("an applied event left a state");
                 match if alone { body.encode().err() } else { None } {
-                    Some(error) => Answer::reject(format!("the document {} cannot be stored: {error}", ids[slot])),
+                    Some(error) => Answer::reject(format!("the document cannot be stored: {error}")),
                     None => Answer::upsert(ids[slot].clone(), body),
                 }
             }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_model::answer::{Answer, Body, Failure};
@@ -42,17 +43,31 @@ pub enum Ended {
 }
 
 /// Runs one function over batches and keeps its documents, by the rules of the
-/// [`Function`](tidegate_model::ports::Function) contract, and panics when the function breaks one of them.
+/// [`Function`] contract, and panics when the function breaks one of them.
 pub struct TestHost {
     function: Arc<dyn Function>,
     documents: BTreeMap<DocumentId, Body>,
     next: SequenceNumber,
+    start: Timestamp,
 }
 
 impl TestHost {
-    /// A host without documents.
+    /// A host without documents. Its first event comes at 1970-01-01T00:00:00Z, each later one a second after the one
+    /// before.
     pub fn new(function: impl Into<Arc<dyn Function>>) -> Self {
-        Self { function: function.into(), documents: BTreeMap::new(), next: SequenceNumber::ZERO }
+        Self {
+            function: function.into(),
+            documents: BTreeMap::new(),
+            next: SequenceNumber::ZERO,
+            start: Timestamp::default(),
+        }
+    }
+
+    /// The same host with another time of its first event.
+    #[must_use]
+    pub fn starting_at(mut self, start: Timestamp) -> Self {
+        self.start = start;
+        self
     }
 
     /// Puts a document there as JSON text, as if it came from a store.
@@ -92,7 +107,8 @@ impl TestHost {
             .map(|data| {
                 let sequence_number = self.next;
                 self.next = self.next.next();
-                Event { sequence_number, enqueued_at: time_of(sequence_number), data }
+                let enqueued_at = self.start.plus(age_of(sequence_number));
+                Event { sequence_number, enqueued_at, data }
             })
             .collect();
         match self.run(events.clone()).await {
@@ -171,11 +187,13 @@ fn failed(error: String) -> Ended {
 /// An event as the log gives it. Its time is its sequence number in seconds after the epoch.
 pub fn event(sequence_number: u64, body: impl Into<Bytes>) -> Event {
     let sequence_number = SequenceNumber(sequence_number);
-    Event { sequence_number, enqueued_at: time_of(sequence_number), data: EventData::new(body) }
+    let enqueued_at = Timestamp::default().plus(age_of(sequence_number));
+    Event { sequence_number, enqueued_at, data: EventData::new(body) }
 }
 
-fn time_of(event: SequenceNumber) -> Timestamp {
-    Timestamp::from_millis(i64::try_from(event.0).unwrap_or(i64::MAX).saturating_mul(1000))
+/// How long after the first event this one comes.
+fn age_of(event: SequenceNumber) -> Duration {
+    Duration::from_secs(event.0)
 }
 
 /// Waits for a function that needs no runtime of its own: folds, upserts, and batches that do not wait for the network.

@@ -19,7 +19,9 @@ pub(crate) struct Typed<D>(pub(crate) D);
 impl<D: Document> Typed<D> {
     /// Reads a state that was written as JSON text, perhaps by another version of the function.
     pub(crate) fn decode(json: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(json).map(Self).map_err(|error| format!("it is no {}: {error}", type_name::<D>()))
+        serde_json::from_slice(json)
+            .map(Self)
+            .map_err(|error| format!("it is no {}: {error}", type_name::<D>()))
     }
 }
 
@@ -32,7 +34,9 @@ impl<D: Document> DocumentValue for Typed<D> {
         // not be stored: no later event could be applied to it.
         if json.contains("null") {
             Self::decode(json.as_bytes()).map_err(|error| {
-                format!("its JSON form cannot be read back, perhaps because a number is NaN or infinite: {error}")
+                format!(
+                    "its JSON form cannot be read back, perhaps because a number is NaN or infinite: {error}"
+                )
             })?;
         }
         Ok(json.into())

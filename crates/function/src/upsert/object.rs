@@ -5,42 +5,52 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use tidegate_model::answer::DocumentValue;
 
-use super::scan::{Fault, FaultKind, MAX_TEXT_BYTES, Member, Scanner, Span};
+use super::index::{MAX_TEXT_BYTES, Member, Span, View};
+use super::scan::{Fault, FaultKind, Scanner};
 
 /// A JSON object as text. Its keys, at every depth, are written in one way only: two keys are equal when their texts
 /// are.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
     text: Bytes,
-    members: Vec<Member>,
+    index: Vec<Member>,
 }
 
 impl Object {
     /// Checks that `text` is one object. It must be UTF-8.
     pub(super) fn parse(text: Bytes) -> Result<Self, Fault> {
-        if text.len() > MAX_TEXT_BYTES {
-            return Err(Fault { kind: FaultKind::Syntax, at: MAX_TEXT_BYTES });
-        }
-        let mut members = Vec::with_capacity(16);
-        let mut scanner = Scanner::new(&text);
-        scanner.object(&mut members)?;
-        if scanner.escaped_keys.is_empty() {
-            return Ok(Self { text, members });
-        }
-        let text = with_plain_keys(&text, std::mem::take(&mut scanner.escaped_keys));
-        members.clear();
-        Scanner::new(&text).object(&mut members)?;
-        Ok(Self { text: text.into(), members })
+        let mut index = Vec::new();
+        let text = scan(text, &mut index)?;
+        Ok(Self { text, index })
     }
 
     /// An object made of parts that are known to be right.
-    pub(super) fn from_parts(text: Bytes, members: Vec<Member>) -> Self {
-        Self { text, members }
+    pub(super) fn from_parts(text: Bytes, index: Vec<Member>) -> Self {
+        Self { text, index }
     }
 
     pub(super) fn view(&self) -> View<'_> {
-        View { text: &self.text, members: &self.members }
+        View { text: &self.text, index: &self.index }
     }
+}
+
+/// Checks that `text`, which must be UTF-8, is one object, and adds its members to `index`. They are places in the
+/// text that is returned: the same, or another whose keys are written in the one way.
+pub(super) fn scan(text: Bytes, index: &mut Vec<Member>) -> Result<Bytes, Fault> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Fault { kind: FaultKind::Syntax, at: MAX_TEXT_BYTES });
+    }
+    let before = index.len();
+    let mut scanner = Scanner::new(&text);
+    let scanned = scanner.object(index);
+    if scanned.is_ok() && scanner.escaped_keys.is_empty() {
+        return Ok(text);
+    }
+    index.truncate(before);
+    scanned?;
+    let text = with_plain_keys(&text, scanner.escaped_keys);
+    Scanner::new(&text).object(index)?;
+    Ok(text.into())
 }
 
 impl DocumentValue for Object {
@@ -49,44 +59,21 @@ impl DocumentValue for Object {
     }
 }
 
-/// An object, or a part of one.
-#[derive(Clone, Copy)]
-pub(super) struct View<'text> {
-    pub(super) text: &'text [u8],
-    pub(super) members: &'text [Member],
-}
-
-impl<'text> View<'text> {
-    /// An object without members.
-    pub(super) const EMPTY: Self = Self { text: b"{}", members: &[] };
-
-    /// The value of a member by the text of its key. The last one counts where a key comes twice.
-    pub(super) fn get(&self, key: &[u8]) -> Option<&'text [u8]> {
-        self.members.iter().rfind(|member| self.key(member) == key).map(|member| self.value(member))
-    }
-
-    /// The text of a member's key, quotes included.
-    pub(super) fn key(&self, member: &Member) -> &'text [u8] {
-        member.key.of(self.text)
-    }
-
-    /// The text of a member's value.
-    pub(super) fn value(&self, member: &Member) -> &'text [u8] {
-        member.value.of(self.text)
-    }
-}
-
-/// The members of an object that is a part of a text that was scanned before.
-pub(super) fn members_of(object: &[u8]) -> Vec<Member> {
-    let mut members = Vec::new();
-    Scanner::new(object).object(&mut members).expect("the text around it was scanned, and it begins as an object");
-    members
+/// The index of an object that is a part of a text that was scanned before.
+pub(super) fn index_of(object: &[u8]) -> Vec<Member> {
+    let mut index = Vec::new();
+    Scanner::new(object)
+        .object(&mut index)
+        .expect("the text around it was scanned, and it begins as an object");
+    index
 }
 
 /// The elements of an array that is a part of a text that was scanned before.
 pub(super) fn elements_of(array: &[u8]) -> Vec<Span> {
     let mut elements = Vec::new();
-    Scanner::new(array).array(&mut elements).expect("the text around it was scanned, and it begins as an array");
+    Scanner::new(array)
+        .array(&mut elements)
+        .expect("the text around it was scanned, and it begins as an array");
     elements
 }
 
@@ -121,21 +108,26 @@ fn with_plain_keys(text: &[u8], mut escaped_keys: Vec<Span>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::index::Source;
     use super::*;
+
+    fn value<'text>(object: &'text Object, key: &[u8]) -> Option<&'text [u8]> {
+        object.view().get(key).map(Source::value)
+    }
 
     #[test]
     fn keys_are_written_in_one_way() {
         let text = r#"{"\u0061":[{"\/":1}],"é":{"\u00e9":2},"\u000a\"":3,"b":"\u0061"}"#;
         let object = Object::parse(Bytes::from(text)).expect("an object");
         assert_eq!(object.encode().expect("text"), r#"{"a":[{"/":1}],"é":{"é":2},"\n\"":3,"b":"\u0061"}"#);
-        assert_eq!(object.view().get(b"\"a\""), Some(&b"[{\"/\":1}]"[..]));
-        assert_eq!(object.view().get(plain_key("\n\"").as_bytes()), Some(&b"3"[..]));
-        assert_eq!(object.view().get(b"\"c\""), None);
+        assert_eq!(value(&object, b"\"a\""), Some(&b"[{\"/\":1}]"[..]));
+        assert_eq!(value(&object, plain_key("\n\"").as_bytes()), Some(&b"3"[..]));
+        assert_eq!(value(&object, b"\"c\""), None);
     }
 
     #[test]
     fn the_last_member_of_a_key_counts() {
         let object = Object::parse(Bytes::from(r#"{"a":1,"b":2,"\u0061":3}"#)).expect("an object");
-        assert_eq!(object.view().get(b"\"a\""), Some(&b"3"[..]));
+        assert_eq!(value(&object, b"\"a\""), Some(&b"3"[..]));
     }
 }

@@ -3,38 +3,10 @@
 //! It accepts exactly what `serde_json` reads as a value, except that a number may be of any size: nothing is converted,
 //! so nothing needs to fit. The tests hold the two against each other.
 
+use super::index::{Member, Span, begin_member, end_member};
+
 /// How deep arrays and objects may be nested. One level more, and `serde_json` would not read the document again.
 pub(super) const MAX_DEPTH: usize = 127;
-
-/// Where a member of an object is in the text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    /// The key, quotes included.
-    pub(super) key: Span,
-    /// The value.
-    pub(super) value: Span,
-}
-
-/// A piece of the text, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
-
-impl Span {
-    pub(super) fn new(start: usize, end: usize) -> Self {
-        let narrow = |place| u32::try_from(place).expect("no text is longer than MAX_TEXT_BYTES");
-        Self { start: narrow(start), end: narrow(end) }
-    }
-
-    pub(super) fn of(self, text: &[u8]) -> &[u8] {
-        &text[self.start as usize..self.end as usize]
-    }
-}
-
-/// The longest text that is scanned; no event and no document comes near it.
-pub(super) const MAX_TEXT_BYTES: usize = 1 << 30;
 
 /// What is wrong with a text, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +32,9 @@ pub(super) struct Scanner<'text> {
     text: &'text [u8],
     at: usize,
     depth: usize,
+    /// How many of the open brackets are those of arrays.
+    arrays: usize,
+    index: Vec<Member>,
     /// Keys that hold an escape, at any depth.
     pub(super) escaped_keys: Vec<Span>,
 }
@@ -69,16 +44,20 @@ type Scanned<T> = Result<T, Fault>;
 impl<'text> Scanner<'text> {
     /// A scanner at the beginning of `text`, which must be UTF-8.
     pub(super) fn new(text: &'text [u8]) -> Self {
-        Self { text, at: 0, depth: 0, escaped_keys: Vec::new() }
+        Self { text, at: 0, depth: 0, arrays: 0, index: Vec::new(), escaped_keys: Vec::new() }
     }
 
-    /// Reads a text that is one object and nothing else, and adds its members to `members`.
-    pub(super) fn object(&mut self, members: &mut Vec<Member>) -> Scanned<()> {
+    /// Reads a text that is one object and nothing else, and adds its members to `index`. After a fault it holds those
+    /// that were read.
+    pub(super) fn object(&mut self, index: &mut Vec<Member>) -> Scanned<()> {
         self.skip_space();
         if self.peek().is_some_and(|byte| byte != b'{') {
             return self.fault(FaultKind::NotAnObject);
         }
-        self.members(|member| members.push(member))?;
+        std::mem::swap(&mut self.index, index);
+        let read = self.members();
+        std::mem::swap(&mut self.index, index);
+        read?;
         self.end()
     }
 
@@ -95,7 +74,7 @@ impl<'text> Scanner<'text> {
     }
 
     /// An object, from its opening brace to behind its closing one.
-    fn members(&mut self, mut each: impl FnMut(Member)) -> Scanned<()> {
+    fn members(&mut self) -> Scanned<()> {
         self.open(b'{')?;
         if self.next_is(b'}') {
             return self.close();
@@ -111,8 +90,16 @@ impl<'text> Scanner<'text> {
             self.expect(b':')?;
             self.skip_space();
             let start = self.at;
-            self.value()?;
-            each(Member { key, value: Span::new(start, self.at) });
+            if self.arrays > 0 {
+                self.value()?;
+            } else if self.peek() == Some(b'{') {
+                let place = begin_member(&mut self.index, key);
+                self.value()?;
+                end_member(&mut self.index, place, Span::new(start, self.at));
+            } else {
+                self.value()?;
+                self.index.push(Member { key, value: Span::new(start, self.at), nested: 0 });
+            }
             if self.next_is(b'}') {
                 return self.close();
             }
@@ -123,7 +110,9 @@ impl<'text> Scanner<'text> {
     /// An array, from its opening bracket to behind its closing one.
     fn elements(&mut self, mut each: impl FnMut(Span)) -> Scanned<()> {
         self.open(b'[')?;
+        self.arrays += 1;
         if self.next_is(b']') {
+            self.arrays -= 1;
             return self.close();
         }
         loop {
@@ -132,6 +121,7 @@ impl<'text> Scanner<'text> {
             self.value()?;
             each(Span::new(start, self.at));
             if self.next_is(b']') {
+                self.arrays -= 1;
                 return self.close();
             }
             self.expect(b',')?;
@@ -143,7 +133,7 @@ impl<'text> Scanner<'text> {
         match self.peek() {
             Some(b'"') => self.string().map(|_| ()),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'{') => self.members(|_| ()),
+            Some(b'{') => self.members(),
             Some(b'[') => self.elements(|_| ()),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
@@ -331,10 +321,10 @@ mod tests {
     use super::*;
 
     fn scan(text: &str) -> Scanned<Vec<(&str, &str)>> {
-        let mut members = Vec::new();
-        Scanner::new(text.as_bytes()).object(&mut members)?;
+        let mut index = Vec::new();
+        Scanner::new(text.as_bytes()).object(&mut index)?;
         let piece = |span: Span| &text[span.start as usize..span.end as usize];
-        Ok(members.into_iter().map(|member| (piece(member.key), piece(member.value))).collect())
+        Ok(index.into_iter().map(|member| (piece(member.key), piece(member.value))).collect())
     }
 
     #[test]
@@ -351,6 +341,15 @@ mod tests {
             ]
         );
         assert_eq!(scan("{}"), Ok(vec![]));
+    }
+
+    #[test]
+    fn members_within_members_follow_them() {
+        let mut index = Vec::new();
+        let text = br#"{"a":{"b":{"c":1},"d":[{"e":2}]},"f":{}}"#;
+        Scanner::new(text).object(&mut index).expect("JSON");
+        let found: Vec<_> = index.iter().map(|member| (member.key.of(text), member.nested)).collect();
+        assert_eq!(found, [(&b"\"a\""[..], 3), (b"\"b\"", 1), (b"\"c\"", 0), (b"\"d\"", 0), (b"\"f\"", 0)]);
     }
 
     #[test]
@@ -385,13 +384,19 @@ mod tests {
 
     #[test]
     fn it_accepts_what_serde_json_accepts() {
-        for number in ["0", "-0", "1", "10", "01", "-", "1.", ".5", "1.5", "1e", "1e+", "1e5", "1E-5", "1.5e+05", "+1", "0x1"] {
+        for number in [
+            "0", "-0", "1", "10", "01", "-", "1.", ".5", "1.5", "1e", "1e+", "1e5", "1E-5", "1.5e+05", "+1",
+            "0x1",
+        ] {
             let text = format!("{{\"a\":{number}}}");
             assert_eq!(scan(&text).is_ok(), serde_json_accepts(&text), "{text}");
         }
         for filler in 0..20 {
-            for special in ["\"", "\\", "\u{0}", "\u{1f}", "\u{20}", "\u{7f}", "é", "\\u12", "\\u00E9", "\\x", "\\/"] {
-                let text = format!("{{\"{}{special}b\":\"{}{special}\"}}", "x".repeat(filler), "y".repeat(filler));
+            for special in
+                ["\"", "\\", "\u{0}", "\u{1f}", "\u{20}", "\u{7f}", "é", "\\u12", "\\u00E9", "\\x", "\\/"]
+            {
+                let text =
+                    format!("{{\"{}{special}b\":\"{}{special}\"}}", "x".repeat(filler), "y".repeat(filler));
                 assert_eq!(scan(&text).is_ok(), serde_json_accepts(&text), "{text}");
             }
         }
