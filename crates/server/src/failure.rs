@@ -114,6 +114,8 @@ failure_from!(
     tidegate_model::ports::AppendError,
     tidegate_model::ports::ReadError,
     tidegate_model::ports::StoreError,
+    tidegate_eventlog::LogError,
+    tidegate_store::OpenError,
 );
 
 #[cfg(test)]
@@ -122,7 +124,8 @@ mod tests {
 
     #[test]
     fn every_problem_is_shown_and_every_page_named_once() {
-        let problem = |code, message: &str, help: &str| Problem { code, message: message.into(), help: help.into() };
+        let problem =
+            |code, message: &str, help: &str| Problem { code, message: message.into(), help: help.into() };
         let failure = Failure {
             problems: vec![
                 problem(ErrorCode::CONFIG_UNKNOWN_KEY, "one", "do this\nor that"),

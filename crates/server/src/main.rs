@@ -1,2 +1,7 @@
-//! Entry point.
-fn main() {}
+//! The `tidegate` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::Program::new().main()
+}

@@ -46,6 +46,15 @@ pub struct Config {
     pub processor: ProcessorConfig,
 }
 
+/// Which functions `kind = "rust"` may name.
+#[derive(Clone, Copy, Debug)]
+pub enum Registered<'r> {
+    /// Those that the program brings along.
+    Only(&'r [&'r str]),
+    /// Any: the functions will not be run.
+    Any,
+}
+
 /// A configuration and where it comes from.
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
@@ -56,11 +65,11 @@ pub struct LoadedConfig {
 }
 
 impl Config {
-    /// Reads a file. `registered` are the functions that the program brings along for `kind = "rust"`.
+    /// Reads a file.
     ///
     /// # Errors
     /// All problems of the file.
-    pub fn load(path: &Path, registered: &[&str]) -> Result<LoadedConfig, Failure> {
+    pub fn load(path: &Path, registered: Registered<'_>) -> Result<LoadedConfig, Failure> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let message = format!("cannot read the configuration {}: {error}", path.display());
             Failure::usage(ErrorCode::CONFIG_SYNTAX, message)
@@ -74,12 +83,13 @@ impl Config {
     ///
     /// # Errors
     /// All problems of the text.
-    pub fn parse(text: &str, origin: &str, registered: &[&str]) -> Result<Self, Failure> {
+    pub fn parse(text: &str, origin: &str, registered: Registered<'_>) -> Result<Self, Failure> {
         let mut issues = Issues::new(origin, text);
         let document = match toml_edit::Document::parse(text) {
             Ok(document) => document,
             Err(error) => {
-                let help = "the rules of TOML are at https://toml.io; `tidegate config sample` prints an example";
+                let help =
+                    "the rules of TOML are at https://toml.io; `tidegate config sample` prints an example";
                 issues.add(error.span(), ErrorCode::CONFIG_SYNTAX, one_line(error.message()), help);
                 return Err(issues.into_failure().expect("a problem was added just now"));
             }
@@ -97,7 +107,8 @@ impl Config {
 
     /// The configuration without any hub or function.
     pub fn empty() -> Self {
-        Self::parse("", "the empty configuration", &[]).expect("all defaults are valid, as a test shows")
+        Self::parse("", "the empty configuration", Registered::Any)
+            .expect("all defaults are valid, as a test shows")
     }
 }
 
@@ -107,15 +118,20 @@ fn one_line(message: &str) -> String {
 
 const TABLES: [&str; 4] = ["hub", "function", "http", "processor"];
 
-fn read_document(root: &Table, registered: &[&str], issues: &mut Issues<'_>) -> Option<Config> {
+fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'_>) -> Option<Config> {
     for (name, item) in root {
         if !TABLES.contains(&name) {
             let at = root.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
             unknown(issues, at, &format!("table or key `{name}`"), name, &TABLES, "tables");
         }
     }
-    let declared: Vec<&str> =
-        root.get("hub").and_then(Item::as_table_like).into_iter().flat_map(|hubs| hubs.iter()).map(|(name, _)| name).collect();
+    let declared: Vec<&str> = root
+        .get("hub")
+        .and_then(Item::as_table_like)
+        .into_iter()
+        .flat_map(|hubs| hubs.iter())
+        .map(|(name, _)| name)
+        .collect();
 
     let hubs = read_named(root, "hub", &elements::hub::ELEMENT, issues, |name, reader| {
         HubName::new(name).map(|name| elements::hub::read(name, reader))
@@ -128,10 +144,28 @@ fn read_document(root: &Table, registered: &[&str], issues: &mut Issues<'_>) -> 
         }
         Ok(function)
     });
+    refuse_twin_hubs(root, &declared, issues);
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
     let processor =
         read_single(root, "processor", &elements::processor::ELEMENT, issues, elements::processor::read);
     Some(Config { hubs: hubs?, functions: functions?, http: http?, processor: processor? })
+}
+
+/// Clients tell hubs apart without regard to case, so two hubs must differ in more.
+fn refuse_twin_hubs(root: &Table, declared: &[&str], issues: &mut Issues<'_>) {
+    for (place, name) in declared.iter().enumerate() {
+        if let Some(twin) = declared[..place].iter().find(|twin| twin.eq_ignore_ascii_case(name)) {
+            let hubs = root.get("hub").and_then(Item::as_table_like);
+            let at = hubs.and_then(|hubs| hubs.key(name)).and_then(toml_edit::Key::span);
+            let message = format!("[hub.{name}] and [hub.{twin}] differ only in the case of their letters");
+            issues.add(
+                at,
+                ErrorCode::CONFIG_BAD_VALUE,
+                message,
+                "clients could not tell them apart: rename one",
+            );
+        }
+    }
 }
 
 /// Reads all tables `[kind.NAME]`, ordered by name; `None` when one of them is wrong.
@@ -146,22 +180,27 @@ fn read_named<T>(
     let Some(tables) = item.as_table_like() else {
         let at = root.key(kind).and_then(toml_edit::Key::span);
         let message = format!("`{kind}` must hold tables with names");
-        issues.add(at, ErrorCode::CONFIG_BAD_VALUE, message, format!("write it as\n{}", element.example.trim_end()));
+        issues.add(
+            at,
+            ErrorCode::CONFIG_BAD_VALUE,
+            message,
+            format!("write it as\n{}", element.example.trim_end()),
+        );
         return None;
     };
     let mut all = Vec::new();
     for (name, item) in tables.iter() {
         let at = tables.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
         let mut refused = None;
-        let value = Reader::new(element, format!("[{kind}.{name}]"), item, at.clone(), issues).and_then(|mut reader| {
-            match read(name, &mut reader) {
+        let value = Reader::new(element, format!("[{kind}.{name}]"), item, at.clone(), issues).and_then(
+            |mut reader| match read(name, &mut reader) {
                 Ok(value) => value,
                 Err(error) => {
                     refused = Some(error);
                     None
                 }
-            }
-        });
+            },
+        );
         if let Some(error) = refused {
             let help = "a name has letters, digits, and inside also `-`, `_` and `.`";
             issues.add(at, ErrorCode::CONFIG_BAD_VALUE, format!("[{kind}.{name}]: {error}"), help);
@@ -189,18 +228,26 @@ fn read_single<T>(
 }
 
 /// Holds what a function names to what exists.
-fn check_references(function: &FunctionConfig, reader: &mut Reader<'_, '_>, declared: &[&str], registered: &[&str]) {
+fn check_references(
+    function: &FunctionConfig,
+    reader: &mut Reader<'_, '_>,
+    declared: &[&str],
+    registered: Registered<'_>,
+) {
     if !declared.contains(&function.hub.as_str()) {
         let at = elements::function::hub_span(reader);
         let message = format!("`hub` is \"{}\", which is not declared", function.hub);
         let hubs = if declared.is_empty() { "there are none".to_owned() } else { listed(declared) };
         let nearest = suggest(function.hub.as_str(), declared);
-        let help = format!("{nearest}\ndeclared hubs: {hubs}\ndeclare it with a table [hub.{}]", function.hub);
+        let help =
+            format!("{nearest}\ndeclared hubs: {hubs}\ndeclare it with a table [hub.{}]", function.hub);
         reader.missing(at, &message, help.trim_start());
     }
+    let Registered::Only(registered) = registered else { return };
     if function.kind == FunctionKind::Rust && !registered.contains(&function.name.as_str()) {
         let at = elements::function::kind_span(reader);
-        let message = format!("kind = \"rust\", but this program registers no function \"{}\"", function.name);
+        let message =
+            format!("kind = \"rust\", but this program registers no function \"{}\"", function.name);
         let names = if registered.is_empty() { "there are none".to_owned() } else { listed(registered) };
         let nearest = suggest(function.name.as_str(), registered);
         let help = format!("{nearest}\nregistered functions: {names}\nregister it with Program::function");

@@ -48,7 +48,11 @@ impl<'i, 't> Reader<'i, 't> {
     /// is reported.
     pub(crate) fn get<T: Setting>(&mut self, key: &Key<T>) -> Option<T> {
         let name = key.name();
-        debug_assert!(self.element.names().contains(&name), "{name} is not described in {}", self.element.header);
+        debug_assert!(
+            self.element.names().contains(&name),
+            "{name} is not described in {}",
+            self.element.header
+        );
         if let Some(item) = self.table.get(name) {
             return T::read(item, &mut Place { table: &self.header, key: name, issues: self.issues });
         }

@@ -51,7 +51,11 @@ impl Place<'_, '_> {
         }
         let written = item.span().map_or("", |span| self.issues.written(span));
         let line = written.lines().next().unwrap_or_default();
-        if line.chars().count() <= 60 { line.to_owned() } else { line.chars().take(57).chain("...".chars()).collect() }
+        if line.chars().count() <= 60 {
+            line.to_owned()
+        } else {
+            line.chars().take(57).chain("...".chars()).collect()
+        }
     }
 }
 
@@ -81,14 +85,9 @@ impl Setting for usize {
     }
 }
 
-/// A setting that is one of a few words.
+/// Reads a type as one of a few words.
 macro_rules! word_setting {
-    ($(#[$doc:meta])* $name:ident: $type_name:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }
-     example $example:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
+    ($name:ident: $type_name:literal { $($variant:ident = $word:literal),+ } example $example:literal) => {
         impl $crate::config::value::Setting for $name {
             const TYPE: &'static str = $type_name;
             const EXAMPLE: &'static str = $example;

@@ -20,7 +20,8 @@ impl ByteSize {
 }
 
 impl Setting for ByteSize {
-    const TYPE: &'static str = "a size above zero: a whole number and one of the units `B`, `KiB`, `MiB`, `GiB`, `TiB`";
+    const TYPE: &'static str =
+        "a size above zero: a whole number and one of the units `B`, `KiB`, `MiB`, `GiB`, `TiB`";
     const EXAMPLE: &'static str = "\"64MiB\"";
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {

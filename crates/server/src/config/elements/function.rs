@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use toml_edit::Item;
 
+use tidegate_function::{Decode, JsonPointer, Merge, Upsert};
 use tidegate_host::retry::RetryPolicy;
 use tidegate_host::settings::FunctionSettings;
 use tidegate_model::checkpoint::FunctionName;
@@ -40,41 +41,21 @@ pub enum FunctionKind {
 /// The settings of `kind = "upsert"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpsertConfig {
-    /// How bodies are decoded.
-    pub decode: Decode,
-    /// Where the document's id is in the event.
-    pub key: JsonPointer,
-    /// What an event does to the document.
-    pub merge: Merge,
+    /// How events become documents.
+    pub upsert: Upsert,
     /// Where the documents are.
     pub collection: CollectionName,
 }
 
-word_setting! {
-    /// What a function is made of.
-    Kind: "one of \"upsert\", \"rust\"" { Upsert = "upsert", Rust = "rust" }
-    example "\"upsert\""
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Upsert,
+    Rust,
 }
 
-word_setting! {
-    /// How bodies are decoded.
-    Decode: "\"json\"" {
-        /// As one JSON value.
-        Json = "json",
-    }
-    example "\"json\""
-}
-
-word_setting! {
-    /// What an event does to its document.
-    Merge: "one of \"patch\", \"replace\"" {
-        /// It is applied as a JSON merge patch (RFC 7396).
-        Patch = "patch",
-        /// It takes the document's place.
-        Replace = "replace",
-    }
-    example "\"patch\""
-}
+word_setting!(Kind: "one of \"upsert\", \"rust\"" { Upsert = "upsert", Rust = "rust" } example "\"upsert\"");
+word_setting!(Decode: "\"json\"" { Json = "json" } example "\"json\"");
+word_setting!(Merge: "one of \"patch\", \"replace\"" { Patch = "patch", Replace = "replace" } example "\"patch\"");
 
 const HUB: Key<HubName> = Key::required("hub", "The hub whose events the function is given.");
 const KIND: Key<Kind> = Key::required(
@@ -108,8 +89,11 @@ const MIN_EVENT_BATCH_SIZE: Key<usize> = Key::with_default(
     "1",
     "How many events an invocation waits for, for at most `max_wait_time`.",
 );
-const MAX_WAIT_TIME: Key<Duration> =
-    Key::with_default("max_wait_time", "\"60s\"", "How long a batch below `min_event_batch_size` waits for more.");
+const MAX_WAIT_TIME: Key<Duration> = Key::with_default(
+    "max_wait_time",
+    "\"60s\"",
+    "How long a batch below `min_event_batch_size` waits for more.",
+);
 const INITIAL_OFFSET: Key<StartPosition> = Key::with_default(
     "initial_offset",
     "\"earliest\"",
@@ -214,7 +198,8 @@ fn read_upsert(name: &FunctionName, reader: &mut Reader<'_, '_>) -> Option<Upser
     } else {
         CollectionName::new(name.as_str()).ok()
     };
-    Some(UpsertConfig { decode: decode?, key: key?, merge: merge?, collection: collection? })
+    let upsert = Upsert { decode: decode?, key: key?, merge: merge? };
+    Some(UpsertConfig { upsert, collection: collection? })
 }
 
 fn refuse_upsert_keys(reader: &mut Reader<'_, '_>) {
@@ -232,29 +217,12 @@ fn refuse_upsert_keys(reader: &mut Reader<'_, '_>) {
     }
 }
 
-/// A JSON pointer (RFC 6901) that points into the value, not at all of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonPointer(String);
-
-impl JsonPointer {
-    /// Accepts a pointer such as `/icao24` or `/device/id`.
-    pub fn new(text: &str) -> Option<Self> {
-        let escapes_are_whole = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        (text.starts_with('/') && text.len() > 1 && escapes_are_whole).then(|| Self(text.to_owned()))
-    }
-
-    /// The pointer as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 impl Setting for JsonPointer {
     const TYPE: &'static str = "a JSON pointer: a text that begins with `/`";
     const EXAMPLE: &'static str = "\"/icao24\"";
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
-        let pointer = item.as_str().and_then(Self::new);
+        let pointer = item.as_str().and_then(|text| Self::new(text).ok());
         if pointer.is_none() {
             place.not_a::<Self>(item);
         }
@@ -275,20 +243,5 @@ impl Setting for PositiveDuration {
             place.not_a::<Self>(item);
         }
         duration.map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pointer_begins_with_a_slash_and_escapes_wholly() {
-        for right in ["/icao24", "/device/id", "/a~1b", "/~0"] {
-            assert!(JsonPointer::new(right).is_some(), "{right}");
-        }
-        for wrong in ["", "/", "icao24", "/a~", "/a~2"] {
-            assert!(JsonPointer::new(wrong).is_none(), "{wrong}");
-        }
     }
 }

@@ -19,7 +19,7 @@ pub struct HubConfig {
     pub partitions: u32,
     /// How long events are kept.
     pub retention: RetentionTime,
-    /// How many bytes a partition keeps at most.
+    /// How many bytes the hub keeps at most, in equal shares for its partitions.
     pub retention_bytes: Option<ByteSize>,
 }
 
@@ -37,8 +37,8 @@ const RETENTION: Key<RetentionTime> = Key::with_default(
 const RETENTION_BYTES: Key<ByteSize> = Key::optional(
     "retention_bytes",
     "no limit",
-    "How many bytes each partition keeps at most; the oldest events go first. Events that a configured function has not \
-     resolved are kept all the same.",
+    "How many bytes the hub keeps on disk, in equal shares for its partitions; the oldest events go first. Events that a \
+     configured function has not resolved are kept all the same.",
 );
 
 /// The element.

@@ -10,21 +10,32 @@ use crate::config::key::{Element, Key, KeyInfo};
 use crate::config::reader::Reader;
 use crate::config::value::{Place, Setting, word_setting};
 
-word_setting! {
-    /// How the pauses between attempts grow.
-    Strategy: "one of \"exponential\", \"fixed\"" { Exponential = "exponential", Fixed = "fixed" }
-    example "\"exponential\""
+/// How the pauses between attempts grow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strategy {
+    Exponential,
+    Fixed,
 }
 
-const STRATEGY: Key<Strategy> =
-    Key::required("strategy", "\"exponential\" doubles the pause with each failure, \"fixed\" keeps it the same.");
+word_setting!(
+    Strategy: "one of \"exponential\", \"fixed\"" { Exponential = "exponential", Fixed = "fixed" }
+    example "\"exponential\""
+);
+
+const STRATEGY: Key<Strategy> = Key::required(
+    "strategy",
+    "\"exponential\" doubles the pause with each failure, \"fixed\" keeps it the same.",
+);
 const MAX_ATTEMPTS: Key<MaxAttempts> = Key::with_default(
     "max_attempts",
     "5",
     "How often an event is tried in all, the first try included. When they are used up the event becomes a dead letter.",
 );
-const MIN_INTERVAL: Key<Duration> =
-    Key::with_default("min_interval", "\"200ms\"", "The pause after the first failure; only with \"exponential\".");
+const MIN_INTERVAL: Key<Duration> = Key::with_default(
+    "min_interval",
+    "\"200ms\"",
+    "The pause after the first failure; only with \"exponential\".",
+);
 const MAX_INTERVAL: Key<Duration> =
     Key::with_default("max_interval", "\"30s\"", "The longest pause; only with \"exponential\".");
 const DELAY: Key<Duration> =

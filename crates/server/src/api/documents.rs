@@ -1,0 +1,92 @@
+//! Collections and documents.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+
+use tidegate_model::document::{CollectionName, DocumentId};
+
+use crate::api::page::Page;
+use crate::api::shapes::DocumentShape;
+use crate::api::{Api, ApiError};
+
+#[derive(Serialize)]
+struct CollectionShape {
+    collection: CollectionName,
+    documents: u64,
+}
+
+/// Every collection that has documents.
+pub(super) async fn collections(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let mut page = Page::new(None);
+    for (collection, documents) in api.store.collections().await? {
+        page.push(&CollectionShape { collection, documents });
+    }
+    Ok(page.finish(None))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// A page of a collection, ordered by id.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Path(collection): Path<String>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let collection = collection_name(&collection)?;
+    let mut after = query.after.as_deref().map(document_id).transpose()?;
+    let mut page = Page::new(query.limit);
+    let mut more = true;
+    while more && !page.is_full() {
+        let wanted = page.wants();
+        let documents = api.store.list_documents(&collection, after.as_ref(), wanted).await?;
+        more = documents.len() == wanted;
+        for document in documents {
+            after = Some(document.id.clone());
+            page.push(&DocumentShape::from(document));
+        }
+    }
+    Ok(page.finish(after.filter(|_| more).map(|id| id.to_string())))
+}
+
+/// One document.
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    Path((collection, id)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let (collection, id) = (collection_name(&collection)?, document_id(&id)?);
+    let found = api.store.documents(&collection, std::slice::from_ref(&id)).await?;
+    match found.into_iter().flatten().next() {
+        Some(document) => Ok(Json(DocumentShape::from(document)).into_response()),
+        None => Err(no_document(&api, &collection, &id).await?),
+    }
+}
+
+async fn no_document(api: &Api, collection: &CollectionName, id: &DocumentId) -> Result<ApiError, ApiError> {
+    let collections = api.store.collections().await?;
+    let missing = ApiError::not_found(format!("the collection {collection} has no document {id:?}"));
+    if collections.iter().any(|(name, _)| name == collection) {
+        return Ok(missing.help(format!("list its documents: tidegate documents list {collection}")));
+    }
+    let names: Vec<&str> = collections.iter().map(|(name, _)| name.as_str()).collect();
+    let known = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
+    Ok(missing.help(format!("collections with documents: {known}")))
+}
+
+fn collection_name(name: &str) -> Result<CollectionName, ApiError> {
+    CollectionName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+fn document_id(id: &str) -> Result<DocumentId, ApiError> {
+    DocumentId::new(id).map_err(|error| ApiError::bad_request(error.to_string()))
+}

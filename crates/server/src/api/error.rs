@@ -1,0 +1,92 @@
+//! Errors as the API answers them: in the form of the front doors.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use tidegate_gateway::http::ErrorResponse;
+use tidegate_model::error::ErrorCode;
+use tidegate_model::ports::{ReadError, StoreError};
+
+/// A refused or failed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    status: StatusCode,
+    code: ErrorCode,
+    message: String,
+    help: String,
+}
+
+/// The body of an error, as a client reads it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ErrorBody {
+    /// What went wrong.
+    pub(crate) error: ErrorDetail,
+    /// For an upload of lines: how many from the beginning are durable.
+    pub(crate) acknowledged: Option<u64>,
+}
+
+/// What went wrong, for a program and for a person.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ErrorDetail {
+    /// The code of its page.
+    pub(crate) code: String,
+    /// What happened.
+    pub(crate) message: String,
+    /// The way out; empty when the message says it.
+    #[serde(default)]
+    pub(crate) action: String,
+}
+
+impl ApiError {
+    /// What was asked for does not exist.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::NOT_FOUND, message)
+    }
+
+    /// The request makes no sense.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BAD_REQUEST, message)
+    }
+
+    /// Any error.
+    pub(crate) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), help: String::new() }
+    }
+
+    /// The same error with the way out.
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        ErrorResponse::new(self.status, self.code, self.message, self.help).into_response()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::Refused { .. } => StatusCode::BAD_REQUEST,
+            StoreError::Damaged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let status = match &error {
+            ReadError::NoSuchPartition { .. } | ReadError::BeyondTail { .. } => StatusCode::NOT_FOUND,
+            ReadError::Expired { .. } => StatusCode::GONE,
+            ReadError::Damaged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            ReadError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.code(), error.to_string())
+    }
+}

@@ -1,0 +1,69 @@
+//! The events of a partition, as the log holds them.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use tidegate_model::clock::Timestamp;
+use tidegate_model::ports::ReadLimit;
+use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
+
+use crate::api::page::Page;
+use crate::api::shapes::EventShape;
+use crate::api::{Api, ApiError};
+
+/// How many bytes one read of the log brings at most.
+const READ_BYTES: usize = 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadQuery {
+    partition: u32,
+    from: Option<String>,
+    limit: Option<usize>,
+}
+
+/// A page of a partition's events. `from` is `earliest`, `latest`, a sequence number or a time.
+pub(super) async fn read(
+    State(api): State<Arc<Api>>,
+    Path(hub): Path<String>,
+    query: Result<Query<ReadQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let log = api.log(&hub)?;
+    let partition = PartitionId(query.partition);
+    let start = start_position(query.from.as_deref().unwrap_or("earliest"))?;
+    let mut from = log.locate(partition, start).await?;
+    let mut page = Page::new(query.limit);
+    let mut more = true;
+    while more && !page.is_full() {
+        let limit = ReadLimit { events: page.wants(), bytes: READ_BYTES };
+        let events = log.read(partition, from, limit).await?;
+        more = !events.is_empty();
+        for event in events {
+            from = event.sequence_number.next();
+            page.push(&EventShape::new(partition, event));
+        }
+    }
+    // The end may have been reached exactly with the page's last event.
+    let more = more && from < log.status(partition)?.tail;
+    Ok(page.finish(more.then(|| from.to_string())))
+}
+
+fn start_position(text: &str) -> Result<StartPosition, ApiError> {
+    match text {
+        "earliest" => Ok(StartPosition::Earliest),
+        "latest" => Ok(StartPosition::Latest),
+        number if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => number
+            .parse()
+            .map(|number| StartPosition::SequenceNumber(SequenceNumber(number)))
+            .map_err(|_| ApiError::bad_request(format!("{number} is larger than any sequence number"))),
+        time => time.parse::<Timestamp>().map(StartPosition::EnqueuedTime).map_err(|_| {
+            ApiError::bad_request(format!("cannot begin to read at {time:?}"))
+                .help("from is earliest, latest, a sequence number, or a time such as 2026-01-31T12:00:00Z")
+        }),
+    }
+}

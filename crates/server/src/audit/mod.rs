@@ -1,0 +1,224 @@
+//! The audit: accounts for every sequence number of a hub, function by function and partition by partition (pure).
+//!
+//! ```text
+//!          start          position              tail
+//!            ▼                ▼                   ▼
+//!   not ours │ applied        │ pending           │ next to be written
+//!            │ filtered       │
+//!            │ dead-lettered  │       published = tail − start
+//!            │ parked         │                 = applied + filtered + dead-lettered + parked + pending
+//! ```
+//!
+//! A partition is accounted for when the counts of its checkpoint add up to the distance the checkpoint went, when there
+//! are as many dead letters as it counts, and when the log still holds everything that is pending. Otherwise the audit
+//! names the [`Gap`].
+
+mod gap;
+mod observation;
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
+use tidegate_model::event::HubName;
+use tidegate_model::position::{PartitionId, SequenceNumber};
+
+pub use gap::Gap;
+pub use observation::{HubObservation, Observation, PartitionObservation};
+
+/// The account of one function on one hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FunctionAudit {
+    /// The hub.
+    pub hub: HubName,
+    /// The function.
+    pub function: FunctionName,
+    /// True when every sequence number is accounted for.
+    pub ok: bool,
+    /// The totals over all partitions.
+    #[serde(flatten)]
+    pub totals: Account,
+    /// What is wrong beyond single partitions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// The partitions, in order.
+    pub partitions: Vec<PartitionAudit>,
+}
+
+/// The account of one function in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionAudit {
+    /// The partition.
+    pub partition: PartitionId,
+    /// True when every sequence number is accounted for.
+    pub ok: bool,
+    /// Where the function began.
+    pub start: SequenceNumber,
+    /// The first event it has not resolved.
+    pub position: SequenceNumber,
+    /// The oldest event kept.
+    pub head: SequenceNumber,
+    /// The number the next event will get.
+    pub tail: SequenceNumber,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub account: Account,
+    /// What is wrong.
+    pub gaps: Vec<Gap>,
+}
+
+/// How many events are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Events in the log from where the function began.
+    pub published: u64,
+    /// Events whose effect is in the documents.
+    pub applied: u64,
+    /// Events the function asked nothing for.
+    pub filtered: u64,
+    /// Events in the dead letters.
+    pub dead_lettered: u64,
+    /// Events parked behind an earlier event of their key.
+    pub parked: u64,
+    /// Events that are not resolved yet.
+    pub pending: u64,
+}
+
+impl std::ops::AddAssign for Account {
+    fn add_assign(&mut self, other: Self) {
+        self.published = self.published.saturating_add(other.published);
+        self.applied = self.applied.saturating_add(other.applied);
+        self.filtered = self.filtered.saturating_add(other.filtered);
+        self.dead_lettered = self.dead_lettered.saturating_add(other.dead_lettered);
+        self.parked = self.parked.saturating_add(other.parked);
+        self.pending = self.pending.saturating_add(other.pending);
+    }
+}
+
+/// Accounts for every function that is configured or has a checkpoint, ordered by hub and function.
+pub fn audit(seen: &Observation) -> Vec<FunctionAudit> {
+    let mut pairs: Vec<(&HubName, &FunctionName)> =
+        seen.configured.iter().map(|(function, hub)| (hub, function)).collect();
+    pairs.extend(
+        seen.checkpoints_after.iter().map(|checkpoint| (&checkpoint.lane.hub, &checkpoint.lane.function)),
+    );
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs.into_iter().map(|(hub, function)| audit_function(seen, hub, function)).collect()
+}
+
+fn audit_function(seen: &Observation, hub: &HubName, function: &FunctionName) -> FunctionAudit {
+    let configured = seen.configured.iter().any(|(name, of)| name == function && of == hub);
+    let mut totals = Account::default();
+    let mut gaps = Vec::new();
+    let mut partitions = Vec::new();
+    let log = seen.hubs.iter().find(|log| log.name == *hub);
+    let partition_count = log.map_or(0, |log| log.partitions.len());
+    match log {
+        None => gaps.push(Gap::NoHub { hub: hub.clone() }),
+        Some(log) => {
+            for partition in &log.partitions {
+                let lane =
+                    Lane { function: function.clone(), hub: hub.clone(), partition: partition.partition };
+                let checked = audit_partition(seen, log, partition, &lane, configured);
+                totals += checked.account;
+                partitions.push(checked);
+            }
+        }
+    }
+    // A lane of a partition that the hub does not have is not in the list above, and must not be overlooked.
+    for checkpoint in &seen.checkpoints_after {
+        let Checkpoint { lane, position, .. } = checkpoint;
+        let beyond = usize::try_from(lane.partition.0).is_ok_and(|number| number >= partition_count);
+        if log.is_some() && lane.function == *function && lane.hub == *hub && beyond {
+            gaps.push(Gap::NoPartition { partition: lane.partition, position: *position });
+        }
+    }
+    let ok = gaps.is_empty() && partitions.iter().all(|partition| partition.ok);
+    FunctionAudit { hub: hub.clone(), function: function.clone(), ok, totals, gaps, partitions }
+}
+
+fn audit_partition(
+    seen: &Observation,
+    log: &HubObservation,
+    partition: &PartitionObservation,
+    lane: &Lane,
+    configured: bool,
+) -> PartitionAudit {
+    let PartitionObservation { head, tail, .. } = *partition;
+    let checkpoint = seen.checkpoint_after(lane);
+    let (start, position) =
+        checkpoint.map_or((head, head), |checkpoint| (checkpoint.start, checkpoint.position));
+    let counts = checkpoint.map(|checkpoint| checkpoint.counts).unwrap_or_default();
+    let account = Account {
+        published: tail.distance_from(start),
+        applied: counts.applied,
+        filtered: counts.filtered,
+        dead_lettered: counts.dead_lettered,
+        parked: counts.parked,
+        pending: tail.distance_from(position),
+    };
+
+    let mut gaps = Vec::new();
+    if let Some(detail) = &partition.damage {
+        gaps.push(Gap::Damaged { detail: detail.clone() });
+    }
+    if let Some(checkpoint) = checkpoint {
+        if checkpoint.incarnation != log.incarnation {
+            gaps.push(Gap::OtherIncarnation { log: log.incarnation, checkpoint: checkpoint.incarnation });
+        }
+        gaps.extend(gap_of_counts(checkpoint, &partition.lost));
+        if position > tail {
+            gaps.push(Gap::BeyondTail { position, tail });
+        }
+        if head > position && configured {
+            gaps.push(Gap::Dropped { from: position, to: head });
+        }
+    }
+    gaps.extend(gap_of_dead_letters(seen, lane));
+    for lost in &partition.lost {
+        if lost.end > start {
+            gaps.push(Gap::Lost { from: lost.start.max(start), to: lost.end });
+        }
+    }
+    PartitionAudit {
+        partition: partition.partition,
+        ok: gaps.is_empty(),
+        start,
+        position,
+        head,
+        tail,
+        account,
+        gaps,
+    }
+}
+
+/// The counts of a checkpoint add up to the way it went. Events that a repair gave up may have been counted before.
+fn gap_of_counts(checkpoint: &Checkpoint, lost: &[Range<SequenceNumber>]) -> Option<Gap> {
+    let counts = checkpoint.counts;
+    let counted = [counts.applied, counts.filtered, counts.dead_lettered, counts.parked]
+        .into_iter()
+        .fold(0u64, u64::saturating_add);
+    let (start, position) = (checkpoint.start, checkpoint.position);
+    if position < start {
+        return Some(Gap::BeforeStart { start, position });
+    }
+    let resolved = position.distance_from(start);
+    let given_up = lost.iter().map(|lost| lost.end.min(position).distance_from(lost.start.max(start))).sum();
+    let may_be = resolved.saturating_sub(given_up)..=resolved;
+    (!may_be.contains(&counted)).then_some(Gap::Miscounted { resolved, counted })
+}
+
+/// There are as many dead letters as the checkpoint counts. Counting takes a moment, and a running processor may commit
+/// meanwhile: the number must lie between the counts before and after.
+fn gap_of_dead_letters(seen: &Observation, lane: &Lane) -> Option<Gap> {
+    let count =
+        |checkpoint: Option<&Checkpoint>| checkpoint.map_or(0, |checkpoint| checkpoint.counts.dead_lettered);
+    let (at_least, at_most) = (count(seen.checkpoint_before(lane)), count(seen.checkpoint_after(lane)));
+    let found = seen.dead_letters.iter().find(|(of, _)| of == lane).map_or(0, |(_, found)| *found);
+    (found < at_least || found > at_most).then_some(Gap::DeadLetters { counted: at_most, found })
+}
+
+#[cfg(test)]
+mod tests;

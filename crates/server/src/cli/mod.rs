@@ -1,0 +1,118 @@
+//! The command line: one file a command.
+
+mod audit;
+mod checkpoints;
+mod config;
+mod dead_letters;
+mod demo;
+mod documents;
+mod events;
+mod explain;
+mod fsck;
+mod hubs;
+pub(crate) mod output;
+#[cfg(test)]
+mod reference;
+mod run;
+mod send;
+mod target;
+
+use clap::{Parser, Subcommand};
+
+use tidegate_model::clock::SharedClock;
+
+use crate::failure::{Exit, Failure};
+use crate::functions::Registry;
+
+/// A reliable event processor in one program.
+///
+/// Events come in, are stored durably, go through functions partition by partition, in order, and every one of them ends
+/// in a known place.
+#[derive(Parser)]
+#[command(name = "tidegate", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Begin with `tidegate demo`.
+
+Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong,
+3 the audit found a sequence number that nothing accounts for.
+
+Environment: TIDEGATE_DATA_DIR, TIDEGATE_SERVER, TIDEGATE_KEY, TIDEGATE_LOG (such as info or tidegate_host=debug),
+NO_COLOR.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Publishes and processes real telemetry with some corrupt events in it, and shows where each event ended.
+    Demo(demo::Args),
+    /// Runs the server: takes events in and processes them.
+    Run(run::Args),
+    /// Publishes lines.
+    Send(send::Args),
+    /// Shows documents: what functions made of the events.
+    Documents(documents::Args),
+    /// Shows dead letters: the events that nobody could process.
+    DeadLetters(dead_letters::Args),
+    /// Shows how far each function is in each partition.
+    Checkpoints(checkpoints::Args),
+    /// Shows the hubs and their partitions.
+    Hubs(hubs::Args),
+    /// Reads the events of a hub.
+    Events(events::Args),
+    /// Accounts for every sequence number.
+    Audit(audit::Args),
+    /// Checks the files of a data directory, and repairs what can be repaired.
+    Fsck(fsck::Args),
+    /// Checks or prints a configuration.
+    Config(config::Args),
+    /// Explains an error code such as TG-101.
+    Explain(explain::Args),
+}
+
+/// What every command is given.
+pub(crate) struct Context {
+    /// The functions that the program brings along.
+    pub(crate) registry: Registry,
+    /// The clock.
+    pub(crate) clock: SharedClock,
+}
+
+impl Cli {
+    /// Carries out the command.
+    pub(crate) async fn run(self, context: Context) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Demo(args) => demo::run(args, context).await,
+            Command::Run(args) => run::run(args, context).await,
+            Command::Send(args) => send::run(args, context).await,
+            Command::Documents(args) => documents::run(args, context).await,
+            Command::DeadLetters(args) => dead_letters::run(args, context).await,
+            Command::Checkpoints(args) => checkpoints::run(args, context).await,
+            Command::Hubs(args) => hubs::run(args, context).await,
+            Command::Events(args) => events::run(args, context).await,
+            Command::Audit(args) => audit::run(args, context).await,
+            Command::Fsck(args) => fsck::run(args, &context),
+            Command::Config(args) => config::run(args, &context),
+            Command::Explain(args) => explain::run(&args),
+        }
+    }
+
+    /// True for the command that keeps running and therefore logs what it does.
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self.command, Command::Run(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,168 @@
+//! `tidegate run`: the server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use tidegate_model::error::ErrorCode;
+
+use crate::cli::Context;
+use crate::cli::output::{Output, quoted};
+use crate::config::{Config, FunctionKind, LoadedConfig, Registered};
+use crate::data_dir::{self, ServerAddress};
+use crate::failure::{Exit, Failure};
+use crate::run::{Options, find_config, serve};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The configuration [default: tidegate.toml in the data directory, else in the current directory].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The data directory.
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR", hide_env_values = true, default_value = data_dir::DEFAULT)]
+    data_dir: PathBuf,
+    /// Keep the data in a temporary directory instead, which is removed at the end.
+    #[arg(long)]
+    ephemeral: bool,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8780, or as configured].
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Print one JSON object once work is accepted, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Started<'a> {
+    http: &'a str,
+    data_dir: &'a Path,
+    pid: u32,
+}
+
+pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
+    let LoadedConfig { config, path } = load(&args, &context)?;
+    // Kept until the end: dropping it removes the directory.
+    let temporary = match args.ephemeral {
+        true => Some(temporary_directory()?),
+        false => None,
+    };
+    let data_dir = temporary.as_ref().map_or(args.data_dir, |directory| directory.path().to_owned());
+    let listen = args.http.unwrap_or(config.http.listen);
+    let announce = {
+        let (config, data_dir) = (config.clone(), data_dir.clone());
+        move |address: &ServerAddress| announce(address, &config, &path, &data_dir, args.json)
+    };
+    let options = Options { config, data_dir, listen };
+    let result = serve(options, &context.registry, context.clock, announce).await;
+    if let Some(temporary) = temporary
+        && let Err(error) = temporary.close()
+    {
+        tracing::warn!(%error, "the temporary data directory could not be removed");
+    }
+    result
+}
+
+fn load(args: &Args, context: &Context) -> Result<LoadedConfig, Failure> {
+    match find_config(args.config.as_deref(), &args.data_dir) {
+        Some(path) => Config::load(&path, Registered::Only(&context.registry.names())),
+        None => Err(Failure::usage(
+            ErrorCode::CONFIG_MISSING,
+            format!("there is no configuration: neither {} nor ./tidegate.toml exists", args.data_dir.join("tidegate.toml").display()),
+        )
+        .help(
+            "begin with a sample: tidegate config sample > tidegate.toml\nor name a file with --config FILE\nto look around \
+             first: tidegate demo",
+        )),
+    }
+}
+
+fn temporary_directory() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new().prefix("tidegate-").tempdir().map_err(|error| {
+        Failure::new(ErrorCode::DATA_DIR_IO, format!("cannot make a temporary directory: {error}"))
+            .help("name a directory with --data-dir DIR")
+    })
+}
+
+fn announce(
+    address: &ServerAddress,
+    config: &Config,
+    config_path: &Path,
+    data_dir: &Path,
+    json: bool,
+) -> Result<(), Failure> {
+    let mut output = Output::new(json);
+    if json {
+        output.object(&Started { http: &address.http, data_dir, pid: address.pid })?;
+        return output.finish(&[]);
+    }
+    output.heading(&format!("tidegate {} is running", env!("CARGO_PKG_VERSION")))?;
+    output.line(&format!("  http      {}", address.http))?;
+    output.line(&format!("  data      {}", data_dir.display()))?;
+    output.line(&format!("  config    {}", config_path.display()))?;
+    for hub in &config.hubs {
+        output.line(&format!("  hub       {} ({} partitions)", hub.name, hub.partitions))?;
+    }
+    for function in &config.functions {
+        output.line(&format!("  function  {} on {}", function.name, function.hub))?;
+    }
+    if config.hubs.is_empty() {
+        output.line("  no hub is configured: nothing can be published; see `tidegate config sample`")?;
+    }
+    output.line("\ntry in another terminal:")?;
+    for command in examples(config, data_dir) {
+        output.line(&format!("  {command}"))?;
+    }
+    output.line("\nstop with Ctrl-C")?;
+    output.finish(&[])
+}
+
+/// Commands that work with this configuration as they are.
+fn examples(config: &Config, data_dir: &Path) -> Vec<String> {
+    let options = match data_dir.as_os_str() == data_dir::DEFAULT {
+        true => String::new(),
+        false => format!(" --data-dir {}", quoted(data_dir)),
+    };
+    let mut commands = Vec::new();
+    let upsert = config.functions.iter().find_map(|function| match &function.kind {
+        FunctionKind::Upsert(settings) => Some((function, settings)),
+        FunctionKind::Rust => None,
+    });
+    match (upsert, config.hubs.first()) {
+        (Some((function, settings)), _) => {
+            let key = settings.upsert.key.as_str();
+            let hub = &function.hub;
+            let example = example_event(key);
+            commands.push(format!("echo '{example}' | tidegate send {hub} --key {key}{options}"));
+            commands.push(format!("tidegate documents list {}{options}", settings.collection));
+        }
+        (None, Some(hub)) => {
+            commands.push(format!("echo '{{\"id\":\"a\"}}' | tidegate send {}{options}", hub.name))
+        }
+        (None, None) => {}
+    }
+    commands.push(format!("tidegate audit{options}"));
+    commands
+}
+
+/// A JSON object with a value at a pointer.
+fn example_event(pointer: &str) -> String {
+    let steps: Vec<String> =
+        pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+    let event = steps
+        .into_iter()
+        .rev()
+        .fold(serde_json::Value::from("a1"), |value, step| serde_json::json!({ step: value }));
+    event.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_event_has_the_key() {
+        assert_eq!(example_event("/icao24"), r#"{"icao24":"a1"}"#);
+        assert_eq!(example_event("/device/a~1b"), r#"{"device":{"a/b":"a1"}}"#);
+    }
+}

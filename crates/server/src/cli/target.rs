@@ -1,0 +1,142 @@
+//! Which server or data directory a command is about.
+
+use std::path::{Path, PathBuf};
+
+use tidegate_model::error::ErrorCode;
+
+use crate::cli::Context;
+use crate::cli::output::quoted;
+use crate::client::Connection;
+use crate::config::{Config, Registered};
+use crate::data_dir::{self, DataDir, IfMissing, Patience, announced_server};
+use crate::failure::Failure;
+use crate::keys::Keys;
+use crate::node::{Node, NodeConfig};
+
+/// Which server or data directory a command is about. Without --server, the server that has the data directory open is
+/// asked; with none running, the directory is opened by the command itself.
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// The data directory.
+    #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR", hide_env_values = true, default_value = data_dir::DEFAULT)]
+    pub(crate) data_dir: PathBuf,
+    /// A running server, such as http://127.0.0.1:8780. Its key comes from --key-file, TIDEGATE_KEY or the data directory.
+    #[arg(long, value_name = "URL", env = "TIDEGATE_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    /// A file with the server's key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// A way to the API, and what must stay open meanwhile.
+pub(crate) struct Connected {
+    /// The way.
+    pub(crate) connection: Connection,
+    node: Option<Node>,
+}
+
+impl Connected {
+    /// Closes what was opened for the command.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        drop(self.connection);
+        match self.node {
+            Some(node) => node.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Target {
+    /// Connects for reading what is there.
+    pub(crate) async fn connect(&self, context: &Context) -> Result<Connected, Failure> {
+        self.connect_as(context, None).await
+    }
+
+    /// Connects for publishing. Where the command opens the data directory itself, it makes the hubs that the
+    /// configuration declares; a server has made them.
+    pub(crate) async fn connect_for_sending(
+        &self,
+        context: &Context,
+        config: Option<&Path>,
+    ) -> Result<Connected, Failure> {
+        self.connect_as(context, config).await
+    }
+
+    async fn connect_as(&self, context: &Context, config: Option<&Path>) -> Result<Connected, Failure> {
+        if let Some(server) = &self.server {
+            let connection = Connection::to_server(server, &self.key()?)?;
+            return Ok(Connected { connection, node: None });
+        }
+        let load = || config.map(|path| Config::load(path, Registered::Any)).transpose();
+        // A wrong configuration leaves no directory behind.
+        let (mut loaded, if_missing) = match self.data_dir.exists() {
+            true => (None, IfMissing::Refuse),
+            false => {
+                let loaded = load()?;
+                let if_missing = if loaded.is_some() { IfMissing::Create } else { IfMissing::Refuse };
+                (loaded, if_missing)
+            }
+        };
+        let mut patience = Patience::new(&*context.clock);
+        let data_dir = loop {
+            match DataDir::open(&self.data_dir, if_missing, &*context.clock) {
+                Err(failure) if failure.code() == Some(ErrorCode::DATA_DIR_LOCKED) => {
+                    if let Some(connection) = self.running_server().await? {
+                        return Ok(Connected { connection, node: None });
+                    }
+                    // Another command, or a server that is just starting or ending.
+                    if !patience.wait().await {
+                        return Err(failure);
+                    }
+                }
+                opened => break opened?,
+            }
+        };
+        if loaded.is_none() {
+            loaded = load()?;
+        }
+        let config =
+            loaded.as_ref().map_or(NodeConfig::AsItIs, |loaded| NodeConfig::Declared(&loaded.config));
+        let node = Node::open(data_dir, config, context.clock.clone()).await?;
+        let connection = Connection::to_router(node.router(), node.root_key()?)?;
+        Ok(Connected { connection, node: Some(node) })
+    }
+
+    /// The server that has the data directory open, if it answers.
+    async fn running_server(&self) -> Result<Option<Connection>, Failure> {
+        let Some(server) = announced_server(&self.data_dir) else { return Ok(None) };
+        let connection = Connection::to_server(&server.http, &self.key()?)?;
+        Ok(connection.answers().await.then_some(connection))
+    }
+
+    /// The options that name this target, to be typed after a command.
+    pub(crate) fn options(&self) -> String {
+        if let Some(server) = &self.server {
+            return format!(" --server {server}");
+        }
+        if self.data_dir.as_os_str() == data_dir::DEFAULT {
+            return String::new();
+        }
+        format!(" --data-dir {}", quoted(&self.data_dir))
+    }
+
+    fn key(&self) -> Result<String, Failure> {
+        if let Some(file) = &self.key_file {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Failure::usage(
+                    ErrorCode::UNAUTHORIZED,
+                    format!("cannot read the key file {}: {error}", file.display()),
+                )
+            })?;
+            return Ok(text.trim().to_owned());
+        }
+        if let Ok(key) = std::env::var("TIDEGATE_KEY") {
+            return Ok(key);
+        }
+        match Keys::read(&self.data_dir)? {
+            Some(keys) => Ok(keys.root()?.to_owned()),
+            None => Err(Failure::usage(ErrorCode::UNAUTHORIZED, "there is no key for the server")
+                .help("give it with --key-file FILE or in TIDEGATE_KEY; the server has its keys in keys.json of its data directory")),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The commands' way to the API: over HTTP to a running server, or straight to the same routes over a data directory
+//! that this process opened itself.
+
+mod pages;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, Request, Response, Uri};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tower::ServiceExt as _;
+
+use tidegate_model::error::ErrorCode;
+
+use crate::api::ErrorBody;
+use crate::failure::Failure;
+
+pub(crate) use pages::Pages;
+
+/// How long a server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Speaks the API.
+pub(crate) struct Connection {
+    to: To,
+    authorization: HeaderValue,
+}
+
+enum To {
+    Server { base: String, client: Client<HttpConnector, Body> },
+    Router(Router),
+}
+
+/// An answer that was no success.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What went wrong.
+    pub failure: Failure,
+    /// For an upload of lines: how many from the beginning are durable.
+    pub acknowledged: Option<u64>,
+    /// True when it is an answer at all, false when nothing came back.
+    pub(crate) answered: bool,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        refusal.failure
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, acknowledged: None, answered: false }
+    }
+}
+
+impl Connection {
+    /// Speaks to the server at `base`, such as `http://127.0.0.1:8780`, with a key.
+    ///
+    /// # Errors
+    /// When the address or the key cannot be used in a request.
+    pub(crate) fn to_server(base: &str, key: &str) -> Result<Self, Failure> {
+        let valid =
+            base.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
+        if valid.is_none() {
+            return Err(Failure::usage(
+                ErrorCode::SERVER_UNREACHABLE,
+                format!("{base:?} is no address of a server"),
+            )
+            .help("write it as http://HOST:PORT, such as http://127.0.0.1:8780"));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { to: To::Server { base, client }, authorization: bearer(key)? })
+    }
+
+    /// Speaks to the routes of this process.
+    ///
+    /// # Errors
+    /// When the key cannot be used in a request.
+    pub(crate) fn to_router(router: Router, key: &str) -> Result<Self, Failure> {
+        Ok(Self { to: To::Router(router), authorization: bearer(key)? })
+    }
+
+    /// True when somebody answers, healthy or not.
+    pub(crate) async fn answers(&self) -> bool {
+        match self.get("/health").await {
+            Ok(_) => true,
+            // An unhealthy server answers with an error that is not in the form of the API.
+            Err(refusal) => refusal.answered,
+        }
+    }
+
+    /// Asks for `path`, a path and query, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When nothing answers, or the answer is an error.
+    pub(crate) async fn get(&self, path: &str) -> Result<Response<Bytes>, Refusal> {
+        self.request(Method::GET, path, None, Bytes::new()).await
+    }
+
+    /// Sends `body` to `path` and reads the whole answer.
+    ///
+    /// # Errors
+    /// When nothing answers, or the answer is an error.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, Refusal> {
+        self.request(Method::POST, path, Some(content_type), body).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&'static str>,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let base = match &self.to {
+            To::Server { base, .. } => base.as_str(),
+            To::Router(_) => "",
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{base}{path}"))
+            .header(AUTHORIZATION, self.authorization.clone());
+        if let Some(content_type) = content_type {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        let request = request.body(Body::from(body)).map_err(|error| {
+            Failure::usage(ErrorCode::BAD_REQUEST, format!("{path:?} is no valid address: {error}"))
+        })?;
+        let response = match &self.to {
+            To::Server { base, client } => {
+                let response = client.request(request).await.map_err(|error| unreachable(base, &error))?;
+                response.map(Body::new)
+            }
+            To::Router(router) => match router.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+        };
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| unreachable(base, &error))?.to_bytes();
+        if parts.status.is_success() {
+            return Ok(Response::from_parts(parts, body));
+        }
+        Err(refusal(parts.status.as_u16(), &body))
+    }
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
+        Failure::usage(ErrorCode::UNAUTHORIZED, "the key has characters that no key has").help(
+            "check the file or the variable it comes from; a key is one line of visible ASCII characters",
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn unreachable(base: &str, error: &dyn std::error::Error) -> Failure {
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        why = format!("{why}: {cause}");
+        source = cause.source();
+    }
+    Failure::new(ErrorCode::SERVER_UNREACHABLE, format!("the server at {base} does not answer: {why}"))
+        .help("start it with `tidegate run`, or name another with --server URL or --data-dir DIR")
+}
+
+/// The failure that an answer which is no success tells of.
+fn refusal(status: u16, body: &[u8]) -> Refusal {
+    let Ok(ErrorBody { error, acknowledged }) = serde_json::from_slice(body) else {
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        let message = format!("the server answered with status {status} and no explanation: {text:?}");
+        let failure = Failure::new(ErrorCode::SERVER_UNREACHABLE, message).help("is it a Tidegate server?");
+        return Refusal { failure, acknowledged: None, answered: true };
+    };
+    let code = ErrorCode::ALL.iter().copied().find(|code| code.0 == error.code);
+    let code = code.unwrap_or(ErrorCode::SERVER_UNREACHABLE);
+    Refusal { failure: Failure::new(code, error.message).help(error.action), acknowledged, answered: true }
+}

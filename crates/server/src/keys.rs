@@ -1,0 +1,168 @@
+//! The keys of clients: `keys.json` in the data directory, made on the first start.
+//!
+//! ```json
+//! {"keys":[{"name":"RootManageSharedAccessKey","key":"…","rights":["manage"]}]}
+//! ```
+//!
+//! A key may be limited to one hub with `"hub"`. The file is read at start; its owner may edit it.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use tidegate_gateway::auth::{AccessRule, Authorizer, Right, Scope, SecretKey};
+use tidegate_model::clock::Clock;
+use tidegate_model::error::ErrorCode;
+use tidegate_model::event::HubName;
+
+use crate::failure::Failure;
+use crate::files;
+
+const FILE: &str = "keys.json";
+
+/// The name of the key that is made on the first start; Event Hubs' own name for it.
+pub(crate) const ROOT_KEY_NAME: &str = "RootManageSharedAccessKey";
+
+/// The keys of a data directory.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keys {
+    keys: Vec<Key>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    name: String,
+    key: String,
+    rights: Vec<KeyRight>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hub: Option<HubName>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KeyRight {
+    Send,
+    Listen,
+    Manage,
+}
+
+impl Keys {
+    /// The keys in the data directory `path`; makes the first one where there are none.
+    ///
+    /// # Errors
+    /// When the file cannot be read, understood or written.
+    pub(crate) fn open(path: &Path, clock: &dyn Clock) -> Result<Self, Failure> {
+        if let Some(keys) = Self::read(path)? {
+            return Ok(keys);
+        }
+        let random: Vec<u8> = (0..4).flat_map(|_| clock.random().to_be_bytes()).collect();
+        let root = Key {
+            name: ROOT_KEY_NAME.to_owned(),
+            key: STANDARD.encode(random),
+            rights: vec![KeyRight::Manage],
+            hub: None,
+        };
+        let keys = Self { keys: vec![root] };
+        let json = serde_json::to_vec_pretty(&keys).expect("keys have a JSON form");
+        let file = path.join(FILE);
+        files::write_atomically(&file, &json, files::Mode::Secret)
+            .map_err(|error| files::failure(&file, "write", error))?;
+        Ok(keys)
+    }
+
+    /// The keys in the data directory `path`, if there are any.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        let file = path.join(FILE);
+        let bytes = match std::fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(files::failure(&file, "read", error)),
+        };
+        // The parser's own message may repeat what it read, and that may be a key: only the place is told.
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = format!("{} cannot be understood (line {line}, column {column})", file.display());
+            Failure::new(ErrorCode::DATA_DIR_FORMAT, message).help(
+                "correct it, or remove it: the next start makes a new one with a new key\nits form is \
+                 {\"keys\":[{\"name\":\"…\",\"key\":\"…\",\"rights\":[\"send\",\"listen\",\"manage\"]}]}",
+            )
+        })
+    }
+
+    /// A key that may do everything.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn root(&self) -> Result<&str, Failure> {
+        let root = self.keys.iter().find(|key| key.hub.is_none() && key.rights.contains(&KeyRight::Manage));
+        root.map(|key| key.key.as_str()).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::UNAUTHORIZED,
+                format!("{FILE} has no key with the right \"manage\" for all hubs"),
+            )
+            .help("add one, or remove the file: the next start makes a new one with a new key")
+        })
+    }
+
+    /// Decides by these keys.
+    ///
+    /// # Errors
+    /// When two keys have one name, or one is empty.
+    pub(crate) fn authorizer(&self) -> Result<Authorizer, Failure> {
+        let refused = |why: String| Failure::new(ErrorCode::DATA_DIR_FORMAT, format!("{FILE}: {why}"));
+        let mut rules = Vec::new();
+        for Key { name, key, rights, hub } in &self.keys {
+            let key =
+                SecretKey::new(key.clone()).map_err(|error| refused(format!("key {name:?}: {error}")))?;
+            let rights = rights.iter().map(|right| match right {
+                KeyRight::Send => Right::Send,
+                KeyRight::Listen => Right::Listen,
+                KeyRight::Manage => Right::Manage,
+            });
+            let scope = hub.clone().map_or(Scope::Namespace, Scope::Hub);
+            rules.push(AccessRule { name: name.clone(), key, rights: rights.collect(), scope });
+        }
+        Authorizer::new(rules).map_err(|error| refused(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tidegate_model::clock::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn the_first_start_makes_a_key_that_later_ones_find() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = SystemClock::shared();
+        let first = Keys::open(dir.path(), &*clock).unwrap().root().unwrap().to_owned();
+        assert_eq!(STANDARD.decode(&first).unwrap().len(), 32);
+        assert_eq!(Keys::open(dir.path(), &*clock).unwrap().root().unwrap(), first);
+        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let authorizer = Keys::read(dir.path()).unwrap().unwrap().authorizer().unwrap();
+        let header = format!("Bearer {first}");
+        authorizer.authorize(Some(&header), Right::Manage, "", clock.now()).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_without_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), r#"{"keys":[{"name":"a","key":17c3b,"rights":["all"]}]}"#)
+            .unwrap();
+        let message = Keys::read(dir.path()).err().unwrap().to_string();
+        assert!(message.contains(FILE) && message.contains("line 1"), "{message}");
+        assert!(!message.contains("17c3b"), "{message}");
+    }
+}

@@ -1,0 +1,273 @@
+//! An open data directory: the log, the store, the front door and the API over them, with or without a processor.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::http::StatusCode;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use tidegate_eventlog::{HubLog, Log, LogError, LogOptions};
+use tidegate_gateway::admission::Limits;
+use tidegate_gateway::auth::{Authorizer, Right};
+use tidegate_gateway::http::Require;
+use tidegate_gateway::{Gateway, Health};
+use tidegate_host::status::{LaneState, LaneStatus};
+use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::clock::SharedClock;
+use tidegate_model::error::ErrorCode;
+use tidegate_model::event::HubName;
+use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
+use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
+use tidegate_store::{SqliteStore, StoreOptions};
+
+use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses};
+use crate::config::{Config, HubConfig};
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::files;
+use crate::keys::Keys;
+
+const FUNCTIONS_FILE: &str = "functions.json";
+
+/// What a data directory is opened for.
+#[derive(Clone, Copy)]
+pub(crate) enum NodeConfig<'c> {
+    /// For what is in it.
+    AsItIs,
+    /// For what a configuration declares as well: hubs that do not exist yet are made.
+    Declared(&'c Config),
+}
+
+/// An open data directory.
+pub(crate) struct Node {
+    pub(crate) log: Arc<Log>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) clock: SharedClock,
+    pub(crate) lanes: LaneView,
+    keys: Keys,
+    router: Router,
+    // Last, so that the lock is held until everything else is closed.
+    pub(crate) data_dir: DataDir,
+}
+
+/// The lanes of the processor, once one runs: how the API and the health check look at it.
+pub(crate) type LaneView = Arc<Mutex<Option<LaneStatuses>>>;
+
+/// Which functions read which hubs, as the last server was configured; an audit without a server asks for it.
+#[derive(Serialize, Deserialize)]
+struct Functions {
+    functions: Vec<FunctionOnHub>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FunctionOnHub {
+    function: FunctionName,
+    hub: HubName,
+}
+
+impl Node {
+    /// Opens everything in a data directory.
+    ///
+    /// # Errors
+    /// When something of it cannot be read, is of another version, or contradicts the configuration.
+    pub(crate) async fn open(
+        data_dir: DataDir,
+        config: NodeConfig<'_>,
+        clock: SharedClock,
+    ) -> Result<Self, Failure> {
+        let keys = Keys::open(data_dir.path(), &*clock)?;
+        let authorizer = Arc::new(keys.authorizer()?);
+        let hubs = match config {
+            NodeConfig::AsItIs => Vec::new(),
+            NodeConfig::Declared(config) => config.hubs.clone(),
+        };
+        let (log, store) = open_log_and_store(&data_dir, clock.clone()).await?;
+        let log = make_hubs(log, &store, hubs).await?;
+        let configured = match config {
+            NodeConfig::AsItIs => read_functions(data_dir.path())?,
+            NodeConfig::Declared(config) => config
+                .functions
+                .iter()
+                .map(|function| (function.name.clone(), function.hub.clone()))
+                .collect(),
+        };
+        let lanes = LaneView::default();
+        let gateway = gateway(&log, &authorizer, &lanes, &clock)?;
+        let api = Arc::new(Api {
+            logs: log.hubs().into_iter().map(|hub| hub as Arc<dyn EventLog>).collect(),
+            store: store.clone() as Arc<dyn Store>,
+            query: store.clone(),
+            configured,
+            lanes: statuses(&lanes),
+        });
+        let router = routes(gateway, api, &authorizer, &clock);
+        Ok(Self { log, store, clock, lanes, keys, router, data_dir })
+    }
+
+    /// The front door and the API, authorisation included.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// A key that may do everything.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn root_key(&self) -> Result<&str, Failure> {
+        self.keys.root()
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// A hub of the log.
+    pub(crate) fn hub(&self, name: &HubName) -> Result<Arc<HubLog>, Failure> {
+        self.log
+            .hub(name)
+            .ok_or_else(|| Failure::new(ErrorCode::NOT_FOUND, format!("the log has no hub {name}")))
+    }
+
+    /// Records which functions are configured.
+    pub(crate) fn record_functions(&self, config: &Config) -> Result<(), Failure> {
+        let functions = config
+            .functions
+            .iter()
+            .map(|function| FunctionOnHub { function: function.name.clone(), hub: function.hub.clone() });
+        let json =
+            serde_json::to_vec(&Functions { functions: functions.collect() }).expect("names have JSON forms");
+        let path = self.path().join(FUNCTIONS_FILE);
+        files::write_atomically(&path, &json, files::Mode::Public)
+            .map_err(|error| files::failure(&path, "write", error))
+    }
+
+    /// Closes everything, in the direction of the data.
+    ///
+    /// # Errors
+    /// When the store cannot be brought to disk; what was committed is then found again by the next start.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        let log = self.log.clone();
+        // Closing waits for writers; a panic of theirs is theirs.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        Ok(self.store.close().await?)
+    }
+}
+
+async fn open_log_and_store(
+    data_dir: &DataDir,
+    clock: SharedClock,
+) -> Result<(Arc<Log>, Arc<SqliteStore>), Failure> {
+    let (log_path, store_path) = (data_dir.log(), data_dir.store());
+    let opened = tokio::task::spawn_blocking(move || {
+        let directory = store_path.parent().unwrap_or(&store_path);
+        std::fs::create_dir_all(directory).map_err(|error| files::failure(directory, "create", error))?;
+        let store = SqliteStore::open(&store_path, &StoreOptions::default(), clock.clone())?;
+        let log = Log::open(&log_path, LogOptions::default(), clock)?;
+        Ok((Arc::new(log), Arc::new(store)))
+    });
+    opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// Makes the hubs that do not exist yet. A hub that has checkpoints but no log has lost its log; a new one in its place
+/// would hide that.
+async fn make_hubs(log: Arc<Log>, store: &SqliteStore, hubs: Vec<HubConfig>) -> Result<Arc<Log>, Failure> {
+    let checkpoints = store.checkpoints().await?;
+    for hub in &hubs {
+        let begun = checkpoints.iter().find(|checkpoint| checkpoint.lane.hub == hub.name);
+        if let (None, Some(checkpoint)) = (log.hub(&hub.name), begun) {
+            let message = format!(
+                "the log has no hub {}, but there are checkpoints for it, such as {} at {}: acknowledged events are missing",
+                hub.name, checkpoint.lane, checkpoint.position
+            );
+            return Err(Failure::new(ErrorCode::CHECKPOINT_BEYOND_LOG, message).help(
+                "restore the directory log/ that belongs to the store, or begin with a new --data-dir",
+            ));
+        }
+    }
+    let making = tokio::task::spawn_blocking(move || {
+        for hub in hubs {
+            log.create_hub(&hub.name, hub.partitions).map_err(hub_failure)?;
+        }
+        Ok(log)
+    });
+    making.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn hub_failure(error: LogError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code() {
+        Some(ErrorCode::PARTITION_COUNT_CHANGED) => {
+            failure.help("set `partitions` back, or declare a hub with another name for new events")
+        }
+        _ => failure,
+    }
+}
+
+fn gateway(
+    log: &Log,
+    authorizer: &Arc<Authorizer>,
+    lanes: &LaneView,
+    clock: &SharedClock,
+) -> Result<Arc<Gateway>, Failure> {
+    let lanes = statuses(lanes);
+    let health = move || {
+        let stopped = lanes().into_iter().find_map(|status| match status.state {
+            LaneState::Stopped { error } => Some(format!("{}: {error}", status.lane)),
+            _ => None,
+        });
+        stopped.map_or(Health::Healthy, |reason| Health::Unhealthy { reason })
+    };
+    let gateway = Gateway::new(authorizer.clone(), Limits::default(), clock.clone())
+        .with_health_check(Arc::new(health));
+    for hub in log.hubs() {
+        gateway
+            .open_hub(hub)
+            .map_err(|error| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string()))?;
+    }
+    Ok(Arc::new(gateway))
+}
+
+fn routes(gateway: Arc<Gateway>, api: Arc<Api>, authorizer: &Arc<Authorizer>, clock: &SharedClock) -> Router {
+    let listen = Right::Listen;
+    let of_hub = Require::on_hub_in_path(authorizer.clone(), clock.clone(), listen, "hub");
+    let of_all = Require::on_namespace(authorizer.clone(), clock.clone(), listen);
+    tidegate_gateway::http::routes(gateway)
+        .merge(of_hub.before(crate::api::hub_router(api.clone())))
+        .merge(of_all.before(crate::api::router(api)))
+        .fallback(tidegate_gateway::http::no_such_address)
+}
+
+fn statuses(lanes: &LaneView) -> LaneStatuses {
+    let lanes = lanes.clone();
+    Arc::new(move || -> Vec<LaneStatus> {
+        lanes.lock().as_ref().map_or_else(Vec::new, |statuses| statuses())
+    })
+}
+
+fn read_functions(path: &Path) -> Result<Vec<(FunctionName, HubName)>, Failure> {
+    let file = path.join(FUNCTIONS_FILE);
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(files::failure(&file, "read", error)),
+    };
+    let functions: Functions = serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::new(ErrorCode::DATA_DIR_FORMAT, format!("{} cannot be understood: {error}", file.display()))
+            .help("remove it; the next start of the server writes it anew")
+    })?;
+    Ok(functions.functions.into_iter().map(|one| (one.function, one.hub)).collect())
+}
+
+#[async_trait]
+impl DocumentQuery for SqliteStore {
+    async fn answer(&self, sql: &str) -> Result<QueryResult, ApiError> {
+        self.query(sql, QueryLimits::default()).await.map_err(|error| match error {
+            QueryError::Store(error) => error.into(),
+            refused => ApiError::new(StatusCode::BAD_REQUEST, refused.code(), refused.to_string()),
+        })
+    }
+}

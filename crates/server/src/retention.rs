@@ -1,0 +1,186 @@
+//! Retention: what each hub may drop, and the task that drops it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_eventlog::{HubLog, Log, RetentionPolicy};
+use tidegate_model::checkpoint::Checkpoint;
+use tidegate_model::clock::SharedClock;
+use tidegate_model::event::HubName;
+use tidegate_model::ports::{Checkpoints as _, Commits as _, EventLog as _};
+use tidegate_model::position::{PartitionId, SequenceNumber};
+use tidegate_store::SqliteStore;
+
+use crate::config::elements::retention::RetentionTime;
+use crate::config::{Config, FunctionConfig, HubConfig};
+use crate::failure::Failure;
+
+/// How often old events are looked for.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// Drops old events again and again, until it is cancelled.
+pub(crate) async fn run(log: Arc<Log>, store: Arc<SqliteStore>, clock: SharedClock, config: Config) {
+    loop {
+        clock.sleep(PERIOD).await;
+        if let Err(failure) = once(&log, &store, &clock, &config).await {
+            tracing::error!(error = %failure, "old events could not be dropped; trying again later");
+        }
+    }
+}
+
+/// Drops the events of every hub that are old enough and resolved by every configured function.
+async fn once(log: &Log, store: &SqliteStore, clock: &SharedClock, config: &Config) -> Result<(), Failure> {
+    let checkpoints = store.checkpoints().await?;
+    // What the checkpoints say must be on disk before the events are not.
+    store.barrier().await?;
+    for hub in &config.hubs {
+        let Some(hub_log) = log.hub(&hub.name) else { continue };
+        let floors = floors(&hub.name, hub_log.partition_count(), &config.functions, &checkpoints);
+        let (policy, now) = (policy(hub), clock.now());
+        let dropped = tokio::task::spawn_blocking(move || drop_old(&hub_log, policy, now, &floors));
+        dropped.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    }
+    Ok(())
+}
+
+fn drop_old(
+    hub: &HubLog,
+    policy: RetentionPolicy,
+    now: tidegate_model::clock::Timestamp,
+    floors: &[SequenceNumber],
+) -> Result<(), Failure> {
+    for dropped in hub.enforce_retention(now, policy, floors)? {
+        tracing::info!(
+            hub = %tidegate_model::ports::EventLog::hub(hub), partition = %dropped.partition, head = %dropped.head,
+            bytes = dropped.bytes, "dropped old events"
+        );
+    }
+    Ok(())
+}
+
+fn policy(hub: &HubConfig) -> RetentionPolicy {
+    RetentionPolicy {
+        max_age: match hub.retention {
+            RetentionTime::For(age) => Some(age),
+            RetentionTime::Forever => None,
+        },
+        max_bytes: hub.retention_bytes.map(|size| size.0),
+    }
+}
+
+/// The first event of each partition that a configured function still needs (pure). A function without a checkpoint
+/// needs everything; a hub that no function reads has nothing that is needed.
+fn floors(
+    hub: &HubName,
+    partition_count: u32,
+    functions: &[FunctionConfig],
+    checkpoints: &[Checkpoint],
+) -> Vec<SequenceNumber> {
+    let of_hub = || functions.iter().filter(|function| function.hub == *hub);
+    let position = |function: &FunctionConfig, partition| {
+        let lane = checkpoints.iter().find(|checkpoint| {
+            checkpoint.lane.function == function.name
+                && checkpoint.lane.hub == *hub
+                && checkpoint.lane.partition == partition
+        });
+        lane.map_or(SequenceNumber::ZERO, |checkpoint| checkpoint.position)
+    };
+    (0..partition_count)
+        .map(PartitionId)
+        .map(|partition| {
+            of_hub().map(|function| position(function, partition)).min().unwrap_or(SequenceNumber(u64::MAX))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_eventlog::LogOptions;
+    use tidegate_model::checkpoint::{FunctionName, Lane};
+    use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
+    use tidegate_model::event::EventData;
+    use tidegate_model::outcome::OutcomeCounts;
+    use tidegate_model::ports::EventAppender;
+    use tidegate_model::position::Incarnation;
+    use tidegate_store::StoreOptions;
+
+    use super::*;
+    use crate::config::Registered;
+
+    fn config(functions: &[&str]) -> Config {
+        let mut text = "[hub.flights]\npartitions = 2\n[hub.other]\n".to_owned();
+        for name in functions {
+            text.push_str(&format!(
+                "[function.{name}]\nhub = \"flights\"\nkind = \"upsert\"\nkey = \"/id\"\n"
+            ));
+        }
+        Config::parse(&text, "test", Registered::Any).unwrap()
+    }
+
+    fn checkpoint(function: &str, partition: u32, position: u64) -> Checkpoint {
+        let lane = Lane {
+            function: FunctionName::new(function).unwrap(),
+            hub: HubName::new("flights").unwrap(),
+            partition: PartitionId(partition),
+        };
+        Checkpoint {
+            lane,
+            incarnation: Incarnation(uuid::Uuid::nil()),
+            start: SequenceNumber::ZERO,
+            position: SequenceNumber(position),
+            counts: OutcomeCounts::default(),
+            updated_at: Timestamp::default(),
+        }
+    }
+
+    fn of(hub: &str, config: &Config, checkpoints: &[Checkpoint]) -> Vec<u64> {
+        floors(&HubName::new(hub).unwrap(), 2, &config.functions, checkpoints)
+            .into_iter()
+            .map(|floor| floor.0)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn old_events_go_only_when_every_configured_function_has_resolved_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+        let shared: SharedClock = clock.clone();
+        let log = Log::open(&dir.path().join("log"), LogOptions::default(), shared.clone()).unwrap();
+        let store = SqliteStore::open(&dir.path().join("state.db"), &StoreOptions::default(), shared.clone())
+            .unwrap();
+        let hub = log.create_hub(&HubName::new("flights").unwrap(), 2).unwrap();
+        for partition in [0, 1] {
+            let events = vec![EventData::new("x"), EventData::new("y")];
+            EventAppender::append(&*hub, PartitionId(partition), events).await.unwrap();
+        }
+        // The function is through with partition 0 only.
+        for (partition, position) in [(0, 2), (1, 0)] {
+            let lane = checkpoint("a", partition, 0).lane;
+            store
+                .begin(&lane, EventAppender::incarnation(&*hub), SequenceNumber(position), clock.now())
+                .await
+                .unwrap();
+        }
+        let heads = || [0, 1].map(|partition| hub.status(PartitionId(partition)).unwrap().head.0);
+
+        once(&log, &store, &shared, &config(&["a"])).await.unwrap();
+        assert_eq!(heads(), [0, 0], "nothing is old");
+        clock.set_now(clock.now().plus(Duration::from_secs(8 * 86_400)));
+        once(&log, &store, &shared, &config(&["a", "b"])).await.unwrap();
+        assert_eq!(heads(), [0, 0], "b has not begun");
+        once(&log, &store, &shared, &config(&["a"])).await.unwrap();
+        assert_eq!(heads(), [2, 0]);
+        once(&log, &store, &shared, &config(&[])).await.unwrap();
+        assert_eq!(heads(), [2, 2], "nobody needs them");
+    }
+
+    #[test]
+    fn events_are_kept_for_the_slowest_configured_function() {
+        let checkpoints =
+            [checkpoint("a", 0, 10), checkpoint("a", 1, 20), checkpoint("b", 0, 30), checkpoint("b", 1, 5)];
+        assert_eq!(of("flights", &config(&["a", "b"]), &checkpoints), [10, 5]);
+        assert_eq!(of("flights", &config(&["b"]), &checkpoints), [30, 5], "a is configured no more");
+        assert_eq!(of("flights", &config(&["a", "c"]), &checkpoints), [0, 0], "c has not begun");
+        assert_eq!(of("other", &config(&["a"]), &checkpoints), [u64::MAX, u64::MAX], "nobody reads it");
+    }
+}

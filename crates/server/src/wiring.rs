@@ -1,0 +1,101 @@
+//! Builds the system from the far end back (store, log, processor, front door) and stops it in the direction of the
+//! data.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+
+use tidegate_host::processor::{FunctionSetup, Processor, StartError};
+use tidegate_host::settings::HostOptions;
+use tidegate_host::status::{LaneState, LaneStatus};
+use tidegate_model::error::ErrorCode;
+use tidegate_model::ports::EventLog;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::functions::Registry;
+use crate::node::Node;
+
+/// A node whose functions run.
+pub(crate) struct System {
+    /// The node.
+    pub(crate) node: Node,
+    processor: Arc<RwLock<Option<Processor>>>,
+    drain_timeout: Duration,
+}
+
+impl System {
+    /// Starts every configured function on an open node.
+    ///
+    /// # Errors
+    /// When a function cannot start; nothing runs then.
+    pub(crate) async fn start(node: Node, config: &Config, registry: &Registry) -> Result<Self, Failure> {
+        node.record_functions(config)?;
+        let mut setups = Vec::new();
+        for function in &config.functions {
+            let built = registry.build(function).ok_or_else(|| {
+                Failure::usage(
+                    ErrorCode::CONFIG_MISSING,
+                    format!("no function {} is registered", function.name),
+                )
+            })?;
+            let log = node.hub(&function.hub)? as Arc<dyn EventLog>;
+            setups.push(FunctionSetup { function: built, log, settings: function.settings.clone() });
+        }
+        let random = node.clock.random();
+        let owner = format!("{}-{random:016x}", std::process::id());
+        let options = HostOptions { owner, ..config.processor.host.clone() };
+        let processor = Processor::start(node.store.clone(), node.clock.clone(), options, setups).await?;
+        let processor = Arc::new(RwLock::new(Some(processor)));
+        let seen = processor.clone();
+        *node.lanes.lock() = Some(Arc::new(move || {
+            // Only a stop holds the lock for itself, and then there is nothing to see any more.
+            let processor = seen.try_read();
+            processor.ok().and_then(|processor| processor.as_ref().map(Processor::status)).unwrap_or_default()
+        }));
+        Ok(Self { node, processor, drain_timeout: config.processor.drain_timeout })
+    }
+
+    /// Waits until everything that was published before is resolved, or stopped for good.
+    pub(crate) async fn caught_up(&self) {
+        if let Some(processor) = &*self.processor.read().await {
+            processor.caught_up().await;
+        }
+    }
+
+    /// Drains the processor and closes the node. The front door must be closed before.
+    pub(crate) async fn stop(self) -> Result<Vec<LaneStatus>, Failure> {
+        *self.node.lanes.lock() = None;
+        let processor = self.processor.write().await.take();
+        let status = match processor {
+            Some(processor) => processor.drain(self.drain_timeout).await,
+            None => Vec::new(),
+        };
+        for lane in &status {
+            if let LaneState::Stopped { error } = &lane.state {
+                tracing::warn!(lane = %lane.lane, %error, "the lane was stopped before the drain");
+            }
+        }
+        self.node.close().await?;
+        Ok(status)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let code = match &error {
+            StartError::Settings { .. } | StartError::Twice { .. } => ErrorCode::CONFIG_BAD_VALUE,
+            StartError::BeyondLog { .. } => ErrorCode::CHECKPOINT_BEYOND_LOG,
+            StartError::Store(error) => error.code(),
+            StartError::Log(error) => error.code(),
+        };
+        let failure = Self::new(code, error.to_string());
+        match error {
+            StartError::BeyondLog { .. } => {
+                failure.help("restore the log and the store from the same moment; `tidegate fsck` shows what the log holds")
+            }
+            _ => failure,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The program as a whole: its configuration, its commands, and what it does when it is killed.
+
+#![expect(clippy::unwrap_used, reason = "a test that finds something else than it expects has failed")]
+
+mod audit;
+mod cli;
+mod config;
+mod crash;
+mod demo;
+mod drain;
+mod embedded;
+mod fsck;
+mod send;
+mod support;
+mod upsert;

@@ -1,0 +1,242 @@
+//! Runs the program as a person does: as a process, with a directory of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The configuration of the reference, as written there.
+pub(crate) const CONFIG: &str = r#"
+[hub.flights]
+partitions = 8
+retention = "7d"
+
+[function.aircraft]
+hub = "flights"
+kind = "upsert"
+decode = "json"
+key = "/icao24"
+merge = "patch"
+collection = "aircraft"
+max_event_batch_size = 512
+retry = { strategy = "exponential", max_attempts = 4, min_interval = "100ms", max_interval = "10s" }
+"#;
+
+/// A directory with a configuration and a data directory in it.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new(config: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("tidegate.toml"), config).expect("write the configuration");
+        Self { dir }
+    }
+
+    /// A directory that has a data directory already.
+    pub(crate) fn at(dir: tempfile::TempDir) -> Self {
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).expect("write a file");
+        path
+    }
+
+    /// A command with this data directory.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = program();
+        command.current_dir(self.dir.path()).args(words.split_whitespace()).args(["--data-dir", "data"]);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, words: &str) -> Output {
+        self.command(words).output().expect("the program runs")
+    }
+
+    /// Runs a command that must succeed; its standard output.
+    pub(crate) fn ok(&self, words: &str) -> String {
+        succeeded(self.run(words), words)
+    }
+
+    /// Runs a listing that must succeed; its objects.
+    pub(crate) fn json(&self, words: &str) -> Vec<Value> {
+        objects(&self.ok(&format!("{words} --json")))
+    }
+
+    /// Starts a server on a free port and waits until it accepts work.
+    pub(crate) fn serve(&self) -> Server {
+        started(self.command("run --http 127.0.0.1:0 --json")).0
+    }
+
+    /// The key of the server, as it is in the data directory.
+    pub(crate) fn key(&self) -> String {
+        let keys: Value =
+            serde_json::from_slice(&std::fs::read(self.data().join("keys.json")).expect("keys"))
+                .expect("keys are JSON");
+        keys["keys"][0]["key"].as_str().expect("a key").to_owned()
+    }
+
+    /// Waits until every function of a running server has resolved everything.
+    pub(crate) fn caught_up(&self, published: u64) {
+        wait_until("everything is resolved", || {
+            let accounts = self.json("audit");
+            !accounts.is_empty()
+                && accounts.iter().all(|account| account["pending"] == 0 && account["published"] == published)
+        });
+    }
+}
+
+/// The program, with nothing of this environment that changes what it does.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    for variable in ["TIDEGATE_DATA_DIR", "TIDEGATE_SERVER", "TIDEGATE_KEY", "TIDEGATE_LOG"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn succeeded(output: Output, what: &str) -> String {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{what} failed with {}\n{out}\n{err}", output.status);
+    out
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(crate) fn objects(lines: &str) -> Vec<Value> {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// A running server. It is killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    // Kept open: the server would otherwise find its standard output closed.
+    _stdout: BufReader<ChildStdout>,
+    pub(crate) http: String,
+}
+
+/// Starts a server by a command that prints its start as JSON.
+pub(crate) fn started(mut command: Command) -> (Server, Value) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("the server's output can be read");
+    let Ok(started) = serde_json::from_str::<Value>(&line) else {
+        let mut err = String::new();
+        let _ = child.stderr.take().expect("it is piped").read_to_string(&mut err);
+        panic!("the server did not start: {line}{err}");
+    };
+    // Its log is read all the time, so that it never waits for a full pipe.
+    let mut stderr = child.stderr.take().expect("it is piped");
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    let http = started["http"].as_str().expect("an address").to_owned();
+    (Server { child, _stdout: stdout, http }, started)
+}
+
+impl Server {
+    /// Ends it as a power cut ends it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Ends it as an operator ends it.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        self.child.wait().expect("it has ended")
+    }
+
+    pub(crate) fn client(&self, key: String) -> Client {
+        let address = self.http.strip_prefix("http://").expect("an address").to_owned();
+        Client { address, key }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// As little of an HTTP client as the tests need.
+#[derive(Clone)]
+pub(crate) struct Client {
+    address: String,
+    key: String,
+}
+
+impl Client {
+    /// The status of an answer and its body; an error when there is none or not all of it.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> std::io::Result<(u16, Vec<u8>)> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {content_type}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            self.address,
+            self.key,
+            body.len()
+        )?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(cut)?;
+        let status = answer.get(9..12).and_then(|digits| text(digits).parse().ok()).ok_or_else(cut)?;
+        Ok((status, answer.split_off(end + 4)))
+    }
+
+    /// Publishes lines; true when they were acknowledged.
+    pub(crate) fn publish(&self, hub: &str, query: &str, lines: &[u8]) -> bool {
+        let path = format!("/{hub}/messages{query}");
+        matches!(self.request("POST", &path, "application/x-ndjson", lines), Ok((201, _)))
+    }
+}
+
+/// Waits until something is so; fails when it is not so for a long time.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        pause();
+    }
+    panic!("waited for a minute, and it never happened that {what}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process is waited for, and nothing here can be told by it"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
