@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use serde::de::IgnoredAny;
 use tidegate_model::answer::{Answer, Answers, Body, Failure};
 use tidegate_model::document::{DocumentId, MAX_DOCUMENT_BYTES};
 use tidegate_model::position::SequenceNumber;
@@ -95,8 +96,19 @@ pub fn check(
     Ok(Checked { verdicts, writes, stopped })
 }
 
+/// The state as JSON text. Text that the function wrote itself is checked; a [`DocumentValue`] promises JSON, and only
+/// what would make the store refuse the whole commit is checked again.
+///
+/// [`DocumentValue`]: tidegate_model::answer::DocumentValue
 fn encode(body: &Body) -> Result<Bytes, String> {
     let json = body.encode().map_err(|cause| format!("cannot be written as JSON: {cause}"))?;
+    let problem = match body {
+        Body::Json(_) => serde_json::from_slice::<IgnoredAny>(&json).err().map(|error| error.to_string()),
+        Body::Value(_) => std::str::from_utf8(&json).err().map(|error| error.to_string()),
+    };
+    if let Some(problem) = problem {
+        return Err(format!("is not JSON: {problem}"));
+    }
     if json.len() > MAX_DOCUMENT_BYTES {
         return Err(format!("would have {} bytes of JSON; the limit is {MAX_DOCUMENT_BYTES}", json.len()));
     }
@@ -221,8 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn a_document_that_is_not_json_is_named() {
+        let problem =
+            check(&numbers([1]), &[id("a")], answers(vec![(1, upsert("a", "{\"x\":"))])).unwrap_err();
+        assert_eq!(problem, "the document a is not JSON: EOF while parsing a value at line 1 column 5");
+    }
+
+    #[test]
     fn a_document_over_the_limit_is_named() {
-        let large = Bytes::from(vec![b' '; MAX_DOCUMENT_BYTES + 1]);
+        let large = Bytes::from(["1".as_bytes(), &vec![b' '; MAX_DOCUMENT_BYTES]].concat());
         let list = vec![(1, Answer::upsert(id("a"), Body::Json(large)))];
         let problem = check(&numbers([1]), &[id("a")], answers(list)).unwrap_err();
         assert_eq!(problem, "the document a would have 2097153 bytes of JSON; the limit is 2097152");
