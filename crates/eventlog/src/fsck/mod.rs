@@ -9,6 +9,7 @@ mod survey;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use tidegate_model::event::HubName;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
@@ -20,7 +21,7 @@ use crate::storage::{DiskStorage, Storage};
 use survey::PartitionSurvey;
 
 /// What a log holds, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Every hub, ordered by name.
     pub hubs: Vec<HubReport>,
@@ -37,7 +38,7 @@ impl Report {
 }
 
 /// One hub.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HubReport {
     /// Its name.
     pub hub: HubName,
@@ -48,7 +49,7 @@ pub struct HubReport {
 }
 
 /// One partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartitionReport {
     /// The partition.
     pub partition: PartitionId,
@@ -71,7 +72,7 @@ pub struct PartitionReport {
 }
 
 /// A write that was cut off by a crash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TornTail {
     /// The file.
     pub file: PathBuf,
@@ -80,7 +81,7 @@ pub struct TornTail {
 }
 
 /// A damaged place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DamageReport {
     /// The file.
     pub file: PathBuf,
@@ -95,7 +96,7 @@ pub struct DamageReport {
 }
 
 /// What [`repair`] did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Repaired {
     /// The hub.
     pub hub: HubName,
