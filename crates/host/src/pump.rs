@@ -178,6 +178,9 @@ impl PartitionPump {
             self.read(work).await?;
         }
         self.lane().set_state(LaneState::Running);
+        if work.buffer.is_empty() && work.position < work.read_from {
+            self.pass_over_lost(work)?;
+        }
 
         let waited = self.clock.monotonic().saturating_sub(work.oldest_since);
         match batcher::decide(&self.settings, work.buffer.len(), waited) {
@@ -235,8 +238,26 @@ impl PartitionPump {
                 Err(error) => return Err(Stop::Failed(error.to_string())),
             }
         };
+        if events.is_empty() {
+            // There is nothing to read before the tail: what is left was given up by a repair of the log.
+            let lane = self.lane();
+            let status = lane.log.status(lane.lane.partition).map_err(|e| Stop::Failed(e.to_string()))?;
+            if let Some(lost) = status.lost.iter().find(|lost| lost.contains(&work.read_from)) {
+                work.read_from = lost.end;
+            }
+        }
         work.take_in(events, memory, self.clock.monotonic());
         Ok(())
+    }
+
+    /// Accounts for numbers at the end of what was read that a repair of the log has given up.
+    fn pass_over_lost(&self, work: &mut Work) -> Result<(), Stop> {
+        let lost = work.read_from.distance_from(work.position);
+        work.position = work.read_from;
+        let mut decided = self.decided_batch(work, Vec::new(), None);
+        decided.advance.from = SequenceNumber(work.position.0 - lost);
+        decided.counts.lost = lost;
+        Ok(self.workspace.push(work.generation, decided)?)
     }
 
     /// Invokes the function with the first `events` of the buffer and does what follows from its answers.
@@ -332,6 +353,8 @@ impl PartitionPump {
         let mut bytes = 0;
         for resolution in resolved {
             let event = work.buffer.pop_front().expect("only events of the batch are resolved");
+            // Numbers between two events are those that a repair of the log has given up.
+            counts.lost += event.sequence_number.distance_from(work.position);
             work.position = event.sequence_number.next();
             bytes += memory_of(&event);
             counts.add(resolution.outcome());

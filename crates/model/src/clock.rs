@@ -56,7 +56,9 @@ impl std::str::FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse::<jiff::Timestamp>() {
             Ok(time) => Ok(Self(time.as_millisecond())),
-            Err(cause) => Err(InvalidTimestamp { text: text.chars().take(64).collect(), cause: cause.to_string() }),
+            Err(cause) => {
+                Err(InvalidTimestamp { text: text.chars().take(64).collect(), cause: cause.to_string() })
+            }
         }
     }
 }

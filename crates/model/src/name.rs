@@ -15,8 +15,7 @@ pub struct InvalidName {
 /// Checks the rule all names share: 1 to `max` characters, alphanumeric at both ends, and inside also `-`, `_`, `.`.
 /// It is Event Hubs' rule for entity names without the slash, so that a name is also a file name.
 pub(crate) fn check(what: &'static str, name: &str, max: usize) -> Result<(), InvalidName> {
-    let refuse =
-        |problem| Err(InvalidName { what, name: name.chars().take(64).collect(), problem });
+    let refuse = |problem| Err(InvalidName { what, name: name.chars().take(64).collect(), problem });
     if name.is_empty() {
         return refuse("is empty");
     }

@@ -26,6 +26,8 @@ pub struct OutcomeCounts {
     pub dead_lettered: u64,
     /// Events parked behind an earlier event of their key.
     pub parked: u64,
+    /// Events that a repair of the log had given up before they were processed: no outcome, but accounted for.
+    pub lost: u64,
 }
 
 impl OutcomeCounts {
@@ -41,7 +43,9 @@ impl OutcomeCounts {
 
     /// The events counted.
     pub fn total(&self) -> u64 {
-        self.applied + self.filtered + self.dead_lettered + self.parked
+        [self.applied, self.filtered, self.dead_lettered, self.parked, self.lost]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 }
 
@@ -51,5 +55,6 @@ impl std::ops::AddAssign for OutcomeCounts {
         self.filtered += other.filtered;
         self.dead_lettered += other.dead_lettered;
         self.parked += other.parked;
+        self.lost += other.lost;
     }
 }

@@ -39,9 +39,7 @@ impl Partitioner {
         match route {
             Route::Key(key) => Some(partition_of_key(key, self.partition_count)),
             Route::Partition(partition) => (partition.0 < self.partition_count).then_some(partition),
-            Route::Any => {
-                Some(PartitionId(self.next.fetch_add(1, Ordering::Relaxed) % self.partition_count))
-            }
+            Route::Any => Some(PartitionId(self.next.fetch_add(1, Ordering::Relaxed) % self.partition_count)),
         }
     }
 }
@@ -158,7 +156,8 @@ mod tests {
     #[test]
     fn events_without_a_key_take_turns() {
         let partitioner = Partitioner::new(3);
-        let places: Vec<_> = (0..6).map(|_| partitioner.choose(Route::Any).expect("any partition").0).collect();
+        let places: Vec<_> =
+            (0..6).map(|_| partitioner.choose(Route::Any).expect("any partition").0).collect();
         assert_eq!(places, [0, 1, 2, 0, 1, 2]);
         assert_eq!(partitioner.choose(Route::Partition(PartitionId(2))), Some(PartitionId(2)));
         assert_eq!(partitioner.choose(Route::Partition(PartitionId(3))), None);

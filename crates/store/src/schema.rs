@@ -43,6 +43,7 @@ CREATE TABLE checkpoints (
     filtered INTEGER NOT NULL,
     dead_lettered INTEGER NOT NULL,
     parked INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
     PRIMARY KEY (function, hub, partition)

@@ -4,7 +4,7 @@ use tidegate_model::answer::Answer;
 use tidegate_model::attempt::FailureClass;
 use tidegate_model::event::Event;
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::position::SequenceNumber;
+use tidegate_model::position::{PartitionId, SequenceNumber};
 
 use crate::harness::{World, apply};
 
@@ -49,7 +49,10 @@ async fn rejected_and_filtered_events_have_their_own_places() {
 
     assert_eq!(world.document("a").await, ["1", "4"]);
     let counts = world.checkpoint(0).await.counts;
-    assert_eq!(counts, OutcomeCounts { applied: 2, filtered: 1, dead_lettered: 1, parked: 0 });
+    assert_eq!(
+        counts,
+        OutcomeCounts { applied: 2, filtered: 1, dead_lettered: 1, ..OutcomeCounts::default() }
+    );
     let letters = world.dead_letters().await;
     assert_eq!(letters.len(), 1);
     let letter = &letters[0].letter;
@@ -57,6 +60,39 @@ async fn rejected_and_filtered_events_have_their_own_places() {
     assert_eq!(letter.event.sequence_number, SequenceNumber(1));
     assert_eq!((letter.class, letter.reason.as_str()), (FailureClass::Permanent, "no good"));
     assert_eq!(letter.attempts.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_repair_gave_up_are_counted_as_lost() {
+    let range = |from, to| SequenceNumber(from)..SequenceNumber(to);
+    for lost in [
+        vec![range(0, 2)],
+        vec![range(2, 4)],
+        vec![range(3, 6)],
+        vec![range(1, 2), range(5, 6)],
+        vec![range(0, 6)],
+    ] {
+        let world = World::new(1);
+        world.publish(0, &["a:0", "a:1", "a:2", "a:3", "a:4", "a:5"]).await;
+        for lost in lost.clone() {
+            world.log.give_up(PartitionId(0), lost).unwrap();
+        }
+        world.run(apply).await;
+        let kept: Vec<_> = (0..6)
+            .filter(|number| !lost.iter().any(|lost| lost.contains(&SequenceNumber(*number))))
+            .map(|number| number.to_string())
+            .collect();
+        assert_eq!(world.document("a").await, kept, "{lost:?}");
+        let checkpoint = world.checkpoint(0).await;
+        assert_eq!(checkpoint.position, SequenceNumber(6), "{lost:?}");
+        assert_eq!(checkpoint.counts.applied, kept.len() as u64);
+        assert_eq!(checkpoint.counts.lost, 6 - kept.len() as u64);
+
+        // And it goes on behind them.
+        world.publish(0, &["b:6"]).await;
+        world.run(apply).await;
+        assert_eq!(world.document("b").await, ["6"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

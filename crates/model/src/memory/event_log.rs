@@ -1,6 +1,7 @@
 //! The log in memory: the contract of [`EventAppender`] and [`EventLog`] without a disk.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ struct Partition {
 }
 
 struct Kept {
+    lost: Vec<Range<SequenceNumber>>,
     head: SequenceNumber,
     events: VecDeque<Event>,
     last_enqueued_at: Option<Timestamp>,
@@ -41,6 +43,7 @@ impl MemoryLog {
     pub fn new(hub: HubName, partition_count: u32, clock: SharedClock) -> Self {
         let partition = || Partition {
             kept: Mutex::new(Kept {
+                lost: Vec::new(),
                 head: SequenceNumber::ZERO,
                 events: VecDeque::new(),
                 last_enqueued_at: None,
@@ -59,6 +62,12 @@ impl MemoryLog {
             kept.head = kept.head.next();
         }
         Some(kept.head)
+    }
+
+    /// Gives up events of a partition, as a repair of damage does: they are not read any more.
+    pub fn give_up(&self, partition: PartitionId, lost: Range<SequenceNumber>) -> Option<()> {
+        self.partitions.get(partition.0 as usize)?.kept.lock().lost.push(lost);
+        Some(())
     }
 
     fn partition(&self, partition: PartitionId) -> Result<&Partition, ReadError> {
@@ -135,7 +144,7 @@ impl EventLog for MemoryLog {
             last_enqueued_at: kept.last_enqueued_at,
             size_bytes: kept.events.iter().map(|event| event.data.size() as u64).sum(),
             damage: None,
-            lost: Vec::new(),
+            lost: kept.lost.clone(),
         })
     }
 
@@ -183,6 +192,7 @@ impl EventLog for MemoryLog {
         Ok(kept
             .events
             .range(skipped..)
+            .filter(|event| !kept.lost.iter().any(|lost| lost.contains(&event.sequence_number)))
             .take(limit.events.max(1))
             .take_while(|event| {
                 let first_or_room = bytes == 0 || bytes < limit.bytes;

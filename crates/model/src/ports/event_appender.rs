@@ -112,7 +112,9 @@ impl AppendError {
     /// What the producer should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchPartition { .. } | Self::TooLarge { .. } | Self::Damaged { .. } => ErrorKind::Permanent,
+            Self::NoSuchPartition { .. } | Self::TooLarge { .. } | Self::Damaged { .. } => {
+                ErrorKind::Permanent
+            }
             Self::Throttled { .. } | Self::DiskFull { .. } | Self::Failed { .. } | Self::Closing => {
                 ErrorKind::Transient
             }

@@ -47,7 +47,8 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// The sequence number at which reading from `start` begins: between head and tail, both included. A position
     /// before the head begins at the head, one past the tail is [`ReadError::BeyondTail`].
-    async fn locate(&self, partition: PartitionId, start: StartPosition) -> Result<SequenceNumber, ReadError>;
+    async fn locate(&self, partition: PartitionId, start: StartPosition)
+    -> Result<SequenceNumber, ReadError>;
 
     /// Events from `from` on, as many as `limit` allows, and at least one if there is any. Empty at the tail: it never
     /// waits for new ones. Also empty when only lost numbers lie between `from` and the tail: wait for the tail to change.

@@ -217,7 +217,9 @@ impl StoreError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unavailable { .. } | Self::DiskFull { .. } => ErrorKind::Transient,
-            Self::Damaged { .. } | Self::OtherIncarnation { .. } | Self::Refused { .. } => ErrorKind::Permanent,
+            Self::Damaged { .. } | Self::OtherIncarnation { .. } | Self::Refused { .. } => {
+                ErrorKind::Permanent
+            }
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::CheckpointMoved { .. } | Self::DocumentChanged { .. } => ErrorKind::Conflict,
         }
@@ -229,7 +231,9 @@ impl StoreError {
             Self::Unavailable { .. } => ErrorCode::STORE_UNAVAILABLE,
             Self::DiskFull { .. } => ErrorCode::DISK_FULL,
             Self::Damaged { .. } => ErrorCode::STORE_DAMAGED,
-            Self::Fenced { .. } | Self::CheckpointMoved { .. } | Self::DocumentChanged { .. } => ErrorCode::FENCED,
+            Self::Fenced { .. } | Self::CheckpointMoved { .. } | Self::DocumentChanged { .. } => {
+                ErrorCode::FENCED
+            }
             Self::OtherIncarnation { .. } => ErrorCode::INCARNATION_MISMATCH,
             Self::Refused { .. } => ErrorCode::BAD_REQUEST,
         }

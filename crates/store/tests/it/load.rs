@@ -76,7 +76,7 @@ pub(crate) async fn nth_commit(store: &SqliteStore, epoch: Epoch, n: u64) -> Res
         epoch,
         incarnation: incarnation(),
         advance: Advance { from: SequenceNumber(n * 10), to: SequenceNumber(n * 10 + 10) },
-        counts: OutcomeCounts { applied: 8, filtered: 1, dead_lettered: 1, parked: 0 },
+        counts: OutcomeCounts { applied: 8, filtered: 1, dead_lettered: 1, ..OutcomeCounts::default() },
         dead_letters: vec![letter(n)],
         attempts: vec![attempts(n)],
     };
@@ -143,7 +143,7 @@ impl Holding {
                 applied: commits * 8,
                 filtered: commits,
                 dead_lettered: commits,
-                parked: 0,
+                ..OutcomeCounts::default()
             },
             attempts: commits.checked_sub(1).map(attempts).into_iter().collect(),
             counted_documents: documents.len() as u64,
