@@ -26,9 +26,9 @@ lint:
 bench *args:
     cargo xtask bench telemetry-1m {{args}}
 
-# Writes the generated documents again
+# Writes the generated reference pages again
 docs:
-    cargo xtask docs
+    TIDEGATE_UPDATE_REFERENCE=1 cargo test -p tidegate reference
 
 # Exactly what CI runs
 ci:

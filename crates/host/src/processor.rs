@@ -204,11 +204,17 @@ async fn own(
             stored: checkpoint.incarnation,
         }));
     }
-    let tail = log.status(lane.partition)?.tail;
-    if checkpoint.position > tail {
-        return Err(StartError::BeyondLog { lane, position: checkpoint.position, tail });
+    let status = log.status(lane.partition)?;
+    let tail = status.tail;
+    let owned = OwnedLane::new(lane.clone(), ownership.epoch, log, checkpoint.position);
+    match status.damage {
+        _ if checkpoint.position <= tail => {}
+        // What is readable ends before the checkpoint because the rest is damaged: that partition alone is out of
+        // service.
+        Some(damage) => owned.stop(format!("its partition is out of service: {damage}; run `tidegate fsck`")),
+        None => return Err(StartError::BeyondLog { lane, position: checkpoint.position, tail }),
     }
-    Ok(OwnedLane::new(lane, ownership.epoch, log, checkpoint.position))
+    Ok(owned)
 }
 
 /// Why a processor does not start.

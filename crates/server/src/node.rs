@@ -20,6 +20,7 @@ use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
+use tidegate_model::position::PartitionId;
 use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
 use tidegate_store::{SqliteStore, StoreOptions};
 
@@ -213,13 +214,10 @@ fn gateway(
     lanes: &LaneView,
     clock: &SharedClock,
 ) -> Result<Arc<Gateway>, Failure> {
-    let lanes = statuses(lanes);
-    let health = move || {
-        let stopped = lanes().into_iter().find_map(|status| match status.state {
-            LaneState::Stopped { error } => Some(format!("{}: {error}", status.lane)),
-            _ => None,
-        });
-        stopped.map_or(Health::Healthy, |reason| Health::Unhealthy { reason })
+    let (lanes, hubs) = (statuses(lanes), log.hubs());
+    let health = move || match problem(&lanes(), &hubs) {
+        Some(reason) => Health::Unhealthy { reason },
+        None => Health::Healthy,
     };
     let gateway = Gateway::new(authorizer.clone(), Limits::default(), clock.clone())
         .with_health_check(Arc::new(health));
@@ -229,6 +227,22 @@ fn gateway(
             .map_err(|error| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string()))?;
     }
     Ok(Arc::new(gateway))
+}
+
+/// What is wrong with the lanes and the partitions, if something needs a person.
+fn problem(lanes: &[LaneStatus], hubs: &[Arc<HubLog>]) -> Option<String> {
+    let stopped = lanes.iter().find_map(|status| match &status.state {
+        LaneState::Stopped { error } => Some(format!("{}: {error}", status.lane)),
+        _ => None,
+    });
+    let damaged = || {
+        hubs.iter().find_map(|hub| {
+            let partitions = (0..EventLog::partition_count(&**hub)).map(PartitionId);
+            let damage = partitions.filter_map(|partition| hub.status(partition).ok()?.damage).next()?;
+            Some(format!("{}: {damage}", EventLog::hub(&**hub)))
+        })
+    };
+    stopped.or_else(damaged)
 }
 
 fn routes(gateway: Arc<Gateway>, api: Arc<Api>, authorizer: &Arc<Authorizer>, clock: &SharedClock) -> Router {

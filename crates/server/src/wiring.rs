@@ -46,7 +46,8 @@ impl System {
         let random = node.clock.random();
         let owner = format!("{}-{random:016x}", std::process::id());
         let options = HostOptions { owner, ..config.processor.host.clone() };
-        let processor = Processor::start(node.store.clone(), node.clock.clone(), options, setups).await?;
+        let started = Processor::start(node.store.clone(), node.clock.clone(), options, setups).await;
+        let processor = started?;
         let processor = Arc::new(RwLock::new(Some(processor)));
         let seen = processor.clone();
         *node.lanes.lock() = Some(Arc::new(move || {

@@ -45,7 +45,12 @@ pub enum Gap {
         /// Where the log ends.
         tail: SequenceNumber,
     },
-    /// A repair gave these events up.
+    /// A repair gave up events before they were processed, and the checkpoint has passed them.
+    GivenUp {
+        /// How many.
+        events: u64,
+    },
+    /// A repair gave up these events, which are not processed.
     Lost {
         /// The first of them.
         from: SequenceNumber,
@@ -87,6 +92,7 @@ impl Gap {
             Self::DeadLetters { .. } => "dead-letters",
             Self::Dropped { .. } => "dropped",
             Self::BeyondTail { .. } => "beyond-tail",
+            Self::GivenUp { .. } => "given-up",
             Self::Lost { .. } => "lost",
             Self::Damaged { .. } => "damaged",
             Self::OtherIncarnation { .. } => "other-incarnation",
@@ -119,6 +125,9 @@ impl fmt::Display for Gap {
                 f,
                 "the checkpoint is at {position}, but the log ends at {tail}: acknowledged events are missing from it"
             ),
+            Self::GivenUp { events } => {
+                write!(f, "{events} events were given up by a repair of the log before they were processed")
+            }
             Self::Lost { from, to } => {
                 write!(f, "events {from} to {} were given up by a repair of the log", last(*to))
             }

@@ -6,7 +6,7 @@
 //!   not ours │ applied        │ pending           │ next to be written
 //!            │ filtered       │
 //!            │ dead-lettered  │       published = tail − start
-//!            │ parked         │                 = applied + filtered + dead-lettered + parked + pending
+//!            │ parked, lost   │                 = applied + filtered + dead-lettered + parked + lost + pending
 //! ```
 //!
 //! A partition is accounted for when the counts of its checkpoint add up to the distance the checkpoint went, when there
@@ -15,8 +15,6 @@
 
 mod gap;
 mod observation;
-
-use std::ops::Range;
 
 use serde::Serialize;
 
@@ -81,6 +79,8 @@ pub struct Account {
     pub dead_lettered: u64,
     /// Events parked behind an earlier event of their key.
     pub parked: u64,
+    /// Events that a repair of the log had given up before they were processed.
+    pub lost: u64,
     /// Events that are not resolved yet.
     pub pending: u64,
 }
@@ -92,6 +92,7 @@ impl std::ops::AddAssign for Account {
         self.filtered = self.filtered.saturating_add(other.filtered);
         self.dead_lettered = self.dead_lettered.saturating_add(other.dead_lettered);
         self.parked = self.parked.saturating_add(other.parked);
+        self.lost = self.lost.saturating_add(other.lost);
         self.pending = self.pending.saturating_add(other.pending);
     }
 }
@@ -157,6 +158,7 @@ fn audit_partition(
         filtered: counts.filtered,
         dead_lettered: counts.dead_lettered,
         parked: counts.parked,
+        lost: counts.lost,
         pending: tail.distance_from(position),
     };
 
@@ -168,7 +170,10 @@ fn audit_partition(
         if checkpoint.incarnation != log.incarnation {
             gaps.push(Gap::OtherIncarnation { log: log.incarnation, checkpoint: checkpoint.incarnation });
         }
-        gaps.extend(gap_of_counts(checkpoint, &partition.lost));
+        gaps.extend(gap_of_counts(checkpoint));
+        if counts.lost > 0 {
+            gaps.push(Gap::GivenUp { events: counts.lost });
+        }
         if position > tail {
             gaps.push(Gap::BeyondTail { position, tail });
         }
@@ -178,8 +183,9 @@ fn audit_partition(
     }
     gaps.extend(gap_of_dead_letters(seen, lane));
     for lost in &partition.lost {
-        if lost.end > start {
-            gaps.push(Gap::Lost { from: lost.start.max(start), to: lost.end });
+        // What was given up after it was processed is no loss.
+        if lost.end > position {
+            gaps.push(Gap::Lost { from: lost.start.max(position), to: lost.end });
         }
     }
     PartitionAudit {
@@ -194,20 +200,14 @@ fn audit_partition(
     }
 }
 
-/// The counts of a checkpoint add up to the way it went. Events that a repair gave up may have been counted before.
-fn gap_of_counts(checkpoint: &Checkpoint, lost: &[Range<SequenceNumber>]) -> Option<Gap> {
-    let counts = checkpoint.counts;
-    let counted = [counts.applied, counts.filtered, counts.dead_lettered, counts.parked]
-        .into_iter()
-        .fold(0u64, u64::saturating_add);
+/// The counts of a checkpoint add up to the way it went.
+fn gap_of_counts(checkpoint: &Checkpoint) -> Option<Gap> {
     let (start, position) = (checkpoint.start, checkpoint.position);
     if position < start {
         return Some(Gap::BeforeStart { start, position });
     }
-    let resolved = position.distance_from(start);
-    let given_up = lost.iter().map(|lost| lost.end.min(position).distance_from(lost.start.max(start))).sum();
-    let may_be = resolved.saturating_sub(given_up)..=resolved;
-    (!may_be.contains(&counted)).then_some(Gap::Miscounted { resolved, counted })
+    let (counted, resolved) = (checkpoint.counts.total(), position.distance_from(start));
+    (counted != resolved).then_some(Gap::Miscounted { resolved, counted })
 }
 
 /// There are as many dead letters as the checkpoint counts. Counting takes a moment, and a running processor may commit

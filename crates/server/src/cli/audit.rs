@@ -34,6 +34,8 @@ pub(crate) struct Account {
     pub(crate) filtered: u64,
     pub(crate) dead_lettered: u64,
     pub(crate) parked: u64,
+    #[serde(default)]
+    pub(crate) lost: u64,
     pub(crate) pending: u64,
     #[serde(default)]
     pub(crate) gaps: Vec<Gap>,
@@ -113,6 +115,7 @@ fn show(accounts: &[Account], problems: &[Problem], output: &mut Output) -> Resu
         ">filtered",
         ">dead-lettered",
         ">parked",
+        ">lost",
         ">pending",
         "verdict",
     ]);
@@ -125,6 +128,7 @@ fn show(accounts: &[Account], problems: &[Problem], output: &mut Output) -> Resu
             grouped(account.filtered),
             grouped(account.dead_lettered),
             grouped(account.parked),
+            grouped(account.lost),
             grouped(account.pending),
             if account.ok { "ok" } else { "GAP" }.to_owned(),
         ]);
