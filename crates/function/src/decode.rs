@@ -20,7 +20,7 @@ pub fn json<E: DeserializeOwned>(event: &Event) -> Result<E, Rejection> {
 }
 
 /// The body as text.
-pub(crate) fn text(body: &[u8]) -> Result<&str, Rejection> {
+fn text(body: &[u8]) -> Result<&str, Rejection> {
     if body.is_empty() {
         return Err(Rejection { reason: "the body is empty".to_owned() });
     }

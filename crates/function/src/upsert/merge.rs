@@ -3,12 +3,11 @@
 //! Members that the document has keep their place, new ones are appended. What is not changed is copied as it is
 //! written, so that numbers keep every digit.
 
-use bytes::Bytes;
-use hashbrown::HashMap;
-use smallvec::SmallVec;
+use bytestring::ByteString;
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexMap;
 
-use super::index::{Member, Source, Span, View, begin_member, end_member};
-use super::object::Object;
+use super::object::{Member, Object, Span, View, read_members};
 use crate::typed::check_size;
 
 /// How an event becomes a part of its document.
@@ -25,8 +24,8 @@ pub enum Merge {
 /// Builds documents, in memory that is used again.
 #[derive(Default)]
 pub(super) struct Merger {
-    text: Vec<u8>,
-    index: Vec<Member>,
+    text: String,
+    members: Vec<Member>,
 }
 
 impl Merger {
@@ -38,181 +37,96 @@ impl Merger {
         event: View<'_>,
     ) -> Result<Object, String> {
         self.text.clear();
-        self.index.clear();
+        self.members.clear();
         let current = match merge {
             Merge::Patch => current.map_or(View::EMPTY, Object::view),
             Merge::Replace => View::EMPTY,
         };
-        let merged = pair(current, Keys::Unique, event);
-        write_merged(&mut self.text, &mut self.index, merge, &merged);
+        self.write(merge, &pair(current, event))
+            .map_err(|problem| format!("an object within it is {problem}"))?;
         check_size(self.text.len())?;
-        Ok(Object::from_parts(Bytes::copy_from_slice(&self.text), self.index.clone()))
+        Ok(Object { text: ByteString::from(self.text.as_str()), members: self.members.clone() })
     }
-}
 
-/// Appends to `out` the object with these members, and to `index` where they are.
-fn write_merged(out: &mut Vec<u8>, index: &mut Vec<Member>, merge: Merge, merged: &[Merged<'_>]) {
-    out.push(b'{');
-    let mut copier = Copier { out, text: b"", start: 0, end: 0 };
-    let mut first = true;
-    for member in merged {
-        let patch = if merge == Merge::Patch { member.says } else { None };
-        if patch.is_some_and(|patch| patch.value() == b"null") {
-            continue;
-        }
-        let Some(source) = member.says.or(member.was) else { continue };
-        if let Some(patch) = patch.and_then(Source::object) {
-            let (key, start) = copier.key(source, std::mem::take(&mut first));
-            let place = begin_member(index, key);
-            let current = member.was.and_then(Source::object).unwrap_or(View::EMPTY);
-            write_merged(copier.out, index, Merge::Patch, &pair(current, Keys::Any, patch));
-            end_member(index, place, Span::new(start, copier.out.len()));
-        } else {
-            copier.member(source, std::mem::take(&mut first), index);
-        }
-    }
-    copier.flush();
-    out.push(b'}');
-}
-
-/// Copies members of objects, neighbours in one go.
-struct Copier<'out, 'text> {
-    out: &'out mut Vec<u8>,
-    /// The text that is copied from, and the part of it that is next.
-    text: &'text [u8],
-    start: usize,
-    end: usize,
-}
-
-impl<'text> Copier<'_, 'text> {
-    /// Copies a member, and adds to `index` where it is in the copy.
-    fn member(&mut self, source: Source<'text>, first: bool, index: &mut Vec<Member>) {
-        let member = source.member();
-        let Member { key, value, .. } = member;
-        let (start, end) = (key.start as usize, value.end as usize);
-        if value.start != key.end + 1 {
-            let (key, to) = self.key(source, first);
-            self.out.extend_from_slice(source.value());
-            let place = begin_member(index, key);
-            let from = value.start as usize;
-            index.extend(source.nested().iter().map(|member| member.moved(from, to)));
-            end_member(index, place, Span::new(to, self.out.len()));
-            return;
-        }
-        let follows = !first
-            && std::ptr::eq(self.text, source.text)
-            && start == self.end + 1
-            && self.end > self.start
-            && self.text[self.end] == b',';
-        if !follows {
-            self.flush();
-            if !first {
-                self.out.push(b',');
+    /// Appends the object with these members to the text, and the places of its members.
+    fn write(&mut self, merge: Merge, merged: &Members<'_>) -> Result<(), String> {
+        let first = self.members.len();
+        self.text.push('{');
+        for (key, Merged { was, says }) in merged {
+            let Some(value) = says.or(*was) else { continue };
+            let patched = merge == Merge::Patch && says.is_some();
+            if patched && value == "null" {
+                continue;
             }
-            (self.text, self.start) = (source.text, start);
+            if self.members.len() > first {
+                self.text.push(',');
+            }
+            let start = self.text.len();
+            self.text.push_str(key);
+            let key = Span::new(start, self.text.len());
+            self.text.push(':');
+            let start = self.text.len();
+            if patched && value.starts_with('{') {
+                self.write_patched(was.unwrap_or_default(), value)?;
+            } else {
+                self.text.push_str(value);
+            }
+            self.members.push(Member { key, value: Span::new(start, self.text.len()) });
         }
-        self.end = end;
-        let (from, to) = (self.start, self.out.len());
-        index.push(member.moved(from, to));
-        if member.nested > 0 {
-            index.extend(source.nested().iter().map(|member| member.moved(from, to)));
-        }
+        self.text.push('}');
+        Ok(())
     }
 
-    /// Copies a key and its colon. Returns where the key is, and where the value is to begin.
-    fn key(&mut self, source: Source<'_>, first: bool) -> (Span, usize) {
-        self.flush();
-        if !first {
-            self.out.push(b',');
-        }
-        let start = self.out.len();
-        self.out.extend_from_slice(source.key());
-        let key = Span::new(start, self.out.len());
-        self.out.push(b':');
-        (key, self.out.len())
-    }
-
-    fn flush(&mut self) {
-        self.out.extend_from_slice(&self.text[self.start..self.end]);
-        (self.text, self.start, self.end) = (b"", 0, 0);
+    /// Appends the object that a patch makes of a value. The members of both are read only now, so what is nested is
+    /// read once more for each level down to it; [`MAX_DEPTH`](super::object::MAX_DEPTH) bounds that.
+    fn write_patched(&mut self, was: &str, patch: &str) -> Result<(), String> {
+        let was = if was.starts_with('{') { was } else { "{}" };
+        let (mut was_members, mut patch_members) = (Vec::new(), Vec::new());
+        let was = read_members(was, &mut was_members)?;
+        let patch = read_members(patch, &mut patch_members)?;
+        let was = View { text: &was, members: &was_members };
+        let written = self.members.len();
+        self.write(Merge::Patch, &pair(was, View { text: &patch, members: &patch_members }))?;
+        self.members.truncate(written);
+        Ok(())
     }
 }
 
 /// A member of the merged object.
+#[derive(Default)]
 struct Merged<'text> {
-    key: &'text [u8],
-    /// What it was before the event, if it was there.
-    was: Option<Source<'text>>,
+    /// Its value before the event, if it was there.
+    was: Option<&'text str>,
     /// What the event says about it, if it says something.
-    says: Option<Source<'text>>,
+    says: Option<&'text str>,
 }
 
-/// Objects of up to this many members are searched member by member.
-const FEW: usize = 32;
+/// The members of the merged object by key, in its order.
+type Members<'text> = IndexMap<&'text str, Merged<'text>, DefaultHashBuilder>;
 
-type Members<'text> = SmallVec<[Merged<'text>; FEW]>;
-
-/// What is known about the keys of an object.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keys {
-    /// No two are equal: the object was written by [`Merger::merge`].
-    Unique,
-    /// Some may be equal.
-    Any,
-}
-
-/// The members of two objects by key: those of `current` in their order, then the new ones in theirs.
-fn pair<'text>(current: View<'text>, keys: Keys, event: View<'text>) -> Members<'text> {
-    let mut merged = Members::new();
-    let mut places = Places::default();
-    for source in current.members() {
-        let key = source.key();
-        match if keys == Keys::Any { places.find(&merged, key) } else { None } {
-            Some(place) => merged[place].was = Some(source),
-            None => merged.push(Merged { key, was: Some(source), says: None }),
-        }
+/// The members of two objects. The last one of equal keys counts, at the place of the first.
+fn pair<'text>(current: View<'text>, event: View<'text>) -> Members<'text> {
+    let count = current.members.len().max(event.members.len());
+    let mut merged = Members::with_capacity_and_hasher(count, DefaultHashBuilder::default());
+    for (key, value) in current.members() {
+        merged.entry(key).or_default().was = Some(value);
     }
-    // Events of one kind write their members in one order, so the next member is most often the next one.
-    let mut next = 0;
-    for source in event.members() {
-        let key = source.key();
-        let place = match merged.get(next) {
-            Some(expected) if expected.key == key => Some(next),
-            _ => places.find(&merged, key),
-        };
-        if let Some(place) = place {
-            merged[place].says = Some(source);
-            next = place + 1;
-        } else {
-            merged.push(Merged { key, was: None, says: Some(source) });
-            next = merged.len();
-        }
+    for (key, value) in event.members() {
+        merged.entry(key).or_default().says = Some(value);
     }
     merged
 }
 
-/// Finds members by key, in time that does not grow with the square of their number.
-#[derive(Default)]
-struct Places<'text>(HashMap<&'text [u8], usize>);
-
-impl<'text> Places<'text> {
-    fn find(&mut self, members: &Members<'text>, key: &[u8]) -> Option<usize> {
-        if members.len() <= FEW {
-            return members.iter().position(|member| member.key == key);
-        }
-        for (place, member) in members.iter().enumerate().skip(self.0.len()) {
-            self.0.insert(member.key, place);
-        }
-        self.0.get(key).copied()
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::object::read_object;
     use super::*;
 
-    fn object(text: &str) -> Object {
-        Object::parse(Bytes::copy_from_slice(text.as_bytes())).expect("an object")
+    fn object(json: &str) -> Object {
+        let mut members = Vec::new();
+        let text =
+            read_object(&bytes::Bytes::copy_from_slice(json.as_bytes()), &mut members).expect("an object");
+        Object { text, members }
     }
 
     /// What becomes of a document through events.
@@ -224,12 +138,11 @@ pub(super) mod tests {
         let mut document = None;
         for event in events {
             let state = merger.merge(merge, document.as_ref(), object(event).view()).expect("small enough");
-            let parsed =
-                Object::parse(state.view().text.to_vec().into()).expect("a merged document is an object");
-            assert_eq!(parsed.view().index, state.view().index, "the places of the members are right");
+            let read = object(&state.text);
+            assert!(state.view().members().eq(read.view().members()), "the places of the members are right");
             document = Some(state);
         }
-        String::from_utf8(document.expect("an event").view().text.to_vec()).expect("text")
+        document.expect("an event").text.to_string()
     }
 
     fn patched<'text>(events: impl IntoIterator<Item = &'text str>) -> String {
@@ -286,7 +199,7 @@ pub(super) mod tests {
         let patch = object(r#"{"x":{"a":4}}"#);
         let state =
             Merger::default().merge(Merge::Patch, Some(&replaced), patch.view()).expect("small enough");
-        assert_eq!(state.view().text, br#"{"x":{"a":4,"b":2}}"#);
+        assert_eq!(state.text, r#"{"x":{"a":4,"b":2}}"#);
     }
 
     #[test]

@@ -1,30 +1,25 @@
 //! The upsert: documents from JSON events, by configuration alone.
 
-mod index;
 mod merge;
 mod object;
 mod pointer;
 #[cfg(test)]
 mod reference;
-mod scan;
 
 use std::ops::Range;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tidegate_model::answer::Rejection;
 use tidegate_model::document::DocumentId;
 use tidegate_model::event::Event;
 
-use crate::decode::text;
 use crate::definition::FunctionDefinition;
 use crate::per_document::{OneDocument, PerDocument};
 use crate::verdict::{FoldError, Verdict};
-use index::{Member, View};
 use merge::Merger;
-use object::{Object, content_of, scan};
-use scan::{Fault, FaultKind, MAX_DEPTH};
+use object::{JsonString, Member, Object, View, kind, read_object};
 
 pub use merge::Merge;
 pub use pointer::{InvalidPointer, JsonPointer};
@@ -52,6 +47,10 @@ pub fn upsert(name: &str, settings: Upsert) -> FunctionDefinition {
 ///
 /// Values are never converted: a number keeps its digits, whatever its size. A key that comes twice in an object counts
 /// where it comes last. A document's members keep their order, and new ones follow them.
+///
+/// Values that are taken over as they are written are not decoded. So text may hold an escape that stands for no
+/// character, one half of a surrogate pair such as `\ud800`, and a program that reads the document may refuse it. In
+/// the key of a member that is merged, and in the document's id, such an escape rejects the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upsert {
@@ -75,23 +74,23 @@ pub enum Decode {
 
 struct Upserter(Upsert);
 
-/// The indexes of all events of a batch, one after the other, and what merging needs.
+/// The members of all events of a batch, one event after the other, and what merging needs.
 #[derive(Default)]
 struct Scratch {
-    indexes: Vec<Member>,
+    members: Vec<Member>,
     merger: Merger,
 }
 
 /// An event of a batch.
 struct EventObject {
-    text: Bytes,
-    /// Where its index is among those of the batch.
-    index: Range<usize>,
+    text: ByteString,
+    /// Which of the members of the batch are its own.
+    members: Range<usize>,
 }
 
 impl EventObject {
-    fn view<'batch>(&'batch self, indexes: &'batch [Member]) -> View<'batch> {
-        View { text: &self.text, index: &indexes[self.index.clone()] }
+    fn view<'batch>(&'batch self, members: &'batch [Member]) -> View<'batch> {
+        View { text: &self.text, members: &members[self.members.clone()] }
     }
 }
 
@@ -102,12 +101,14 @@ impl OneDocument for Upserter {
 
     fn read(&self, event: Event, scratch: &mut Scratch) -> Result<(DocumentId, EventObject), Rejection> {
         let Upsert { decode: Decode::Json, key, .. } = &self.0;
-        let body = text(event.body())?;
-        let first = scratch.indexes.len();
-        let text = scan(event.body().clone(), &mut scratch.indexes)
-            .map_err(|fault| Rejection { reason: format!("the body is {}", problem(body, fault)) })?;
-        let object = EventObject { text, index: first..scratch.indexes.len() };
-        let Some(value) = key.find(object.view(&scratch.indexes)) else {
+        if event.body().is_empty() {
+            return Err(Rejection { reason: "the body is empty".to_owned() });
+        }
+        let first = scratch.members.len();
+        let text = read_object(event.body(), &mut scratch.members)
+            .map_err(|problem| Rejection { reason: format!("the body is {problem}") })?;
+        let object = EventObject { text, members: first..scratch.members.len() };
+        let Some(value) = key.find(object.view(&scratch.members)) else {
             return Err(Rejection { reason: format!("the body has no value at {key}") });
         };
         let id = document_id(value).map_err(|problem| Rejection {
@@ -117,11 +118,10 @@ impl OneDocument for Upserter {
     }
 
     fn load(&self, json: &Bytes) -> Result<Object, String> {
-        let text = std::str::from_utf8(json).map_err(|error| error.to_string())?;
-        let object =
-            Object::parse(json.clone()).map_err(|fault| format!("it is {}", problem(text, fault)))?;
-        // What merging relies on, each key once, is only certain of what was merged.
-        Merger::default().merge(Merge::Replace, None, object.view())
+        let mut members = Vec::new();
+        let text = read_object(json, &mut members).map_err(|problem| format!("it is {problem}"))?;
+        // As if it were an event, so that it is known how its text is written.
+        Merger::default().merge(Merge::Replace, None, View { text: &text, members: &members })
     }
 
     fn step(
@@ -130,7 +130,7 @@ impl OneDocument for Upserter {
         event: EventObject,
         scratch: &mut Scratch,
     ) -> Result<Verdict<Object>, FoldError> {
-        match scratch.merger.merge(self.0.merge, current, event.view(&scratch.indexes)) {
+        match scratch.merger.merge(self.0.merge, current, event.view(&scratch.members)) {
             Ok(document) => Ok(Verdict::Apply(document)),
             Err(error) => Err(FoldError::reject(format!("the document cannot be stored: {error}"))),
         }
@@ -138,58 +138,17 @@ impl OneDocument for Upserter {
 }
 
 /// The id that a value stands for. The error continues the sentence "it ...".
-fn document_id(value: &[u8]) -> Result<DocumentId, &'static str> {
-    match value.first() {
-        Some(b'"') => DocumentId::new(&content_of(value)).map_err(|invalid| invalid.0),
-        Some(b'-' | b'0'..=b'9') => match std::str::from_utf8(value) {
-            Ok("-0") => DocumentId::new("0").map_err(|invalid| invalid.0),
-            Ok(number) if !number.contains(['.', 'e', 'E']) => {
-                DocumentId::new(number).map_err(|invalid| invalid.0)
-            }
-            _ => Err("is a number with a fraction or an exponent"),
+fn document_id(value: &str) -> Result<DocumentId, String> {
+    let id = |text: &str| DocumentId::new(text).map_err(|invalid| invalid.0.to_owned());
+    match value.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str(value) {
+            Ok(JsonString(text)) => id(&text),
+            Err(error) => Err(format!("is not text: {error}")),
         },
-        Some(b't' | b'f') => Err("is true or false"),
-        Some(b'n') => Err("is null"),
-        Some(b'[') => Err("is an array"),
-        _ => Err("is an object"),
-    }
-}
-
-/// What is wrong with a text that was refused. It continues the sentence "it is ...".
-fn problem(text: &str, fault: Fault) -> String {
-    // serde_json says best what is wrong with a text that both refuse.
-    if let Err(error) = serde_json::from_str::<&RawValue>(text) {
-        return format!("not JSON: {error}");
-    }
-    let place = Place { text, at: fault.at };
-    match fault.kind {
-        FaultKind::NotAnObject => {
-            let what = match text.trim_ascii_start().as_bytes().first() {
-                Some(b'[') => "an array",
-                Some(b'"') => "a string",
-                Some(b't' | b'f') => "true or false",
-                Some(b'n') => "null",
-                _ => "a number",
-            };
-            format!("not a JSON object but {what}")
+        Some(b'-' | b'0'..=b'9') if value.contains(['.', 'e', 'E']) => {
+            Err("is a number with a fraction or an exponent".to_owned())
         }
-        FaultKind::TooDeep => format!("nested deeper than {MAX_DEPTH} arrays and objects at {place}"),
-        FaultKind::LoneSurrogate => format!("not JSON: a lone half of a surrogate pair at {place}"),
-        FaultKind::Syntax => format!("not JSON: a fault at {place}"),
-    }
-}
-
-/// A place in a text, for a person: line and column, both from 1, as `serde_json` counts them.
-struct Place<'text> {
-    text: &'text str,
-    at: usize,
-}
-
-impl std::fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let before = self.text.as_bytes().get(..self.at).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-        write!(f, "line {line} column {column}")
+        Some(b'-' | b'0'..=b'9') => id(if value == "-0" { "0" } else { value }),
+        _ => Err(format!("is {}", kind(value))),
     }
 }
