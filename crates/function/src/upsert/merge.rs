@@ -4,8 +4,7 @@
 //! written, so that numbers keep every digit.
 
 use bytestring::ByteString;
-use hashbrown::DefaultHashBuilder;
-use indexmap::IndexMap;
+use hashbrown::HashMap;
 
 use super::object::{Member, Object, Span, View, read_members};
 use crate::typed::check_size;
@@ -49,10 +48,10 @@ impl Merger {
     }
 
     /// Appends the object with these members to the text, and the places of its members.
-    fn write(&mut self, merge: Merge, merged: &Members<'_>) -> Result<(), String> {
+    fn write(&mut self, merge: Merge, merged: &[Merged<'_>]) -> Result<(), String> {
         let first = self.members.len();
         self.text.push('{');
-        for (key, Merged { was, says }) in merged {
+        for Merged { key, was, says } in merged {
             let Some(value) = says.or(*was) else { continue };
             let patched = merge == Merge::Patch && says.is_some();
             if patched && value == "null" {
@@ -93,28 +92,67 @@ impl Merger {
 }
 
 /// A member of the merged object.
-#[derive(Default)]
 struct Merged<'text> {
+    key: &'text str,
     /// Its value before the event, if it was there.
     was: Option<&'text str>,
     /// What the event says about it, if it says something.
     says: Option<&'text str>,
 }
 
-/// The members of the merged object by key, in its order.
-type Members<'text> = IndexMap<&'text str, Merged<'text>, DefaultHashBuilder>;
-
 /// The members of two objects. The last one of equal keys counts, at the place of the first.
-fn pair<'text>(current: View<'text>, event: View<'text>) -> Members<'text> {
-    let count = current.members.len().max(event.members.len());
-    let mut merged = Members::with_capacity_and_hasher(count, DefaultHashBuilder::default());
+fn pair<'text>(current: View<'text>, event: View<'text>) -> Vec<Merged<'text>> {
+    let mut members = Members::with_capacity(current.members.len().max(event.members.len()));
     for (key, value) in current.members() {
-        merged.entry(key).or_default().was = Some(value);
+        members.get(key).was = Some(value);
     }
     for (key, value) in event.members() {
-        merged.entry(key).or_default().says = Some(value);
+        members.get(key).says = Some(value);
     }
-    merged
+    members.list
+}
+
+/// Up to so many members are looked through one by one; that is quicker than hashing.
+const FEW: usize = 32;
+
+/// Finds members by key.
+struct Members<'text> {
+    list: Vec<Merged<'text>>,
+    /// Where each key is, once there are more than a few.
+    index: HashMap<&'text str, usize>,
+    /// The place after the one found last. Events name their members in one order, so this is mostly the next one.
+    next: usize,
+}
+
+impl<'text> Members<'text> {
+    fn with_capacity(capacity: usize) -> Self {
+        Self { list: Vec::with_capacity(capacity), index: HashMap::new(), next: 0 }
+    }
+
+    /// The member with this key, made at the end if there is none.
+    fn get(&mut self, key: &'text str) -> &mut Merged<'text> {
+        let found = match self.list.get(self.next) {
+            Some(member) if member.key == key => Some(self.next),
+            _ if self.list.len() <= FEW => self.list.iter().position(|member| member.key == key),
+            _ => {
+                if self.index.is_empty() {
+                    self.index =
+                        self.list.iter().enumerate().map(|(place, member)| (member.key, place)).collect();
+                }
+                self.index.get(key).copied()
+            }
+        };
+        let place = found.unwrap_or_else(|| {
+            self.list.push(Merged { key, was: None, says: None });
+            let place = self.list.len() - 1;
+            if !self.index.is_empty() {
+                self.index.insert(key, place);
+            }
+            place
+        });
+        self.next = place + 1;
+        &mut self.list[place]
+    }
 }
 
 #[cfg(test)]
