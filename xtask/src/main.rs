@@ -2,6 +2,10 @@
 
 mod bench;
 
+/// The same allocator as the program's, so that the benchmark measures what users run.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]

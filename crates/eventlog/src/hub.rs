@@ -91,6 +91,12 @@ impl HubLog {
         self.partitions.iter().for_each(|partition| partition.close());
     }
 
+    /// Why the log takes no more appends until the program is restarted, if a write to disk failed. All hubs of a log
+    /// stop together.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.fate.failure().map(str::to_owned)
+    }
+
     /// Bytes of appends that wait for the disk now.
     pub fn queued_bytes(&self) -> usize {
         self.shared.options.queue_bytes.saturating_sub(self.room.available_permits())

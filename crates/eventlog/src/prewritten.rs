@@ -68,7 +68,12 @@ impl Prewritten {
             let _growing = self.growing.lock();
             let end = self.end.load(Ordering::Acquire);
             if end < needed {
-                self.grow(end, (end + self.step()).min(self.limit).max(needed))?;
+                let wanted = (end + self.step()).min(self.limit).max(needed);
+                match self.grow(end, wanted) {
+                    // What is needed may fit where a whole step does not.
+                    Err(WriteFailure::DiskFull(_)) if needed < wanted => self.grow(end, needed)?,
+                    result => result?,
+                }
             }
         }
         Ok(())
@@ -88,8 +93,12 @@ impl Prewritten {
     }
 
     fn grow(&self, from: u64, to: u64) -> Result<(), WriteFailure> {
-        write_zeros(&*self.file, from, to)
-            .map_err(|error| WriteFailure::of_write(&self.path, "write ahead", &error))?;
+        write_zeros(&*self.file, from, to).map_err(|error| {
+            // On a full disk the last room goes back: zeros must not take it from those who have something to write,
+            // such as the store. Should this fail, the zeros stay, and the next try writes over them.
+            let _ = self.file.set_len(from);
+            WriteFailure::of_write(&self.path, "write ahead", &error)
+        })?;
         self.file.sync_data().map_err(|error| WriteFailure::of_sync(&self.path, &error))?;
         self.segment.set_file_len(to);
         self.end.store(to, Ordering::Release);
@@ -155,6 +164,22 @@ mod tests {
         prewritten.grow_ahead().unwrap();
         prewritten.reach(1000 * KIB).unwrap();
         assert_eq!(prewritten.segment.file_len(), 256 * KIB);
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_gives_what_is_needed_and_keeps_the_rest() {
+        let storage = FaultyStorage::new(1);
+        let prewritten = prewritten(&storage);
+        prewritten.grow_ahead().unwrap();
+        storage.set_space(Some(100 * KIB));
+        for _ in 0..3 {
+            assert!(matches!(prewritten.grow_ahead(), Err(WriteFailure::DiskFull(_))));
+            assert!(matches!(prewritten.reach(400 * KIB), Err(WriteFailure::DiskFull(_))));
+            assert_eq!(storage.space(), Some(100 * KIB), "zeros took the room that was left");
+        }
+        prewritten.reach(300 * KIB).unwrap();
+        assert_eq!(prewritten.segment.file_len(), 300 * KIB);
+        assert_eq!(storage.space(), Some(56 * KIB));
     }
 
     #[test]

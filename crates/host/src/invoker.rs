@@ -51,8 +51,10 @@ pub enum NotInvoked {
     Rewound,
     /// The store did not give the documents.
     Store(StoreError),
-    /// Too many invocations never returned.
+    /// Too many invocations that were given up have not returned.
     TooManyAbandoned,
+    /// No thread was free to run the function for as long as the function may take.
+    NoThread,
 }
 
 impl Invoker {
@@ -81,7 +83,7 @@ impl Invoker {
             let documents: Arc<[DocumentId]> = invocation.documents().into();
             Ok((invocation, documents))
         };
-        let (invocation, documents) = match self.contain(time_limit, plan).await {
+        let (invocation, documents) = match self.contain(time_limit, plan).await? {
             Ok(planned) => planned,
             Err(error) => return Ok(Invocated::failed(error, Arc::default(), None)),
         };
@@ -104,33 +106,37 @@ impl Invoker {
             // Checking writes the documents as JSON, which is the function's code as well.
             answers::check(&numbers, &named, answers)
         };
-        Ok(match self.contain(time_limit, run).await {
+        Ok(match self.contain(time_limit, run).await? {
             Ok(checked) => Invocated { invoked: Invoked::Answered(checked), documents, lease: Some(lease) },
             Err(error) => Invocated::failed(error, documents, Some(lease)),
         })
     }
 
-    /// Runs the function's code; panics and too long a time become errors.
+    /// Runs the function's code; panics and too long a time become its errors.
     async fn contain<T: Send + 'static>(
         &self,
         time_limit: Duration,
         code: impl Future<Output = Result<T, String>> + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<Result<T, String>, NotInvoked> {
         let code = AssertUnwindSafe(code).catch_unwind();
         let took_too_long = || Err(format!("the function did not answer within {time_limit:?}"));
-        match self.isolation {
+        Ok(match self.isolation {
             Isolation::Inline => match timeout(&*self.clock, time_limit, code).await {
                 Some(done) => done.unwrap_or_else(|panic| Err(panic_message(&*panic))),
                 None => took_too_long(),
             },
             Isolation::Thread => {
                 let run =
-                    Arc::new(Run { state: AtomicU8::new(RUNNING), abandoned: Arc::clone(&self.abandoned) });
-                let (listening, mut gone) = oneshot::channel::<()>();
+                    Arc::new(Run { state: AtomicU8::new(QUEUED), abandoned: Arc::clone(&self.abandoned) });
+                let (hold, mut gone) = oneshot::channel::<()>();
+                let listening = Listening { run: Arc::clone(&run), _hold: hold };
                 let thread = tokio::task::spawn_blocking({
-                    let (run, runtime) = (Arc::clone(&run), tokio::runtime::Handle::current());
+                    let runtime = tokio::runtime::Handle::current();
+                    let finished = Finished(run);
                     move || {
-                        let _finished = Finished(run);
+                        if !finished.0.begins() {
+                            return None;
+                        }
                         runtime.block_on(async {
                             tokio::select! {
                                 biased;
@@ -141,25 +147,38 @@ impl Invoker {
                         })
                     }
                 });
-                let done = timeout(&*self.clock, time_limit, thread).await;
-                drop(listening);
-                match done {
+                match timeout(&*self.clock, time_limit, thread).await {
                     Some(Ok(Some(Ok(done)))) => done,
                     Some(Ok(Some(Err(panic)))) => Err(panic_message(&*panic)),
-                    Some(Ok(None) | Err(_)) => Err("the program is stopping".to_owned()),
-                    None => {
-                        run.abandon();
-                        took_too_long()
-                    }
+                    Some(Err(failed)) => match failed.try_into_panic() {
+                        Ok(panic) => Err(panic_message(&*panic)),
+                        // The program is stopping, and this task with it: that is not the function's failure.
+                        Err(_) => std::future::pending().await,
+                    },
+                    None if listening.run.abandon() => took_too_long(),
+                    Some(Ok(None)) | None => return Err(NotInvoked::NoThread),
                 }
             }
-        }
+        })
     }
 }
 
 impl Invocated {
     fn failed(error: String, documents: Arc<[DocumentId]>, lease: Option<Lease>) -> Self {
         Self { invoked: Invoked::Failed { error }, documents, lease }
+    }
+}
+
+/// Somebody waits for the end of a run. Dropping it gives the run up.
+struct Listening {
+    run: Arc<Run>,
+    /// An asynchronous function notices when this is gone.
+    _hold: oneshot::Sender<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.run.abandon();
     }
 }
 
@@ -170,17 +189,29 @@ struct Run {
     abandoned: Arc<AtomicUsize>,
 }
 
-const RUNNING: u8 = 0;
-const ABANDONED: u8 = 1;
-const FINISHED: u8 = 2;
+/// Waits for a thread.
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const ABANDONED: u8 = 2;
+const FINISHED: u8 = 3;
 
 impl Run {
-    fn abandon(&self) {
+    /// False when it was given up while it waited for a thread.
+    fn begins(&self) -> bool {
+        self.state.compare_exchange(QUEUED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Gives it up, unless that was done before. False when it never began.
+    fn abandon(&self) -> bool {
         // Counted first, so that the count never falls below what is really abandoned.
         self.abandoned.fetch_add(1, Ordering::Relaxed);
-        if self.state.swap(ABANDONED, Ordering::AcqRel) == FINISHED {
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            matches!(state, QUEUED | RUNNING).then_some(ABANDONED)
+        });
+        if before.is_err() {
             self.abandoned.fetch_sub(1, Ordering::Relaxed);
         }
+        before != Ok(QUEUED)
     }
 }
 
@@ -203,5 +234,49 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     match message {
         Some(message) => format!("the function panicked: {message}"),
         None => "the function panicked".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_model::clock::SystemClock;
+    use tidegate_model::memory::MemoryStore;
+
+    fn invoker() -> Invoker {
+        let workspace = Workspace::new(Arc::new(MemoryStore::new()), 0);
+        Invoker::new(SystemClock::shared(), workspace, Isolation::Thread)
+    }
+
+    /// What is taken back ends invocations in the middle; their threads are lost as well until they return.
+    #[tokio::test]
+    async fn a_run_that_nobody_waits_for_any_more_counts_as_abandoned_until_it_returns() {
+        let invoker = invoker();
+        let (began, has_began) = oneshot::channel();
+        let (end, may_end) = std::sync::mpsc::channel::<()>();
+        let run = invoker.contain(Duration::from_secs(60), async move {
+            began.send(()).map_err(|()| "nobody waits".to_owned())?;
+            may_end.recv().map_err(|gone| gone.to_string())
+        });
+        tokio::select! {
+            biased;
+            _ = run => panic!("it waits"),
+            _ = has_began => {}
+        }
+        assert_eq!(invoker.abandoned.load(Ordering::Relaxed), 1);
+        end.send(()).unwrap();
+        while invoker.abandoned.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_ends_is_not_abandoned() {
+        let invoker = invoker();
+        for _ in 0..100 {
+            let done = invoker.contain(Duration::from_secs(60), async { Ok(()) }).await;
+            assert!(matches!(done, Ok(Ok(()))));
+        }
+        assert_eq!(invoker.abandoned.load(Ordering::Relaxed), 0);
     }
 }

@@ -72,12 +72,8 @@ impl OwnedLane {
 
     /// Notes that a batch is committed.
     pub fn committed(&self, batch: &DecidedBatch, at: Timestamp) {
-        {
-            let mut activity = self.activity.lock();
-            activity.store_error = None;
-            if batch.advance.to > batch.advance.from {
-                activity.progressed_at = Some(at);
-            }
+        if batch.advance.to > batch.advance.from {
+            self.activity.lock().progressed_at = Some(at);
         }
         self.progress.send_modify(|progress| {
             progress.position = batch.advance.to;
@@ -85,13 +81,19 @@ impl OwnedLane {
         });
     }
 
-    /// Notes where the stored checkpoint is. It can be further than the last commit that was heard of: its reply may
-    /// have been lost.
+    /// Notes where the stored checkpoint is: the store answers. It can be further than the last commit that was heard
+    /// of: its reply may have been lost.
     pub fn resumes_at(&self, position: SequenceNumber) {
+        self.store_answers();
         self.progress.send_modify(|progress| progress.position = position);
     }
 
-    /// Notes that commits wait for the store.
+    /// Notes that the store answers again.
+    pub fn store_answers(&self) {
+        self.activity.lock().store_error = None;
+    }
+
+    /// Notes that commits wait for the store, of this lane or before it.
     pub fn waits_for_store(&self, error: &str) {
         self.activity.lock().store_error = Some(error.to_owned());
     }
@@ -118,19 +120,15 @@ impl OwnedLane {
     /// What can be seen of it.
     pub fn status(&self) -> LaneStatus {
         let activity = self.activity.lock();
+        let position = self.progress.borrow().position;
+        let tail = self.log.status(self.lane.partition).map_or(position, |status| status.tail);
         let state = match (&activity.pump, &activity.store_error) {
-            (LaneState::Running | LaneState::Retrying { .. }, Some(error)) => {
+            // A lane with nothing to commit does not wait.
+            (LaneState::Running | LaneState::Retrying { .. }, Some(error)) if position < tail => {
                 LaneState::Waiting { error: error.clone() }
             }
             (state, _) => state.clone(),
         };
-        let position = self.progress.borrow().position;
-        LaneStatus {
-            lane: self.lane.clone(),
-            state,
-            position,
-            tail: self.log.status(self.lane.partition).map_or(position, |status| status.tail),
-            progressed_at: activity.progressed_at,
-        }
+        LaneStatus { lane: self.lane.clone(), state, position, tail, progressed_at: activity.progressed_at }
     }
 }

@@ -16,6 +16,7 @@ pub mod pump;
 
 pub mod batcher;
 pub mod invoker;
+pub mod memory;
 pub mod outcome;
 pub mod retry;
 pub mod workspace;

@@ -9,12 +9,13 @@ use tidegate_model::checkpoint::Lane;
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::ports::{EventLog, Function, ReadError, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, warn};
 
 use crate::invoker::Invoker;
 use crate::lane::OwnedLane;
+use crate::memory::Memory;
 use crate::outcome::commit::Committer;
 use crate::pump::PartitionPump;
 use crate::settings::{FunctionSettings, HostOptions, InvalidSettings};
@@ -84,9 +85,8 @@ impl Processor {
         let workspace = Workspace::new(Arc::clone(&store), options.document_cache_bytes);
         let invoker = Arc::new(Invoker::new(Arc::clone(&clock), Arc::clone(&workspace), options.isolation));
         let (draining, give_up) = (watch::Sender::new(false), watch::Sender::new(false));
-        let memory = options.in_flight_bytes.clamp(*READ_BYTES.start(), Semaphore::MAX_PERMITS);
-        let event_memory = Arc::new(Semaphore::new(memory));
-        let document_memory = Arc::new(Semaphore::new(memory));
+        let memory = options.in_flight_bytes.max(*READ_BYTES.start());
+        let (event_memory, decided_memory) = (Memory::new(memory), Memory::new(memory));
         // Half of the memory is for what is read and half for what waits to be committed.
         let read_bytes = (memory / 2 / lanes.len().max(1)).clamp(*READ_BYTES.start(), *READ_BYTES.end());
 
@@ -101,10 +101,11 @@ impl Processor {
                 workspace: Arc::clone(&workspace),
                 invoker: Arc::clone(&invoker),
                 clock: Arc::clone(&clock),
-                event_memory: Arc::clone(&event_memory),
-                document_memory: Arc::clone(&document_memory),
+                event_memory: event_memory.clone(),
+                decided_memory: decided_memory.clone(),
                 read_bytes,
                 draining: draining.subscribe(),
+                retry: None,
             };
             let lanes = Arc::clone(&lanes);
             pumps.spawn(async move {
@@ -122,7 +123,20 @@ impl Processor {
             options,
             give_up: give_up.subscribe(),
         };
-        let committer = tokio::spawn(committer.run());
+        let committer = tokio::spawn({
+            let (lanes, workspace) = (Arc::clone(&lanes), Arc::clone(&workspace));
+            async move {
+                if AssertUnwindSafe(committer.run()).catch_unwind().await.is_err() {
+                    error!(
+                        "the committer panicked: this is a defect of the host or the store; all lanes are stopped"
+                    );
+                    for lane in &*lanes {
+                        lane.stop("the committer panicked; restart to go on from the checkpoint".to_owned());
+                    }
+                    workspace.rewind();
+                }
+            }
+        });
         Ok(Self { store, clock, lanes, workspace, pumps, committer, draining, give_up })
     }
 
@@ -164,7 +178,7 @@ impl Processor {
         let left = grace.saturating_sub(self.clock.monotonic().saturating_sub(began));
         if timeout(&*self.clock, left, &mut self.committer).await.is_none() {
             self.give_up.send_replace(true);
-            let _ = self.committer.await;
+            let _ = (&mut self.committer).await;
         }
 
         for lane in &*self.lanes {
@@ -177,6 +191,13 @@ impl Processor {
         let mut status: Vec<_> = self.lanes.iter().map(OwnedLane::status).collect();
         status.sort_by(|a, b| a.lane.cmp(&b.lane));
         status
+    }
+}
+
+impl Drop for Processor {
+    /// Without draining the pumps end where they are, and the committer with what is decided.
+    fn drop(&mut self) {
+        self.workspace.close();
     }
 }
 

@@ -14,26 +14,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidegate_model::attempt::{Attempt, EventAttempts};
 use tidegate_model::checkpoint::Advance;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::dead_letter::{DeadLetter, DocumentSnapshot};
+use tidegate_model::document::DocumentId;
 use tidegate_model::error::ErrorKind;
 use tidegate_model::event::Event;
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::ports::{Function, ReadLimit, Store};
+use tidegate_model::ports::{Function, ReadError, ReadLimit, Store, StoreError};
 use tidegate_model::position::SequenceNumber;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{error, warn};
 
 use crate::batcher::{self, BatchDecision};
 use crate::invoker::{Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane};
+use crate::memory::Memory;
 use crate::outcome::decide::{Circumstances, Decision, Next, Resolution, decide};
 use crate::retry::RetryPolicy;
 use crate::settings::FunctionSettings;
 use crate::status::LaneState;
-use crate::workspace::{DecidedBatch, Generation, Rewound, Workspace};
+use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace, Write};
 
 /// Memory an event takes besides its bytes, roughly.
 const EVENT_OVERHEAD: usize = 128;
@@ -63,14 +66,27 @@ pub struct PartitionPump {
     pub invoker: Arc<Invoker>,
     /// Time and chance.
     pub clock: SharedClock,
-    /// The memory for events of all lanes, a permit a byte.
-    pub event_memory: Arc<Semaphore>,
-    /// The memory for uncommitted documents of all lanes, a permit a byte.
-    pub document_memory: Arc<Semaphore>,
+    /// The memory for events of all lanes.
+    pub event_memory: Memory,
+    /// The memory for what decided batches of all lanes hold while they wait to be committed: documents and dead
+    /// letters.
+    pub decided_memory: Memory,
     /// How much is read at once, in bytes.
     pub read_bytes: usize,
     /// Turns true when the processor drains.
     pub draining: watch::Receiver<bool>,
+    /// The event that is to be tried again. It outlives what is taken back, so that its pause is kept.
+    pub retry: Option<Retry>,
+}
+
+/// An event that failed and is to be tried again, alone.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    sequence_number: SequenceNumber,
+    /// Not before this time.
+    due: Duration,
+    /// What is to be seen meanwhile.
+    state: LaneState,
 }
 
 /// Why a pump ended what it was doing.
@@ -99,9 +115,10 @@ impl PartitionPump {
             }
             let current = *generation.borrow_and_update();
             let stop = tokio::select! {
-                stop = self.process(current) => stop,
+                biased;
                 // The workspace tells a pump that checks something in; one that waits has to be told.
                 _ = generation.changed() => Stop::Rewound,
+                stop = self.process(current) => stop,
             };
             match stop {
                 Stop::Rewound => {}
@@ -131,20 +148,24 @@ impl PartitionPump {
     /// Loads where the lane is.
     async fn load(&mut self, generation: Generation) -> Result<Work, Stop> {
         let lane = self.lane().lane.clone();
+        let store_says = |error: StoreError| (error.kind(), error.to_string());
         let mut failures = 0;
         loop {
             let loaded = async {
-                let checkpoint = self.store.checkpoint(&lane).await?;
-                let attempts = self.store.attempts(&lane).await?;
-                Ok((checkpoint, attempts))
+                let tail = self.lane().log.tail(lane.partition).map_err(|e| (e.kind(), e.to_string()))?;
+                let checkpoint = self.store.checkpoint(&lane).await.map_err(store_says)?;
+                let attempts = self.store.attempts(&lane).await.map_err(store_says)?;
+                Ok((tail, checkpoint, attempts))
             };
-            let error: tidegate_model::ports::StoreError = match loaded.await {
-                Ok((Some(checkpoint), attempts)) => {
+            let (kind, error) = match loaded.await {
+                Ok((tail, Some(checkpoint), attempts)) => {
                     let position = checkpoint.position;
                     self.lane().resumes_at(position);
+                    self.retry.take_if(|retry| retry.sequence_number < position);
                     let attempts = attempts.into_iter().find(|record| record.sequence_number >= position);
                     return Ok(Work {
                         generation,
+                        tail,
                         position,
                         read_from: position,
                         buffer: VecDeque::new(),
@@ -155,14 +176,14 @@ impl PartitionPump {
                         tickets: self.lane().progress().borrow().ticket,
                     });
                 }
-                Ok((None, _)) => return Err(Stop::Failed("its checkpoint is gone".to_owned())),
-                Err(error) => error,
+                Ok((_, None, _)) => return Err(Stop::Failed("its checkpoint is gone".to_owned())),
+                Err(said) => said,
             };
-            if error.kind() != ErrorKind::Transient {
-                return Err(Stop::Failed(error.to_string()));
+            if kind != ErrorKind::Transient {
+                return Err(Stop::Failed(error));
             }
             failures += 1;
-            self.wait_out(failures, &error.to_string()).await?;
+            self.wait_out(failures, &error).await?;
         }
     }
 
@@ -171,25 +192,30 @@ impl PartitionPump {
         if *self.draining.borrow() {
             return Err(Stop::Drained);
         }
-        let mut tail =
-            self.lane().log.tail(self.lane().lane.partition).map_err(|e| Stop::Failed(e.to_string()))?;
-        let end = *tail.borrow_and_update();
+        let end = *work.tail.borrow_and_update();
         if work.buffer.len() < self.settings.max_event_batch_size && work.read_from < end {
             self.read(work).await?;
+        }
+        let next = work.buffer.front().map(|event| event.sequence_number);
+        if let Some(retry) = self.retry.clone().filter(|retry| Some(retry.sequence_number) == next) {
+            self.pause_until_due(&retry).await?;
         }
         self.lane().set_state(LaneState::Running);
         if work.buffer.is_empty() && work.position < work.read_from {
             self.pass_over_lost(work)?;
         }
+        if self.next_goes_alone(work) {
+            return self.process_batch(work, 1).await;
+        }
 
+        let together = self.may_go_together(work);
         let waited = self.clock.monotonic().saturating_sub(work.oldest_since);
         match batcher::decide(&self.settings, work.buffer.len(), waited) {
-            BatchDecision::Take(_) if work.must_go_alone() => self.process_batch(work, 1).await,
-            BatchDecision::Take(events) => self.process_batch(work, events).await,
+            BatchDecision::Take(events) => self.process_batch(work, events.min(together)).await,
             decision => {
                 if work.read_from < end {
                     // More is there already; memory for it was short.
-                    return self.process_batch(work, work.buffer.len()).await;
+                    return self.process_batch(work, together).await;
                 }
                 let enough_waited = async {
                     match decision {
@@ -199,59 +225,87 @@ impl PartitionPump {
                 };
                 let mut draining = self.draining.clone();
                 tokio::select! {
-                    changed = tail.changed() => changed.map_err(|_| Stop::Failed("the log was closed".to_owned())),
-                    () = enough_waited => Ok(()),
+                    biased;
                     _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
+                    changed = work.tail.changed() => {
+                        changed.map_err(|_| Stop::Failed("the log was closed".to_owned()))
+                    }
+                    () = enough_waited => Ok(()),
                 }
             }
         }
+    }
+
+    /// True when the next event is known to make trouble: it failed, or a batch with it did. It waits for no others.
+    fn next_goes_alone(&self, work: &Work) -> bool {
+        let failed = [
+            self.retry.as_ref().map(|retry| retry.sequence_number),
+            work.attempts.as_ref().map(|record| record.sequence_number),
+        ];
+        work.buffer.front().is_some_and(|event| {
+            event.sequence_number < work.isolate_until || failed.contains(&Some(event.sequence_number))
+        })
+    }
+
+    /// How many of the next events may go together: those before the one that is to be tried again.
+    fn may_go_together(&self, work: &Work) -> usize {
+        let Some(retry) = &self.retry else { return work.buffer.len() };
+        work.buffer.partition_point(|event| event.sequence_number < retry.sequence_number)
     }
 
     /// Reads a chunk into the buffer.
     async fn read(&mut self, work: &mut Work) -> Result<(), Stop> {
-        let wanted = u32::try_from(self.read_bytes).unwrap_or(u32::MAX);
         let memory = if work.buffer.is_empty() {
             let mut draining = self.draining.clone();
             tokio::select! {
-                memory = Arc::clone(&self.event_memory).acquire_many_owned(wanted) => {
-                    memory.map_err(|_| Stop::Drained)?
-                }
+                biased;
                 _ = draining.wait_for(|draining| *draining) => return Err(Stop::Drained),
+                memory = self.event_memory.acquire(self.read_bytes) => memory,
             }
         } else {
             // A pump that holds memory must not wait for more: all might.
-            match Arc::clone(&self.event_memory).try_acquire_many_owned(wanted) {
-                Ok(memory) => memory,
-                Err(_) => return Ok(()),
+            match self.event_memory.try_acquire(self.read_bytes) {
+                Some(memory) => memory,
+                None => return Ok(()),
             }
         };
-        let limit = ReadLimit { events: usize::MAX, bytes: self.read_bytes };
         let mut failures = 0;
-        let events = loop {
-            let lane = self.lane();
-            match lane.log.read(lane.lane.partition, work.read_from, limit).await {
-                Ok(events) => break events,
-                Err(error) if error.kind() == ErrorKind::Transient => {
-                    failures += 1;
-                    self.wait_out(failures, &error.to_string()).await?;
+        loop {
+            let (kind, error) = match self.read_or_skip(work.read_from).await {
+                Ok(Found::Events(events)) => {
+                    work.take_in(events, memory, self.clock.monotonic());
+                    return Ok(());
                 }
-                Err(error) => return Err(Stop::Failed(error.to_string())),
+                Ok(Found::LostUpTo(end)) => {
+                    work.read_from = end;
+                    return Ok(());
+                }
+                Ok(Found::Nothing) => (ErrorKind::Transient, "the log has events, but gives none".to_owned()),
+                Err(error) => (error.kind(), error.to_string()),
+            };
+            if kind != ErrorKind::Transient {
+                return Err(Stop::Failed(error));
             }
-        };
-        if events.is_empty() {
-            // There is nothing to read before the tail: what is left was given up by a repair of the log.
-            let lane = self.lane();
-            let status = lane.log.status(lane.lane.partition).map_err(|e| Stop::Failed(e.to_string()))?;
-            if let Some(lost) = status.lost.iter().find(|lost| lost.contains(&work.read_from)) {
-                work.read_from = lost.end;
-            }
+            failures += 1;
+            self.wait_out(failures, &error).await?;
         }
-        work.take_in(events, memory, self.clock.monotonic());
-        Ok(())
+    }
+
+    async fn read_or_skip(&self, from: SequenceNumber) -> Result<Found, ReadError> {
+        let lane = self.lane();
+        let limit = ReadLimit { events: (self.read_bytes / EVENT_OVERHEAD).max(1), bytes: self.read_bytes };
+        let events = lane.log.read(lane.lane.partition, from, limit).await?;
+        if !events.is_empty() {
+            return Ok(Found::Events(events));
+        }
+        // There is nothing to read before the tail: what is left was given up by a repair of the log.
+        let lost = lane.log.status(lane.lane.partition)?.lost;
+        let lost = lost.into_iter().find(|lost| lost.contains(&from));
+        Ok(lost.map_or(Found::Nothing, |lost| Found::LostUpTo(lost.end)))
     }
 
     /// Accounts for numbers at the end of what was read that a repair of the log has given up.
-    fn pass_over_lost(&self, work: &mut Work) -> Result<(), Stop> {
+    fn pass_over_lost(&mut self, work: &mut Work) -> Result<(), Stop> {
         let lost = work.read_from.distance_from(work.position);
         work.position = work.read_from;
         let mut decided = self.decided_batch(work, Vec::new(), None);
@@ -275,8 +329,7 @@ impl PartitionPump {
             now: self.clock.now(),
             random: self.clock.random(),
         };
-        let snapshot = (events == 1).then(|| self.snapshot(&invocated)).flatten();
-        let Invocated { invoked, lease, .. } = invocated;
+        let Invocated { invoked, documents, lease } = invocated;
         let Decision { resolved, writes, next } = decide(invoked, circumstances);
 
         if let Next::Isolate { error } = &next {
@@ -285,6 +338,10 @@ impl PartitionPump {
             return Ok(());
         }
 
+        let snapshot = match (events, &resolved[..]) {
+            (1, [Resolution::DeadLettered { .. }]) => self.snapshot(&documents, lease.as_ref()),
+            _ => None,
+        };
         let mut decided = self.decided_batch(work, resolved, snapshot);
         let retry = match next {
             Next::Retry { attempts, delay } => {
@@ -301,10 +358,13 @@ impl PartitionPump {
             _ => None,
         };
         let ticket = decided.ticket;
+        match memory_of_decided(&decided, &writes) {
+            0 => {}
+            // What holds this memory is in the queue, so waiting ends.
+            bytes => decided.permits.push(self.decided_memory.acquire(bytes).await),
+        }
         match lease {
             Some(lease) if !writes.is_empty() => {
-                let bytes: usize = writes.iter().map(|write| write.json.len()).sum();
-                decided.permits.extend(self.document_memory(bytes).await);
                 lease.check_in(decided, self.lane().lane.partition, writes)?;
             }
             lease => {
@@ -323,6 +383,9 @@ impl PartitionPump {
     async fn invoke(&mut self, work: &Work, events: usize) -> Result<Invocated, Stop> {
         let mut failures = 0;
         loop {
+            if failures > 0 {
+                self.lane().set_state(LaneState::Running);
+            }
             let batch: Vec<Event> = work.buffer.iter().take(events).cloned().collect();
             let timeout = self.settings.timeout;
             let problem = match self.invoker.invoke(&self.function, batch, timeout, work.generation).await {
@@ -331,7 +394,12 @@ impl PartitionPump {
                 Err(NotInvoked::Store(error)) if error.kind() == ErrorKind::Transient => error.to_string(),
                 Err(NotInvoked::Store(error)) => return Err(Stop::Failed(error.to_string())),
                 Err(NotInvoked::TooManyAbandoned) => {
-                    format!("{MAX_ABANDONED} invocations never returned; waiting for one to end")
+                    format!(
+                        "{MAX_ABANDONED} invocations that were given up have not returned; waiting for one to end"
+                    )
+                }
+                Err(NotInvoked::NoThread) => {
+                    format!("no thread was free to run the function for {timeout:?}")
                 }
             };
             failures += 1;
@@ -341,12 +409,12 @@ impl PartitionPump {
 
     /// Takes the resolved events off the buffer and makes a decided batch of them.
     fn decided_batch(
-        &self,
+        &mut self,
         work: &mut Work,
         resolved: Vec<Resolution>,
         mut document: Option<DocumentSnapshot>,
     ) -> DecidedBatch {
-        let lane = self.lane();
+        let lane = &self.lanes[self.index];
         let from = work.position;
         let mut counts = OutcomeCounts::default();
         let mut dead_letters = Vec::new();
@@ -375,6 +443,7 @@ impl PartitionPump {
         if work.attempts.as_ref().is_some_and(|record| record.sequence_number < work.position) {
             work.attempts = None;
         }
+        self.retry.take_if(|retry| retry.sequence_number < work.position);
         work.tickets += 1;
         DecidedBatch {
             lane: self.index,
@@ -382,32 +451,21 @@ impl PartitionPump {
             counts,
             dead_letters,
             attempts: None,
-            urgent: work.buffer.is_empty() && self.has_caught_up(work),
+            urgent: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
             ticket: work.tickets,
             permits: work.release(bytes).into_iter().collect(),
         }
     }
 
-    fn has_caught_up(&self, work: &Work) -> bool {
-        let lane = self.lane();
-        lane.log.tail(lane.lane.partition).map_or(true, |tail| work.read_from >= *tail.borrow())
-    }
-
     /// The state of the document a single event was meant for.
-    fn snapshot(&self, invocated: &Invocated) -> Option<DocumentSnapshot> {
-        let id = invocated.documents.first()?.clone();
-        let body = match invocated.lease.as_ref()?.current().first()? {
+    fn snapshot(&self, documents: &[DocumentId], lease: Option<&Lease>) -> Option<DocumentSnapshot> {
+        let id = documents.first()?.clone();
+        let body = match lease?.current().first()? {
             // The function's own code writes it as JSON.
             Some(body) => Some(catch_unwind(AssertUnwindSafe(|| body.encode())).ok()?.ok()?),
             None => None,
         };
         Some(DocumentSnapshot { collection: self.function.descriptor().collection.clone(), id, body })
-    }
-
-    /// Memory for documents that wait to be committed. A batch that holds some is in the queue, so waiting ends.
-    async fn document_memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes.min(self.read_bytes)).unwrap_or(u32::MAX);
-        Arc::clone(&self.document_memory).acquire_many_owned(bytes).await.ok()
     }
 
     /// Waits until the attempt is recorded, and then for the pause.
@@ -421,16 +479,34 @@ impl PartitionPump {
         let failures = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
         let error = attempts.last().map(|attempt| attempt.error.clone()).unwrap_or_default();
         warn!(lane = %self.lane().lane, %sequence_number, failures, ?delay, error, "an event failed and will be tried again");
-        self.lane().set_state(LaneState::Retrying { sequence_number, failures, error, delay });
-        let mut progress = self.lane().progress();
+        let state = LaneState::Retrying { sequence_number, failures, error, delay };
+        self.lane().set_state(state.clone());
+        let due = self.clock.monotonic().saturating_add(delay);
+        let retry = self.retry.insert(Retry { sequence_number, due, state });
+
+        let mut progress = self.lanes[self.index].progress();
         let mut draining = self.draining.clone();
-        let pause = async {
-            let _ = progress.wait_for(|progress| progress.ticket >= ticket || progress.stopped).await;
-            self.clock.sleep(delay).await;
-        };
         tokio::select! {
-            () = pause => Ok(()),
+            biased;
+            _ = draining.wait_for(|draining| *draining) => return Err(Stop::Drained),
+            _ = progress.wait_for(|progress| progress.ticket >= ticket || progress.stopped) => {}
+        }
+        retry.due = self.clock.monotonic().saturating_add(delay);
+        let retry = retry.clone();
+        self.pause_until_due(&retry).await
+    }
+
+    async fn pause_until_due(&self, retry: &Retry) -> Result<(), Stop> {
+        let pause = retry.due.saturating_sub(self.clock.monotonic());
+        if pause.is_zero() {
+            return Ok(());
+        }
+        self.lane().set_state(retry.state.clone());
+        let mut draining = self.draining.clone();
+        tokio::select! {
+            biased;
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
+            () = self.clock.sleep(pause) => Ok(()),
         }
     }
 
@@ -443,8 +519,9 @@ impl PartitionPump {
         let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();
         let mut draining = self.draining.clone();
         tokio::select! {
-            () = self.clock.sleep(pause) => Ok(()),
+            biased;
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
+            () = self.clock.sleep(pause) => Ok(()),
         }
     }
 
@@ -453,9 +530,19 @@ impl PartitionPump {
     }
 }
 
+/// What a look into the log found.
+enum Found {
+    Events(Vec<Event>),
+    /// Nothing before this number: a repair of the log has given it up.
+    LostUpTo(SequenceNumber),
+    Nothing,
+}
+
 /// Where a pump is.
 struct Work {
     generation: Generation,
+    /// The number that the partition's next event will get.
+    tail: watch::Receiver<SequenceNumber>,
     /// The first event that is not decided.
     position: SequenceNumber,
     /// The first event that is not read.
@@ -475,16 +562,6 @@ struct Work {
 }
 
 impl Work {
-    fn must_go_alone(&self) -> bool {
-        self.buffer.front().is_some_and(|event| {
-            event.sequence_number < self.isolate_until
-                || self
-                    .attempts
-                    .as_ref()
-                    .is_some_and(|record| record.sequence_number == event.sequence_number)
-        })
-    }
-
     fn take_in(&mut self, events: Vec<Event>, mut memory: OwnedSemaphorePermit, now: Duration) {
         let Some(last) = events.last() else { return };
         if self.buffer.is_empty() {
@@ -492,7 +569,7 @@ impl Work {
         }
         self.read_from = last.sequence_number.next();
         let bytes: usize = events.iter().map(memory_of).sum();
-        // An event larger than what was asked for takes more than its permit; there is one of them a lane at most.
+        // What was read may take twice what was asked for, and more if there is one large event.
         if let Some(unused) = memory.num_permits().checked_sub(bytes).and_then(|unused| memory.split(unused))
         {
             drop(unused);
@@ -516,4 +593,15 @@ impl Work {
 
 fn memory_of(event: &Event) -> usize {
     event.data.size() + EVENT_OVERHEAD
+}
+
+/// The memory that a batch takes while it waits to be committed.
+fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize {
+    let of_letter = |letter: &DeadLetter| {
+        let attempts: usize = letter.attempts.iter().map(|attempt| attempt.error.len()).sum();
+        let document = letter.document.as_ref().and_then(|document| document.body.as_ref());
+        memory_of(&letter.event) + letter.reason.len() + attempts + document.map_or(0, Bytes::len)
+    };
+    let documents: usize = writes.iter().map(|write| write.json.len()).sum();
+    documents + batch.dead_letters.iter().map(of_letter).sum::<usize>()
 }

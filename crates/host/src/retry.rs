@@ -54,7 +54,9 @@ impl RetryPolicy {
                 let doublings = failures.saturating_sub(1).min(63);
                 let interval = min_interval.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX));
                 let jitter = 0.8 + 0.4 * (random as f64 / u64::MAX as f64);
-                interval.min(max_interval).mul_f64(jitter).min(max_interval)
+                let interval = interval.min(max_interval).as_secs_f64() * jitter;
+                Duration::try_from_secs_f64(interval)
+                    .map_or(max_interval, |interval| interval.min(max_interval))
             }
         })
     }
@@ -105,6 +107,16 @@ mod tests {
         let pause = |failures| policy.delay_after(failures, u64::MAX / 2).map(|delay| delay.as_millis());
         let pauses: Vec<_> = (1..=6).map(pause).collect();
         assert_eq!(pauses, [Some(100), Some(200), Some(400), Some(800), Some(1000), Some(1000)]);
+    }
+
+    #[test]
+    fn the_longest_pauses_there_are_do_not_overflow() {
+        let policy = RetryPolicy::ExponentialBackoff {
+            max_attempts: None,
+            min_interval: Duration::MAX,
+            max_interval: Duration::MAX,
+        };
+        assert_eq!(policy.delay_after(100, u64::MAX), Some(Duration::MAX));
     }
 
     proptest! {

@@ -50,6 +50,17 @@ impl Failure {
         Self { problems: vec![problem], exit: Exit::Failed }
     }
 
+    /// An error of one of the boxes or of the operating system; with the way out, where its code alone says it.
+    pub(crate) fn of_error(code: ErrorCode, message: impl Into<String>) -> Self {
+        let failure = Self::new(code, message);
+        match code {
+            ErrorCode::DISK_FULL => failure.help(
+                "free some space on the disk of the data directory and try again; nothing that was acknowledged is lost",
+            ),
+            _ => failure,
+        }
+    }
+
     /// The command line or the configuration is wrong.
     pub fn usage(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, ..Self::new(code, message) }
@@ -104,7 +115,7 @@ macro_rules! failure_from {
     ($($error:ty),* $(,)?) => {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self::new(error.code(), error.to_string())
+                Self::of_error(error.code(), error.to_string())
             }
         })*
     };

@@ -48,8 +48,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: Mode) -> io::Res
 pub(crate) fn failure(path: &Path, doing: &str, error: io::Error) -> Failure {
     let message = format!("cannot {doing} {}: {error}", path.display());
     if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return Failure::new(ErrorCode::DISK_FULL, message)
-            .help("free some space and try again; nothing was lost");
+        return Failure::of_error(ErrorCode::DISK_FULL, message);
     }
     Failure::new(ErrorCode::DATA_DIR_IO, message).help(
         "check that the directory exists, that this user may read and write it, and that the disk is sound",

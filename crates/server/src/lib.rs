@@ -18,6 +18,8 @@ mod program;
 pub mod config;
 
 mod functions;
+mod health;
+mod listener;
 mod node;
 mod retention;
 mod run;

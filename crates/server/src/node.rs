@@ -10,17 +10,16 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use tidegate_eventlog::{HubLog, Log, LogError, LogOptions};
+use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{Authorizer, Right};
 use tidegate_gateway::http::Require;
-use tidegate_gateway::{Gateway, Health};
-use tidegate_host::status::{LaneState, LaneStatus};
+use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
-use tidegate_model::position::PartitionId;
 use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
 use tidegate_store::{SqliteStore, StoreOptions};
 
@@ -29,6 +28,7 @@ use crate::config::{Config, HubConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::files;
+use crate::health;
 use crate::keys::Keys;
 
 const FUNCTIONS_FILE: &str = "functions.json";
@@ -215,10 +215,7 @@ fn gateway(
     clock: &SharedClock,
 ) -> Result<Arc<Gateway>, Failure> {
     let (lanes, hubs) = (statuses(lanes), log.hubs());
-    let health = move || match problem(&lanes(), &hubs) {
-        Some(reason) => Health::Unhealthy { reason },
-        None => Health::Healthy,
-    };
+    let health = move || health::of(&hubs, &lanes());
     let gateway = Gateway::new(authorizer.clone(), Limits::default(), clock.clone())
         .with_health_check(Arc::new(health));
     for hub in log.hubs() {
@@ -227,22 +224,6 @@ fn gateway(
             .map_err(|error| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string()))?;
     }
     Ok(Arc::new(gateway))
-}
-
-/// What is wrong with the lanes and the partitions, if something needs a person.
-fn problem(lanes: &[LaneStatus], hubs: &[Arc<HubLog>]) -> Option<String> {
-    let stopped = lanes.iter().find_map(|status| match &status.state {
-        LaneState::Stopped { error } => Some(format!("{}: {error}", status.lane)),
-        _ => None,
-    });
-    let damaged = || {
-        hubs.iter().find_map(|hub| {
-            let partitions = (0..EventLog::partition_count(&**hub)).map(PartitionId);
-            let damage = partitions.filter_map(|partition| hub.status(partition).ok()?.damage).next()?;
-            Some(format!("{}: {damage}", EventLog::hub(&**hub)))
-        })
-    };
-    stopped.or_else(damaged)
 }
 
 fn routes(gateway: Arc<Gateway>, api: Arc<Api>, authorizer: &Arc<Authorizer>, clock: &SharedClock) -> Router {

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -15,6 +14,7 @@ use crate::config::{Config, FILE_NAME};
 use crate::data_dir::{DataDir, IfMissing, ServerAddress};
 use crate::failure::{Exit, Failure};
 use crate::functions::Registry;
+use crate::listener::{self, Bounds};
 use crate::node::{Node, NodeConfig};
 use crate::retention;
 use crate::wiring::System;
@@ -61,15 +61,12 @@ pub(crate) async fn serve(
     let router = node.router();
     let system = System::start(node, &options.config, registry).await?;
     let (close_door, door_closes) = oneshot::channel::<()>();
-    let listener = listener.tap_io(|stream| {
-        // Only a matter of speed.
-        let _ = stream.set_nodelay(true);
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(async {
+    let door_closes = async {
         // An error means that the sender is gone, which also ends the server.
         let _ = door_closes.await;
-    });
-    let server = tokio::spawn(server.into_future());
+    };
+    let mut server =
+        tokio::spawn(listener::serve(listener, router, Bounds::default(), clock.clone(), door_closes));
     let old_events = tokio::spawn(retention::run(
         system.node.log.clone(),
         system.node.store.clone(),
@@ -92,7 +89,8 @@ pub(crate) async fn serve(
         system.node.data_dir.retract()?;
         // The sender may be gone only if the server ended by itself.
         let _ = close_door.send(());
-        if timeout(&*clock, options.config.processor.drain_timeout, server).await.is_none() {
+        if timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
+            server.abort();
             tracing::warn!(
                 "requests that did not end in time are cut off; their senders were not acknowledged"
             );

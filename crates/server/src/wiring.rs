@@ -91,7 +91,7 @@ impl From<StartError> for Failure {
             StartError::Store(error) => error.code(),
             StartError::Log(error) => error.code(),
         };
-        let failure = Self::new(code, error.to_string());
+        let failure = Self::of_error(code, error.to_string());
         match error {
             StartError::BeyondLog { .. } => {
                 failure.help("restore the log and the store from the same moment; `tidegate fsck` shows what the log holds")

@@ -121,6 +121,11 @@ pub(crate) fn store_error(error: &rusqlite::Error, path: &Path) -> StoreError {
     if matches!(sqlite.extended_code, ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_SHORT_READ) {
         return StoreError::Damaged { detail };
     }
+    // The index of the write-ahead log is grown by writing to it, which fails when there is no room.
+    if sqlite.extended_code == ffi::SQLITE_IOERR_SHMSIZE {
+        let detail = format!("{}-shm cannot grow: {error}", path.display());
+        return StoreError::DiskFull { detail };
+    }
     match sqlite.code {
         Code::DiskFull => StoreError::DiskFull { detail },
         Code::TooBig => StoreError::Refused { detail },
@@ -144,7 +149,9 @@ mod tests {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some("it said so".to_owned()));
             store_error(&error, Path::new("/data/store.db"))
         };
-        assert!(matches!(told(ffi::SQLITE_FULL), StoreError::DiskFull { .. }));
+        for full in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_SHMSIZE] {
+            assert!(matches!(told(full), StoreError::DiskFull { .. }));
+        }
         for transient in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_CANTOPEN]
         {
             assert_eq!(told(transient).kind(), ErrorKind::Transient);

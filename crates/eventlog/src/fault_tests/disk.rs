@@ -105,6 +105,7 @@ fn a_failed_sync_stops_the_log_until_a_restart() {
             let storage = FaultyStorage::new(seed);
             let (log, hub) = open_hub(&storage, &options, 2).unwrap();
             append(&hub, P0, &["acknowledged"]).await.unwrap();
+            assert_eq!(hub.failure(), None);
             storage.fail_sync_after(0);
             let failed = append(&hub, P0, &["unknown"]).await.unwrap_err();
             assert!(matches!(failed, AppendError::Failed { may_have_been_stored: true, .. }), "{failed}");
@@ -113,12 +114,14 @@ fn a_failed_sync_stops_the_log_until_a_restart() {
                 assert!(matches!(later, AppendError::Failed { may_have_been_stored: false, .. }), "{later}");
             }
             assert_eq!(bodies(&read_all(&hub, P0).await), ["acknowledged"], "what is durable stays readable");
+            assert!(hub.failure().unwrap().starts_with("cannot sync "), "{:?}", hub.failure());
             let too_late = log.create_hub(&HubName::new("another").unwrap(), 1).err().unwrap();
             assert!(matches!(too_late, LogError::Failed { .. }), "{too_late}");
             drop((log, hub));
 
             // The program starts again, the machine does not: it may still hold the bytes as if they were on disk.
             let (log, hub) = open_hub(&storage, &options, 2).unwrap();
+            assert_eq!(hub.failure(), None);
             let seen = bodies(&read_all(&hub, P0).await);
             assert_eq!(seen[0], "acknowledged");
             append(&hub, PartitionId(1), &["in service"]).await.unwrap();

@@ -102,6 +102,11 @@ impl FaultyStorage {
         self.0.lock().faults.space = bytes;
     }
 
+    /// The room that is left.
+    pub(crate) fn space(&self) -> Option<u64> {
+        self.0.lock().faults.space
+    }
+
     pub(crate) fn set_copies_on_write(&self, copies: bool) {
         self.0.lock().faults.copies_on_write = copies;
     }
@@ -485,8 +490,10 @@ impl StorageFile for FaultyFile {
         let mut state = self.storage.0.lock();
         if state.begin()? {
             let file = state.file(self.id);
+            let freed = (file.live.len() as u64).saturating_sub(len);
             file.live.resize(len as usize, 0);
             file.pending.push(FileChange::SetLen(len as usize));
+            state.faults.space = state.faults.space.map(|space| space + freed);
         }
         state.end(())
     }

@@ -75,7 +75,7 @@ impl ErrorResponse {
     pub(crate) fn after_acknowledged_lines(mut self, lines: u64) -> Self {
         self.acknowledged = Some(lines);
         self.action = format!(
-            "{}; the first {lines} lines are stored: send the rest from there. Lines after them may be stored as \
+            "{}; the first {lines} lines of the request are stored: send the rest from there. Lines after them may be stored as \
              well and then come twice",
             self.action
         );

@@ -43,7 +43,10 @@ async fn a_full_disk_in_one_partition_ends_the_upload_at_its_first_open_line() {
     );
     assert_eq!(answer.acknowledged(), 10);
     let action = answer.json()["error"]["action"].as_str().unwrap().to_owned();
-    assert!(action.contains("first 10 lines are stored") && action.contains("come twice"), "{action}");
+    assert!(
+        action.contains("first 10 lines of the request are stored") && action.contains("come twice"),
+        "{action}"
+    );
     assert!(harness.read(2).await.len() >= 10);
     assert_eq!(harness.read(1).await.len(), 0);
 }

@@ -48,18 +48,30 @@ impl Committer {
     /// Commits until the workspace is closed and everything in it is committed.
     pub async fn run(mut self) {
         let (full, delay) = (self.options.commit_events, self.options.commit_delay);
+        let mut refusals = 0;
         while self.workspace.wait_for_commit(full, delay, &*self.clock).await {
             let (mut taken, documents) = self.workspace.take(self.options.commit_events);
             let commit = self.assemble(&mut taken, documents);
-            self.commit(&commit, taken).await;
+            self.commit(&commit, taken, &mut refusals).await;
         }
     }
 
-    async fn commit(&mut self, commit: &Commit, taken: Taken) {
+    /// Makes `commit` true, or takes back everything ahead of the store. `refusals` counts the commits in a row that
+    /// were refused.
+    async fn commit(&mut self, commit: &Commit, taken: Taken, refusals: &mut u32) {
         let mut failures = 0;
         loop {
-            let error = match self.store.commit(commit).await {
+            let result = self.store.commit(commit).await;
+            let is_answer =
+                result.as_ref().map_or_else(|error| error.kind() != ErrorKind::Transient, |_| true);
+            if failures > 0 && is_answer {
+                for lane in &*self.lanes {
+                    lane.store_answers();
+                }
+            }
+            let error = match result {
                 Ok(receipt) => {
+                    *refusals = 0;
                     self.workspace.committed(&taken, receipt);
                     if failures > 0 {
                         info!(failures, "the store answers again");
@@ -77,11 +89,13 @@ impl Committer {
                     if failures == 1 {
                         warn!(code = %error.code(), %error, "the store does not take commits; processing waits for it");
                     }
-                    for batch in &taken.batches {
-                        self.lanes[batch.lane].waits_for_store(&error.to_string());
+                    // Also the lanes that are not in this commit: theirs waits behind it.
+                    for lane in &*self.lanes {
+                        lane.waits_for_store(&error.to_string());
                     }
                     let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();
                     tokio::select! {
+                        biased;
                         () = self.clock.sleep(pause) => {}
                         _ = self.give_up.wait_for(|give_up| *give_up) => {
                             warn!("stopping with commits that the store did not take; their events will be processed again");
@@ -91,7 +105,8 @@ impl Committer {
                     }
                 }
                 kind => {
-                    self.refused(&error, kind, &taken).await;
+                    *refusals += 1;
+                    self.refused(&error, kind, &taken, *refusals).await;
                     return;
                 }
             }
@@ -99,7 +114,7 @@ impl Committer {
     }
 
     /// The commit can never go through as it is.
-    async fn refused(&self, error: &StoreError, kind: ErrorKind, taken: &Taken) {
+    async fn refused(&mut self, error: &StoreError, kind: ErrorKind, taken: &Taken, refusals: u32) {
         match error {
             StoreError::Fenced { lane, .. } | StoreError::OtherIncarnation { lane, .. } => {
                 error!(code = %error.code(), %error, "a lane is stopped");
@@ -110,7 +125,15 @@ impl Committer {
             _ if kind == ErrorKind::Conflict => {
                 warn!(code = %error.code(), %error, "a commit was refused; its events are processed again");
                 // Somebody who keeps changing things underneath must not make this a busy loop.
-                self.clock.sleep(OUTAGE.delay_after(1, self.clock.random()).unwrap_or_default()).await;
+                for lane in &*self.lanes {
+                    lane.waits_for_store(&error.to_string());
+                }
+                let pause = OUTAGE.delay_after(refusals, self.clock.random()).unwrap_or_default();
+                tokio::select! {
+                    biased;
+                    () = self.clock.sleep(pause) => {}
+                    _ = self.give_up.wait_for(|give_up| *give_up) => {}
+                }
             }
             _ => {
                 error!(code = %error.code(), %error, "the store refuses commits; the lanes are stopped");

@@ -50,6 +50,10 @@ pub struct Workspace {
 
 #[derive(Default)]
 struct Inner {
+    /// The documents that a checkout waits for, and the number of the first who does. Those who come later leave them
+    /// to it: else a batch with many documents could wait for ever among batches with few.
+    wanted: HashMap<DocumentKey, u64>,
+    last_waiting: u64,
     collections: Vec<CollectionName>,
     table: Table,
     queue: VecDeque<Decided>,
@@ -148,12 +152,14 @@ impl Workspace {
         ids: &[DocumentId],
         generation: Generation,
     ) -> Result<Lease, CheckoutError> {
+        let mut waiting = None;
         loop {
             let returned = self.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
-            match self.try_lease(collection, ids, generation)? {
+            match self.try_lease(collection, ids, generation, &mut waiting)? {
                 Some((mut lease, unknown)) => {
+                    drop(waiting);
                     if !unknown.is_empty() {
                         self.load(&mut lease, collection, ids, &unknown).await?;
                     }
@@ -164,12 +170,14 @@ impl Workspace {
         }
     }
 
-    /// Leases all documents, or none when one of them is in use. Also returns which of them have yet to be loaded.
-    fn try_lease(
-        self: &Arc<Self>,
+    /// Leases all documents, or none when one of them is in use or somebody else's turn. Also returns which of them
+    /// have yet to be loaded.
+    fn try_lease<'w>(
+        self: &'w Arc<Self>,
         collection: &CollectionName,
-        ids: &[DocumentId],
+        ids: &'w [DocumentId],
         generation: Generation,
+        waiting: &mut Option<Waiting<'w>>,
     ) -> Result<Option<(Lease, Vec<usize>)>, CheckoutError> {
         let mut inner = self.inner.lock();
         if *self.generation.borrow() != generation {
@@ -180,20 +188,30 @@ impl Workspace {
         let mut unknown = Vec::new();
         for (slot, id) in ids.iter().enumerate() {
             let key = DocumentKey { collection, id: id.clone() };
+            let others_turn = inner.is_wanted_by_another(&key, waiting.as_ref());
             let (place, fresh) = inner.table.find_or_insert(&key);
             let held = inner.table.get(place);
-            if held.leased {
-                let twice = places.contains(&place);
-                for (slot, &place) in places.iter().enumerate() {
-                    inner.give_back(place, unknown.contains(&slot));
+            let twice = held.leased && places.contains(&place);
+            if !(held.leased || others_turn) {
+                held.leased = true;
+                places.push(place);
+                if fresh {
+                    unknown.push(slot);
                 }
-                return if twice { Err(CheckoutError::NamedTwice(id.clone())) } else { Ok(None) };
+                continue;
             }
-            held.leased = true;
-            places.push(place);
             if fresh {
-                unknown.push(slot);
+                inner.table.remove(place);
             }
+            for (slot, &place) in places.iter().enumerate() {
+                inner.give_back(place, unknown.binary_search(&slot).is_ok());
+            }
+            if twice {
+                return Err(CheckoutError::NamedTwice(id.clone()));
+            }
+            let number = waiting.get_or_insert_with(|| inner.new_waiting(self, collection, ids)).number;
+            inner.want(collection, ids, number);
+            return Ok(None);
         }
         let current = places.iter().map(|&place| inner.table.get(place).body.clone()).collect();
         let lease = Lease {
@@ -249,6 +267,7 @@ impl Workspace {
     pub async fn wait_for_commit(&self, full: usize, delay: Duration, clock: &dyn Clock) -> bool {
         self.wait_until(|inner| !inner.queue.is_empty() || inner.closed).await;
         tokio::select! {
+            biased;
             () = self.wait_until(|inner| inner.closed || inner.urgent || inner.queued_events >= full) => {}
             () = clock.sleep(delay) => {}
         }
@@ -327,6 +346,7 @@ impl Workspace {
     pub fn rewind(&self) {
         let mut inner = self.inner.lock();
         inner.table.clear();
+        inner.wanted.clear();
         inner.queue.clear();
         inner.queued_events = 0;
         inner.urgent = false;
@@ -359,10 +379,58 @@ impl Inner {
         }
     }
 
+    fn is_wanted_by_another(&self, key: &DocumentKey, waiting: Option<&Waiting<'_>>) -> bool {
+        // Nobody waits most of the time.
+        !self.wanted.is_empty()
+            && self.wanted.get(key).is_some_and(|first| waiting.is_none_or(|waiting| *first < waiting.number))
+    }
+
+    fn new_waiting<'w>(
+        &mut self,
+        workspace: &'w Workspace,
+        collection: CollectionIndex,
+        ids: &'w [DocumentId],
+    ) -> Waiting<'w> {
+        self.last_waiting += 1;
+        Waiting { workspace, collection, ids, number: self.last_waiting }
+    }
+
+    fn want(&mut self, collection: CollectionIndex, ids: &[DocumentId], number: u64) {
+        for id in ids {
+            let first = self.wanted.entry(DocumentKey { collection, id: id.clone() }).or_insert(number);
+            *first = number.min(*first);
+        }
+    }
+
     fn enqueue(&mut self, decided: Decided) {
         self.queued_events += decided.batch.events();
         self.urgent |= decided.batch.urgent;
         self.queue.push_back(decided);
+    }
+}
+
+/// A place in the line of those who wait for documents. Dropping it leaves the line.
+struct Waiting<'w> {
+    workspace: &'w Workspace,
+    collection: CollectionIndex,
+    ids: &'w [DocumentId],
+    /// Those with lower numbers go first.
+    number: u64,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.workspace.inner.lock();
+        for id in self.ids {
+            let key = DocumentKey { collection: self.collection, id: id.clone() };
+            if let Entry::Occupied(first) = inner.wanted.entry(key)
+                && *first.get() == self.number
+            {
+                first.remove();
+            }
+        }
+        drop(inner);
+        self.workspace.returned.notify_waiters();
     }
 }
 
@@ -426,7 +494,7 @@ impl Drop for Lease {
         let mut inner = self.workspace.inner.lock();
         if *self.workspace.generation.borrow() == self.generation {
             for (slot, &place) in self.places.iter().enumerate() {
-                inner.give_back(place, self.unknown.contains(&slot));
+                inner.give_back(place, self.unknown.binary_search(&slot).is_ok());
             }
         }
         drop(inner);
@@ -441,4 +509,71 @@ pub struct Taken {
     /// The documents they changed, and how many of the batches changed each.
     documents: Vec<(Place, u32)>,
     generation: Generation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_model::document::ETag;
+    use tidegate_model::memory::MemoryStore;
+
+    fn batch() -> DecidedBatch {
+        DecidedBatch {
+            lane: 0,
+            advance: Advance { from: SequenceNumber(0), to: SequenceNumber(1) },
+            counts: OutcomeCounts { applied: 1, ..OutcomeCounts::default() },
+            dead_letters: Vec::new(),
+            attempts: None,
+            urgent: true,
+            ticket: 1,
+            permits: Vec::new(),
+        }
+    }
+
+    fn write() -> Write {
+        let json = Bytes::from_static(b"1");
+        Write { slot: 0, body: Body::Json(json.clone()), json, sequence_number: SequenceNumber(0) }
+    }
+
+    fn ids(ids: &[&str]) -> Vec<DocumentId> {
+        ids.iter().map(|id| DocumentId::new(id).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_belongs_to_a_generation_that_was_taken_back_is_void() {
+        let workspace = Workspace::new(Arc::new(MemoryStore::new()), 1000);
+        let collection = CollectionName::new("things").unwrap();
+        let before = *workspace.generation().borrow();
+        let lease = workspace.checkout(&collection, &ids(&["a"]), before).await.unwrap();
+        let dropped = workspace.checkout(&collection, &ids(&["b"]), before).await.unwrap();
+        workspace.push(before, batch()).unwrap();
+        let (taken, _) = workspace.take(1);
+        workspace.push(before, batch()).unwrap();
+        workspace.rewind();
+
+        assert_eq!(workspace.push(before, batch()), Err(Rewound));
+        let late = workspace.checkout(&collection, &ids(&["c"]), before).await;
+        assert!(matches!(late, Err(CheckoutError::Rewound)));
+        let now = *workspace.generation().borrow();
+        let newer = workspace.checkout(&collection, &ids(&["b"]), now).await.unwrap();
+        drop(dropped);
+        workspace.committed(&taken, CommitReceipt { etag: ETag(1) });
+        assert_eq!(lease.check_in(batch(), PartitionId(0), vec![write()]), Err(Rewound));
+        assert!(workspace.take(1).0.batches.is_empty(), "nothing of it is left");
+
+        assert!(workspace.inner.lock().table.get(newer.places[0]).leased, "the newer lease holds");
+        newer.check_in(batch(), PartitionId(0), vec![write()]).unwrap();
+        let (taken, writes) = workspace.take(1);
+        assert_eq!((taken.batches.len(), writes.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_named_twice_is_refused_and_nothing_stays_leased() {
+        let workspace = Workspace::new(Arc::new(MemoryStore::new()), 1000);
+        let collection = CollectionName::new("things").unwrap();
+        let generation = *workspace.generation().borrow();
+        let refused = workspace.checkout(&collection, &ids(&["a", "b", "a"]), generation).await;
+        assert!(matches!(refused, Err(CheckoutError::NamedTwice(id)) if id.as_str() == "a"));
+        workspace.checkout(&collection, &ids(&["a", "b"]), generation).await.unwrap();
+    }
 }

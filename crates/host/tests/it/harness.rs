@@ -133,7 +133,7 @@ pub(crate) fn text_of(event: &Event) -> &str {
     std::str::from_utf8(event.body()).unwrap()
 }
 
-fn entries(body: &Bytes) -> Vec<String> {
+pub(crate) fn entries(body: &Bytes) -> Vec<String> {
     let text = std::str::from_utf8(body).unwrap();
     text.trim_matches(['[', ']', '"'])
         .split("\",\"")

@@ -4,8 +4,10 @@
 
 mod harness;
 
+mod chaos;
 mod documents;
 mod drain;
 mod misbehaving_functions;
 mod retries;
+mod review;
 mod store_faults;

@@ -40,6 +40,32 @@ async fn an_outage_of_the_store_is_waited_out_and_uses_up_no_attempt() {
     assert!(world.dead_letters().await.is_empty());
 }
 
+/// Commits go one after the other, so the lanes behind a commit that fails wait as well, and must not look idle.
+#[tokio::test(start_paused = true)]
+async fn every_lane_with_something_to_commit_shows_that_it_waits_for_the_store() {
+    let mut world = World::new(3);
+    world.options.commit_events = 1;
+    world.publish(0, &["a:1"]).await;
+    world.publish(1, &["b:1"]).await;
+    for _ in 0..10 {
+        world.store.fail_next_commit(unavailable());
+    }
+    let processor = world.start(apply).await;
+    let waits =
+        |state: &LaneState| matches!(state, LaneState::Waiting { error } if error.contains("fishing"));
+    for _ in 0..1000 {
+        if processor.status().iter().any(|lane| waits(&lane.state)) {
+            break;
+        }
+        world.clock.sleep(Duration::from_millis(1)).await;
+    }
+    let waiting: Vec<bool> = processor.status().iter().map(|lane| waits(&lane.state)).collect();
+    assert_eq!(waiting, [true, true, false], "the third has nothing to commit");
+    processor.caught_up().await;
+    assert!(processor.status().iter().all(|lane| lane.state == LaneState::Running));
+    processor.drain(Duration::from_secs(10)).await;
+}
+
 /// A commit fails half-way: what was folded ahead of it is taken back, and every event is applied once all the same.
 #[tokio::test(start_paused = true)]
 async fn what_was_folded_ahead_of_a_lost_commit_is_taken_back() {

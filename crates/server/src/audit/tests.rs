@@ -82,7 +82,15 @@ fn a_sound_account_adds_up() {
     let totals = all[0].totals;
     assert_eq!(
         totals,
-        Account { published: 100, applied: 80, filtered: 5, dead_lettered: 3, parked: 2, pending: 10 }
+        Account {
+            published: 100,
+            applied: 80,
+            filtered: 5,
+            dead_lettered: 3,
+            parked: 2,
+            lost: 0,
+            pending: 10
+        }
     );
     let resolved = totals.applied + totals.filtered + totals.dead_lettered + totals.parked;
     assert_eq!(totals.published, resolved + totals.pending);

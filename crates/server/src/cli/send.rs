@@ -139,8 +139,17 @@ async fn send_all(
 async fn post(connection: &Connection, path: &str, body: Bytes, sent: &mut Sent) -> Result<(), Failure> {
     match connection.post(path, "application/x-ndjson", body).await {
         Ok(_) => Ok(()),
-        Err(Refusal { failure, acknowledged, .. }) => {
-            sent.acknowledged += acknowledged.unwrap_or(0);
+        Err(Refusal { mut failure, acknowledged, .. }) => {
+            let begins_at = sent.acknowledged;
+            if let (Some(lines), Some(problem)) = (acknowledged, failure.problems.first_mut()) {
+                sent.acknowledged += lines;
+                if begins_at > 0 {
+                    // The server counts the lines of one request.
+                    let message = &problem.message;
+                    problem.message =
+                        format!("in the request that begins at line {begins_at} (from 0): {message}");
+                }
+            }
             Err(failure)
         }
     }

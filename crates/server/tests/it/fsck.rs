@@ -101,6 +101,11 @@ fn damage_to_events_that_were_processed_is_repaired_as_well() {
     place.ok(&format!("send flights --partition 4 --file {}", good.display()));
     wait_until("partition 4 is processed", || place.json("checkpoints")[4]["position"] == 1);
     assert_eq!(place.json("checkpoints")[3]["state"], "stopped");
+    let (status, health) = server.client(place.key()).request("GET", "/health", "text/plain", b"").unwrap();
+    assert_eq!(status, 503);
+    let health = text(&health);
+    assert!(health.contains("the lane aircraft/flights/3 is stopped"), "{health}");
+    assert!(health.contains("partition 3 of flights is out of service"), "{health}");
     assert!(server.terminate().success());
     place.ok("fsck --repair");
 

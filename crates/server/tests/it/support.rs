@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -83,6 +84,11 @@ impl Place {
         started(self.command("run --http 127.0.0.1:0 --json")).0
     }
 
+    /// Starts a server, which may refuse.
+    pub(crate) fn try_serve(&self) -> Result<Server, Refused> {
+        try_started(self.command("run --http 127.0.0.1:0 --json")).map(|(server, _)| server)
+    }
+
     /// The key of the server, as it is in the data directory.
     pub(crate) fn key(&self) -> String {
         let keys: Value =
@@ -133,25 +139,41 @@ pub(crate) struct Server {
     child: Child,
     // Kept open: the server would otherwise find its standard output closed.
     _stdout: BufReader<ChildStdout>,
+    log: Option<JoinHandle<String>>,
     pub(crate) http: String,
 }
 
 /// Starts a server by a command that prints its start as JSON.
-pub(crate) fn started(mut command: Command) -> (Server, Value) {
+pub(crate) fn started(command: Command) -> (Server, Value) {
+    try_started(command).unwrap_or_else(|refused| panic!("the server did not start: {}", refused.said))
+}
+
+/// A server that did not start.
+pub(crate) struct Refused {
+    pub(crate) status: ExitStatus,
+    /// Its standard output and standard error.
+    pub(crate) said: String,
+}
+
+/// As [`started`], but the server may refuse.
+pub(crate) fn try_started(mut command: Command) -> Result<(Server, Value), Refused> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
     let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    // Its log is read all the time, so that it never waits for a full pipe.
+    let mut stderr = child.stderr.take().expect("it is piped");
+    let log = std::thread::spawn(move || {
+        let mut log = Vec::new();
+        let _ = stderr.read_to_end(&mut log);
+        text(&log)
+    });
     let mut line = String::new();
     stdout.read_line(&mut line).expect("the server's output can be read");
     let Ok(started) = serde_json::from_str::<Value>(&line) else {
-        let mut err = String::new();
-        let _ = child.stderr.take().expect("it is piped").read_to_string(&mut err);
-        panic!("the server did not start: {line}{err}");
+        let status = child.wait().expect("it has ended");
+        return Err(Refused { status, said: line + &log.join().expect("its log can be read") });
     };
-    // Its log is read all the time, so that it never waits for a full pipe.
-    let mut stderr = child.stderr.take().expect("it is piped");
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     let http = started["http"].as_str().expect("an address").to_owned();
-    (Server { child, _stdout: stdout, http }, started)
+    Ok((Server { child, _stdout: stdout, log: Some(log), http }, started))
 }
 
 impl Server {
@@ -166,6 +188,17 @@ impl Server {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
         self.child.wait().expect("it has ended")
+    }
+
+    /// Ends it as an operator ends it; how it ended and what it logged in its life.
+    pub(crate) fn terminate_and_tell(mut self) -> (ExitStatus, String) {
+        let log = self.log.take().expect("it is taken once");
+        (self.terminate(), log.join().expect("its log can be read"))
+    }
+
+    /// True while the process has not ended.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_none()
     }
 
     pub(crate) fn client(&self, key: String) -> Client {

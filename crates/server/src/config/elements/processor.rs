@@ -24,12 +24,12 @@ const DOCUMENT_CACHE_BYTES: Key<ByteSize> = Key::with_default(
 );
 const IN_FLIGHT_BYTES: Key<ByteSize> = Key::with_default(
     "in_flight_bytes",
-    "\"32MiB\"",
+    "\"48MiB\"",
     "Memory for events that were read and are not committed yet, over all partitions.",
 );
 const COMMIT_DELAY: Key<Duration> = Key::with_default(
     "commit_delay",
-    "\"50ms\"",
+    "\"100ms\"",
     "How long finished batches wait for others to share a commit with while there is a backlog. A partition that has \
      caught up is committed at once.",
 );
