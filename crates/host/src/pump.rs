@@ -9,13 +9,15 @@
 //!
 //! The pump holds nothing that matters: wherever it is stopped, what is not committed is simply read again.
 
+mod waits;
+mod work;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tidegate_model::attempt::{Attempt, EventAttempts};
+use tidegate_model::attempt::EventAttempts;
 use tidegate_model::checkpoint::Advance;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::dead_letter::{DeadLetter, DocumentSnapshot};
@@ -25,7 +27,7 @@ use tidegate_model::event::Event;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::{Function, ReadError, ReadLimit, Store, StoreError};
 use tidegate_model::position::SequenceNumber;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::batcher::{self, BatchDecision};
@@ -33,20 +35,12 @@ use crate::invoker::{Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane};
 use crate::memory::Memory;
 use crate::outcome::decide::{Circumstances, Decision, Next, Resolution, decide};
-use crate::retry::RetryPolicy;
 use crate::settings::FunctionSettings;
 use crate::status::LaneState;
-use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace, Write};
+use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace};
 
-/// Memory an event takes besides its bytes, roughly.
-const EVENT_OVERHEAD: usize = 128;
-
-/// The pauses while the log or the store does not answer.
-const OUTAGE: RetryPolicy = RetryPolicy::ExponentialBackoff {
-    max_attempts: None,
-    min_interval: Duration::from_millis(50),
-    max_interval: Duration::from_secs(2),
-};
+pub use waits::Retry;
+use work::{EVENT_OVERHEAD, Work, memory_of, memory_of_decided};
 
 /// One lane's pump.
 pub struct PartitionPump {
@@ -77,16 +71,6 @@ pub struct PartitionPump {
     pub draining: watch::Receiver<bool>,
     /// The event that is to be tried again. It outlives what is taken back, so that its pause is kept.
     pub retry: Option<Retry>,
-}
-
-/// An event that failed and is to be tried again, alone.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    sequence_number: SequenceNumber,
-    /// Not before this time.
-    due: Duration,
-    /// What is to be seen meanwhile.
-    state: LaneState,
 }
 
 /// Why a pump ended what it was doing.
@@ -468,63 +452,6 @@ impl PartitionPump {
         Some(DocumentSnapshot { collection: self.function.descriptor().collection.clone(), id, body })
     }
 
-    /// Waits until the attempt is recorded, and then for the pause.
-    async fn wait_to_retry(
-        &mut self,
-        ticket: u64,
-        sequence_number: SequenceNumber,
-        attempts: &[Attempt],
-        delay: Duration,
-    ) -> Result<(), Stop> {
-        let failures = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-        let error = attempts.last().map(|attempt| attempt.error.clone()).unwrap_or_default();
-        warn!(lane = %self.lane().lane, %sequence_number, failures, ?delay, error, "an event failed and will be tried again");
-        let state = LaneState::Retrying { sequence_number, failures, error, delay };
-        self.lane().set_state(state.clone());
-        let due = self.clock.monotonic().saturating_add(delay);
-        let retry = self.retry.insert(Retry { sequence_number, due, state });
-
-        let mut progress = self.lanes[self.index].progress();
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining) => return Err(Stop::Drained),
-            _ = progress.wait_for(|progress| progress.ticket >= ticket || progress.stopped) => {}
-        }
-        retry.due = self.clock.monotonic().saturating_add(delay);
-        let retry = retry.clone();
-        self.pause_until_due(&retry).await
-    }
-
-    async fn pause_until_due(&self, retry: &Retry) -> Result<(), Stop> {
-        let pause = retry.due.saturating_sub(self.clock.monotonic());
-        if pause.is_zero() {
-            return Ok(());
-        }
-        self.lane().set_state(retry.state.clone());
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
-            () = self.clock.sleep(pause) => Ok(()),
-        }
-    }
-
-    /// Waits a little for the log or the store to answer again.
-    async fn wait_out(&self, failures: u32, error: &str) -> Result<(), Stop> {
-        if failures == 1 {
-            warn!(lane = %self.lane().lane, error, "the lane waits");
-        }
-        self.lane().set_state(LaneState::Waiting { error: error.to_owned() });
-        let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
-            () = self.clock.sleep(pause) => Ok(()),
-        }
-    }
-
     fn lane(&self) -> &OwnedLane {
         &self.lanes[self.index]
     }
@@ -536,72 +463,4 @@ enum Found {
     /// Nothing before this number: a repair of the log has given it up.
     LostUpTo(SequenceNumber),
     Nothing,
-}
-
-/// Where a pump is.
-struct Work {
-    generation: Generation,
-    /// The number that the partition's next event will get.
-    tail: watch::Receiver<SequenceNumber>,
-    /// The first event that is not decided.
-    position: SequenceNumber,
-    /// The first event that is not read.
-    read_from: SequenceNumber,
-    /// Events that are read and not decided.
-    buffer: VecDeque<Event>,
-    /// The memory of the events in the buffer.
-    memory: Option<OwnedSemaphorePermit>,
-    /// When the oldest event in the buffer was read.
-    oldest_since: Duration,
-    /// Events before this one go alone: a batch they were in failed as a whole.
-    isolate_until: SequenceNumber,
-    /// The failed attempts at the event at `position`, if there were any.
-    attempts: Option<EventAttempts>,
-    /// How many batches were decided.
-    tickets: u64,
-}
-
-impl Work {
-    fn take_in(&mut self, events: Vec<Event>, mut memory: OwnedSemaphorePermit, now: Duration) {
-        let Some(last) = events.last() else { return };
-        if self.buffer.is_empty() {
-            self.oldest_since = now;
-        }
-        self.read_from = last.sequence_number.next();
-        let bytes: usize = events.iter().map(memory_of).sum();
-        // What was read may take twice what was asked for, and more if there is one large event.
-        if let Some(unused) = memory.num_permits().checked_sub(bytes).and_then(|unused| memory.split(unused))
-        {
-            drop(unused);
-        }
-        match &mut self.memory {
-            Some(held) => held.merge(memory),
-            None => self.memory = Some(memory),
-        }
-        self.buffer.extend(events);
-    }
-
-    /// The memory of events that left the buffer.
-    fn release(&mut self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        if self.buffer.is_empty() {
-            return self.memory.take();
-        }
-        let memory = self.memory.as_mut()?;
-        memory.split(bytes.min(memory.num_permits()))
-    }
-}
-
-fn memory_of(event: &Event) -> usize {
-    event.data.size() + EVENT_OVERHEAD
-}
-
-/// The memory that a batch takes while it waits to be committed.
-fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize {
-    let of_letter = |letter: &DeadLetter| {
-        let attempts: usize = letter.attempts.iter().map(|attempt| attempt.error.len()).sum();
-        let document = letter.document.as_ref().and_then(|document| document.body.as_ref());
-        memory_of(&letter.event) + letter.reason.len() + attempts + document.map_or(0, Bytes::len)
-    };
-    let documents: usize = writes.iter().map(|write| write.json.len()).sum();
-    documents + batch.dead_letters.iter().map(of_letter).sum::<usize>()
 }

@@ -1,0 +1,86 @@
+//! Where a pump is: what it has read and not decided, and the memory that takes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_model::attempt::EventAttempts;
+use tidegate_model::dead_letter::DeadLetter;
+use tidegate_model::event::Event;
+use tidegate_model::position::SequenceNumber;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::workspace::{DecidedBatch, Generation, Write};
+
+/// Memory an event takes besides its bytes, roughly.
+pub(super) const EVENT_OVERHEAD: usize = 128;
+
+/// Where a pump is.
+pub(super) struct Work {
+    pub(super) generation: Generation,
+    /// The number that the partition's next event will get.
+    pub(super) tail: watch::Receiver<SequenceNumber>,
+    /// The first event that is not decided.
+    pub(super) position: SequenceNumber,
+    /// The first event that is not read.
+    pub(super) read_from: SequenceNumber,
+    /// Events that are read and not decided.
+    pub(super) buffer: VecDeque<Event>,
+    /// The memory of the events in the buffer.
+    pub(super) memory: Option<OwnedSemaphorePermit>,
+    /// When the oldest event in the buffer was read.
+    pub(super) oldest_since: Duration,
+    /// Events before this one go alone: a batch they were in failed as a whole.
+    pub(super) isolate_until: SequenceNumber,
+    /// The failed attempts at the event at `position`, if there were any.
+    pub(super) attempts: Option<EventAttempts>,
+    /// How many batches were decided.
+    pub(super) tickets: u64,
+}
+
+impl Work {
+    /// Adds what was read to the buffer, with the memory it takes.
+    pub(super) fn take_in(&mut self, events: Vec<Event>, mut memory: OwnedSemaphorePermit, now: Duration) {
+        let Some(last) = events.last() else { return };
+        if self.buffer.is_empty() {
+            self.oldest_since = now;
+        }
+        self.read_from = last.sequence_number.next();
+        let bytes: usize = events.iter().map(memory_of).sum();
+        // What was read may take twice what was asked for, and more if there is one large event.
+        if let Some(unused) = memory.num_permits().checked_sub(bytes).and_then(|unused| memory.split(unused))
+        {
+            drop(unused);
+        }
+        match &mut self.memory {
+            Some(held) => held.merge(memory),
+            None => self.memory = Some(memory),
+        }
+        self.buffer.extend(events);
+    }
+
+    /// The memory of events that left the buffer.
+    pub(super) fn release(&mut self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if self.buffer.is_empty() {
+            return self.memory.take();
+        }
+        let memory = self.memory.as_mut()?;
+        memory.split(bytes.min(memory.num_permits()))
+    }
+}
+
+/// The memory that an event takes.
+pub(super) fn memory_of(event: &Event) -> usize {
+    event.data.size() + EVENT_OVERHEAD
+}
+
+/// The memory that a batch takes while it waits to be committed.
+pub(super) fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize {
+    let of_letter = |letter: &DeadLetter| {
+        let attempts: usize = letter.attempts.iter().map(|attempt| attempt.error.len()).sum();
+        let document = letter.document.as_ref().and_then(|document| document.body.as_ref());
+        memory_of(&letter.event) + letter.reason.len() + attempts + document.map_or(0, Bytes::len)
+    };
+    let documents: usize = writes.iter().map(|write| write.json.len()).sum();
+    documents + batch.dead_letters.iter().map(of_letter).sum::<usize>()
+}
