@@ -20,7 +20,7 @@ test *args:
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # telemetry-1m: throughput, CPU, memory and latency beside the floor of this machine
 bench *args:

@@ -86,7 +86,7 @@ impl Default for HostOptions {
             owner: "tidegate".to_owned(),
             document_cache_bytes: 64 * 1024 * 1024,
             in_flight_bytes: 48 * 1024 * 1024,
-            commit_delay: Duration::from_millis(100),
+            commit_delay: Duration::from_millis(200),
             commit_events: 100_000,
             isolation: Isolation::Thread,
         }

@@ -8,7 +8,7 @@
 //!             event       position       answer    outcome    commit   document, dead_letter, checkpoint
 //! ```
 //!
-//! Nothing here performs I/O. A port is a trait in [`ports`] whose comment is its contract; [`conformance`] holds the
+//! Nothing here performs I/O. A port is a trait in [`ports`] whose comment is its contract; `conformance` holds the
 //! suite that every implementation of the port passes, and [`memory`] the reference implementations.
 
 pub mod clock;

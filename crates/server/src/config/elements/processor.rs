@@ -29,7 +29,7 @@ const IN_FLIGHT_BYTES: Key<ByteSize> = Key::with_default(
 );
 const COMMIT_DELAY: Key<Duration> = Key::with_default(
     "commit_delay",
-    "\"100ms\"",
+    "\"200ms\"",
     "How long finished batches wait for others to share a commit with while there is a backlog. A partition that has \
      caught up is committed at once.",
 );
