@@ -34,7 +34,7 @@ const COMMIT_DELAY: Key<Duration> = Key::with_default(
      caught up is committed at once.",
 );
 const COMMIT_EVENTS: Key<usize> =
-    Key::with_default("commit_events", "50000", "How many events a commit waits for at most.");
+    Key::with_default("commit_events", "100000", "How many events a commit waits for at most.");
 const DRAIN_TIMEOUT: Key<Duration> = Key::with_default(
     "drain_timeout",
     "\"30s\"",
