@@ -119,12 +119,15 @@ async fn send_all(
             format!("--skip {} leaves out more lines than there are: {}", args.skip, sent.acknowledged);
         return Err(Failure::usage(ErrorCode::BAD_REQUEST, message));
     }
+    let mut asked = false;
     loop {
         // A file is read where nothing else waits for this thread: the command has no other work.
         let Batch { bytes, lines: count } = lines.next_batch(REQUEST_BYTES, most_lines)?;
-        if count == 0 {
+        // Without lines the server is asked all the same: it knows whether the hub exists.
+        if count == 0 && asked {
             return Ok(());
         }
+        asked = true;
         let size = bytes.len() as u64;
         post(connection, &path, Bytes::from(bytes), sent).await?;
         sent.acknowledged += count;

@@ -74,6 +74,7 @@ fn what_is_missing_is_named() {
             "documents get aircraft a",
             "error[TG-404]: the collection aircraft has no document \"a\"\n  help: collections with documents: there are none",
         ),
+        ("send flight --file /dev/null", "error[TG-404]: there is no hub \"flight\""),
         ("events read flight", "error[TG-404]: there is no hub \"flight\"\n  help: hubs here: flights"),
         ("events read flights --partition 8", "error[TG-404]: the hub flights has no partition 8"),
         (
