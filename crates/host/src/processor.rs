@@ -188,9 +188,7 @@ impl Processor {
                 Err(error) => warn!(lane = %lane.lane, %error, "the lane was not released"),
             }
         }
-        let mut status: Vec<_> = self.lanes.iter().map(OwnedLane::status).collect();
-        status.sort_by(|a, b| a.lane.cmp(&b.lane));
-        status
+        self.status()
     }
 }
 

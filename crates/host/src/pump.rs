@@ -240,12 +240,7 @@ impl PartitionPump {
     /// Reads a chunk into the buffer.
     async fn read(&mut self, work: &mut Work) -> Result<(), Stop> {
         let memory = if work.buffer.is_empty() {
-            let mut draining = self.draining.clone();
-            tokio::select! {
-                biased;
-                _ = draining.wait_for(|draining| *draining) => return Err(Stop::Drained),
-                memory = self.event_memory.acquire(self.read_bytes) => memory,
-            }
+            self.unless_drained(self.event_memory.acquire(self.read_bytes)).await?
         } else {
             // A pump that holds memory must not wait for more: all might.
             match self.event_memory.try_acquire(self.read_bytes) {

@@ -7,6 +7,13 @@ use crate::settings::InvalidSettings;
 /// The most tries that can be asked for. All of them are kept with a dead letter.
 pub const MAX_ATTEMPTS: u32 = 100;
 
+/// The pauses of the host itself while the log or the store does not answer.
+pub(crate) const OUTAGE: RetryPolicy = RetryPolicy::ExponentialBackoff {
+    max_attempts: None,
+    min_interval: Duration::from_millis(50),
+    max_interval: Duration::from_secs(2),
+};
+
 /// How often and when an event is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryPolicy {

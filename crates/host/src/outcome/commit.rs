@@ -6,7 +6,6 @@
 //! changed underneath, the answer to an earlier try was lost) takes back everything ahead of the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidegate_model::clock::SharedClock;
 use tidegate_model::commit::{Commit, DocumentWrite, LaneCommit};
@@ -17,16 +16,9 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::lane::OwnedLane;
-use crate::retry::RetryPolicy;
+use crate::retry::OUTAGE;
 use crate::settings::HostOptions;
 use crate::workspace::{Taken, Workspace};
-
-/// The pauses between tries while the store does not answer.
-const OUTAGE: RetryPolicy = RetryPolicy::ExponentialBackoff {
-    max_attempts: None,
-    min_interval: Duration::from_millis(50),
-    max_interval: Duration::from_secs(2),
-};
 
 /// Commits what the pumps decide.
 pub struct Committer {

@@ -7,15 +7,8 @@ use tidegate_model::position::SequenceNumber;
 use tracing::warn;
 
 use super::{PartitionPump, Stop};
-use crate::retry::RetryPolicy;
+use crate::retry::OUTAGE;
 use crate::status::LaneState;
-
-/// The pauses while the log or the store does not answer.
-const OUTAGE: RetryPolicy = RetryPolicy::ExponentialBackoff {
-    max_attempts: None,
-    min_interval: Duration::from_millis(50),
-    max_interval: Duration::from_secs(2),
-};
 
 /// An event that failed and is to be tried again, alone.
 #[derive(Clone, Debug)]
@@ -42,17 +35,16 @@ impl PartitionPump {
         let state = LaneState::Retrying { sequence_number, failures, error, delay };
         self.lane().set_state(state.clone());
         let due = self.clock.monotonic().saturating_add(delay);
-        let retry = self.retry.insert(Retry { sequence_number, due, state });
+        let mut retry = Retry { sequence_number, due, state };
+        self.retry = Some(retry.clone());
 
-        let mut progress = self.lanes[self.index].progress();
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining) => return Err(Stop::Drained),
-            _ = progress.wait_for(|progress| progress.ticket >= ticket || progress.stopped) => {}
-        }
+        let mut progress = self.lane().progress();
+        let recorded = async {
+            let _ = progress.wait_for(|progress| progress.ticket >= ticket || progress.stopped).await;
+        };
+        self.unless_drained(recorded).await?;
         retry.due = self.clock.monotonic().saturating_add(delay);
-        let retry = retry.clone();
+        self.retry = Some(retry.clone());
         self.pause_until_due(&retry).await
     }
 
@@ -63,12 +55,7 @@ impl PartitionPump {
             return Ok(());
         }
         self.lane().set_state(retry.state.clone());
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
-            () = self.clock.sleep(pause) => Ok(()),
-        }
+        self.unless_drained(self.clock.sleep(pause)).await
     }
 
     /// Waits a little for the log or the store to answer again.
@@ -78,11 +65,16 @@ impl PartitionPump {
         }
         self.lane().set_state(LaneState::Waiting { error: error.to_owned() });
         let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();
+        self.unless_drained(self.clock.sleep(pause)).await
+    }
+
+    /// Waits for something, or until the processor drains.
+    pub(super) async fn unless_drained<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Stop> {
         let mut draining = self.draining.clone();
         tokio::select! {
             biased;
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
-            () = self.clock.sleep(pause) => Ok(()),
+            done = awaited => Ok(done),
         }
     }
 }

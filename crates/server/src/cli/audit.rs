@@ -6,10 +6,9 @@ use tidegate_model::error::ErrorCode;
 
 use crate::api::page::percent_encode;
 use crate::cli::Context;
-use crate::cli::documents::understood;
 use crate::cli::output::{Output, Table, grouped};
 use crate::cli::target::Target;
-use crate::client::Pages;
+use crate::client::{Pages, understood};
 use crate::failure::{Exit, Failure, Problem};
 
 #[derive(clap::Args)]

@@ -7,10 +7,9 @@ use serde::Deserialize;
 
 use crate::api::page::percent_encode;
 use crate::cli::Context;
-use crate::cli::documents::understood;
 use crate::cli::output::{Output, Table, printable, shortened};
 use crate::cli::target::Target;
-use crate::client::{Connection, Pages};
+use crate::client::{Connection, Pages, understood};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]

@@ -11,9 +11,8 @@ use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
 use crate::cli::audit::Account;
-use crate::cli::documents::understood;
 use crate::cli::output::{Output, Table, grouped, printable, quoted, shortened};
-use crate::client::{Connection, Pages};
+use crate::client::{Connection, Pages, understood};
 use crate::demo::{self, Finished, Published, Verdict};
 use crate::failure::{Exit, Failure};
 

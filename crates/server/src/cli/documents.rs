@@ -5,14 +5,12 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use tidegate_model::error::ErrorCode;
-
 use crate::api::page::percent_encode;
 use crate::api::{QueryRequest, TRUNCATED_HEADER};
 use crate::cli::Context;
 use crate::cli::output::{Output, Table, shortened};
 use crate::cli::target::Target;
-use crate::client::{Connection, Pages};
+use crate::client::{Connection, Pages, understood};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]
@@ -267,12 +265,4 @@ impl<'de> Deserialize<'de> for Members {
         }
         deserializer.deserialize_map(Visitor)
     }
-}
-
-/// An object of the API as this version knows it.
-pub(crate) fn understood<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(line).map_err(|error| {
-        Failure::new(ErrorCode::SERVER_UNREACHABLE, format!("the server's answer is not understood: {error}"))
-            .help("use the same version of tidegate on both sides")
-    })
 }

@@ -5,10 +5,9 @@ use serde::Deserialize;
 
 use crate::api::page::percent_encode;
 use crate::cli::Context;
-use crate::cli::documents::understood;
 use crate::cli::output::{Output, printable, shortened};
 use crate::cli::target::Target;
-use crate::client::Pages;
+use crate::client::{Pages, understood};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]

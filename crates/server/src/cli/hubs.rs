@@ -3,10 +3,9 @@
 use serde::Deserialize;
 
 use crate::cli::Context;
-use crate::cli::documents::understood;
 use crate::cli::output::{Output, Table, grouped, shortened};
 use crate::cli::target::Target;
-use crate::client::Pages;
+use crate::client::{Pages, understood};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]

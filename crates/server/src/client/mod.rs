@@ -14,6 +14,7 @@ use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
 use tower::ServiceExt as _;
 
 use tidegate_model::error::ErrorCode;
@@ -193,4 +194,12 @@ fn refusal(status: u16, body: &[u8]) -> Refusal {
     let code = ErrorCode::ALL.iter().copied().find(|code| code.0 == error.code);
     let code = code.unwrap_or(ErrorCode::SERVER_UNREACHABLE);
     Refusal { failure: Failure::new(code, error.message).help(error.action), acknowledged, answered: true }
+}
+
+/// An object of the API as this version knows it.
+pub(crate) fn understood<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(line).map_err(|error| {
+        Failure::new(ErrorCode::SERVER_UNREACHABLE, format!("the server's answer is not understood: {error}"))
+            .help("use the same version of tidegate on both sides")
+    })
 }
