@@ -2,7 +2,7 @@
 
 use std::any::type_name;
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_model::answer::DocumentValue;
@@ -26,7 +26,7 @@ impl<D: Document> Typed<D> {
 }
 
 impl<D: Document> DocumentValue for Typed<D> {
-    fn encode(&self) -> Result<Bytes, String> {
+    fn encode(&self) -> Result<ByteString, String> {
         let json = serde_json::to_string(&self.0)
             .map_err(|error| format!("a {} has no JSON form: {error}", type_name::<D>()))?;
         check_size(json.len())?;
@@ -76,7 +76,7 @@ mod tests {
     fn a_state_is_read_back_as_it_was_written() {
         let json = Typed(Reading { value: 1.5, note: None }).encode().expect("JSON");
         assert_eq!(json, r#"{"value":1.5,"note":null}"#);
-        assert_eq!(Typed::<Reading>::decode(&json).expect("a reading").0.value, 1.5);
+        assert_eq!(Typed::<Reading>::decode(json.as_bytes()).expect("a reading").0.value, 1.5);
     }
 
     #[test]

@@ -11,14 +11,15 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::document::DocumentId;
 use tidegate_model::event::Event;
-use tidegate_model::ports::{Function, StoreError};
+use tidegate_model::ports::{Function, Invocation, StoreError};
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::oneshot;
 
-use crate::outcome::answers;
+use crate::outcome::answers::{self, Checked};
 use crate::outcome::decide::Invoked;
 use crate::settings::Isolation;
 use crate::workspace::{CheckoutError, Generation, Lease, Workspace};
@@ -63,8 +64,8 @@ impl Invoker {
         Self { clock, workspace, isolation, abandoned: Arc::default() }
     }
 
-    /// Invokes `function` with `events`, and checks what it answers. Each half of the invocation may take `time_limit`;
-    /// waiting for documents is not the function's time.
+    /// Invokes `function` with `events`, and checks what it answers. Both halves of the invocation together may take
+    /// `time_limit`; waiting for documents is not the function's time.
     pub async fn invoke(
         &self,
         function: &Arc<dyn Function>,
@@ -75,41 +76,57 @@ impl Invoker {
         if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
             return Err(NotInvoked::TooManyAbandoned);
         }
-        let numbers: Vec<SequenceNumber> = events.iter().map(|event| event.sequence_number).collect();
-
-        let planner = Arc::clone(function);
-        let plan = async move {
-            let invocation = planner.plan(events).map_err(|error| error.to_string())?;
-            let documents: Arc<[DocumentId]> = invocation.documents().into();
-            Ok((invocation, documents))
-        };
-        let (invocation, documents) = match self.contain(time_limit, plan).await? {
-            Ok(planned) => planned,
-            Err(error) => return Ok(Invocated::failed(error, Arc::default(), None)),
-        };
-
+        let numbers: Arc<[SequenceNumber]> = events.iter().map(|event| event.sequence_number).collect();
         let collection = &function.descriptor().collection;
-        let lease = match self.workspace.checkout(collection, &documents, generation).await {
+        let in_use = Arc::new(InUse::default());
+
+        let first_half = {
+            let (function, workspace) = (Arc::clone(function), Arc::clone(&self.workspace));
+            let (numbers, in_use) = (Arc::clone(&numbers), Arc::clone(&in_use));
+            async move {
+                let invocation = function.plan(events).map_err(|error| error.to_string())?;
+                let documents: Arc<[DocumentId]> = invocation.documents().into();
+                let collection = &function.descriptor().collection;
+                // Most documents are at hand: then there is no reason to go back to the host for them.
+                let leased = workspace.checkout_now(collection, &documents, generation);
+                match leased {
+                    Some(lease) if lease.is_loaded() => {
+                        run(invocation, numbers, documents, lease, &in_use).await.map(FirstHalf::Answered)
+                    }
+                    leased => Ok(FirstHalf::Planned { invocation, documents, leased }),
+                }
+            }
+        };
+        let began = self.clock.monotonic();
+        let planned = self.contain(time_limit, first_half).await?;
+        let (invocation, documents, leased) = match planned {
+            Ok(FirstHalf::Answered(checked)) => return Ok(in_use.end(Invoked::Answered(checked))),
+            Ok(FirstHalf::Planned { invocation, documents, leased }) => (invocation, documents, leased),
+            Err(error) => return Ok(in_use.end(Invoked::Failed { error })),
+        };
+        let time_left = time_limit.saturating_sub(self.clock.monotonic().saturating_sub(began));
+
+        let leased = match leased {
+            Some(lease) => self.workspace.load(lease, collection, &documents).await,
+            None => self.workspace.checkout(collection, &documents, generation).await,
+        };
+        let lease = match leased {
             Ok(lease) => lease,
             Err(CheckoutError::Rewound) => return Err(NotInvoked::Rewound),
             Err(CheckoutError::Store(error)) => return Err(NotInvoked::Store(error)),
             Err(CheckoutError::NamedTwice(id)) => {
                 let error = format!("the function named the document {id} twice");
-                return Ok(Invocated::failed(error, documents, None));
+                return Ok(Invocated { invoked: Invoked::Failed { error }, documents, lease: None });
             }
         };
-
-        let current = lease.current().to_vec();
-        let named = Arc::clone(&documents);
-        let run = async move {
-            let answers = invocation.run(current).await.map_err(|error| error.to_string())?;
-            // Checking writes the documents as JSON, which is the function's code as well.
-            answers::check(&numbers, &named, answers)
+        let second_half = {
+            let in_use = Arc::clone(&in_use);
+            async move { run(invocation, numbers, documents, lease, &in_use).await }
         };
-        Ok(match self.contain(time_limit, run).await? {
-            Ok(checked) => Invocated { invoked: Invoked::Answered(checked), documents, lease: Some(lease) },
-            Err(error) => Invocated::failed(error, documents, Some(lease)),
-        })
+        Ok(in_use.end(match self.contain(time_left, second_half).await? {
+            Ok(checked) => Invoked::Answered(checked),
+            Err(error) => Invoked::Failed { error },
+        }))
     }
 
     /// Runs the function's code; panics and too long a time become its errors.
@@ -163,9 +180,60 @@ impl Invoker {
     }
 }
 
-impl Invocated {
-    fn failed(error: String, documents: Arc<[DocumentId]>, lease: Option<Lease>) -> Self {
-        Self { invoked: Invoked::Failed { error }, documents, lease }
+/// What the first half of an invocation came to.
+enum FirstHalf {
+    /// The documents were at hand, so the second half is done as well.
+    Answered(Checked),
+    /// The documents have to be waited for, or loaded.
+    Planned { invocation: Box<dyn Invocation>, documents: Arc<[DocumentId]>, leased: Option<Lease> },
+}
+
+/// The second half of an invocation, with its documents.
+async fn run(
+    invocation: Box<dyn Invocation>,
+    numbers: Arc<[SequenceNumber]>,
+    documents: Arc<[DocumentId]>,
+    lease: Lease,
+    in_use: &InUse,
+) -> Result<Checked, String> {
+    let current = lease.current().to_vec();
+    if !in_use.begin(Arc::clone(&documents), lease) {
+        return Err("it was given up".to_owned());
+    }
+    let answers = invocation.run(current).await.map_err(|error| error.to_string())?;
+    // Checking writes the documents as JSON, which is the function's code as well.
+    answers::check(&numbers, &documents, answers)
+}
+
+/// The documents that an invocation works with. They stay in the host's hands: whatever becomes of the function's
+/// thread, the host ends their use when it stops listening.
+#[derive(Default)]
+struct InUse(Mutex<Use>);
+
+#[derive(Default)]
+enum Use {
+    #[default]
+    NotYet,
+    Since(Arc<[DocumentId]>, Lease),
+    Ended,
+}
+
+impl InUse {
+    /// False when the host does not listen any more; the documents are given back then.
+    fn begin(&self, documents: Arc<[DocumentId]>, lease: Lease) -> bool {
+        let mut state = self.0.lock();
+        let goes_on = matches!(*state, Use::NotYet);
+        if goes_on {
+            *state = Use::Since(documents, lease);
+        }
+        goes_on
+    }
+
+    fn end(&self, invoked: Invoked) -> Invocated {
+        match std::mem::replace(&mut *self.0.lock(), Use::Ended) {
+            Use::Since(documents, lease) => Invocated { invoked, documents, lease: Some(lease) },
+            Use::NotYet | Use::Ended => Invocated { invoked, documents: Arc::default(), lease: None },
+        }
     }
 }
 

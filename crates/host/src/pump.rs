@@ -158,6 +158,8 @@ impl PartitionPump {
                         isolate_until: position,
                         attempts,
                         tickets: self.lane().progress().borrow().ticket,
+                        last_batch: 0,
+                        last_batch_at: Duration::ZERO,
                     });
                 }
                 Ok((_, None, _)) => return Err(Stop::Failed("its checkpoint is gone".to_owned())),
@@ -176,6 +178,7 @@ impl PartitionPump {
         if *self.draining.borrow() {
             return Err(Stop::Drained);
         }
+        self.gather(work).await?;
         let end = *work.tail.borrow_and_update();
         if work.buffer.len() < self.settings.max_event_batch_size && work.read_from < end {
             self.read(work).await?;
@@ -218,6 +221,25 @@ impl PartitionPump {
                 }
             }
         }
+    }
+
+    /// Lets events gather if the lane is busy: until there is a full batch, or for a moment.
+    async fn gather(&self, work: &mut Work) -> Result<(), Stop> {
+        let position = work.position;
+        let available = work.tail.borrow().distance_from(position);
+        let since_last = self.clock.monotonic().saturating_sub(work.last_batch_at);
+        let Some(wait) = batcher::gather(&self.settings, available, work.last_batch, since_last) else {
+            return Ok(());
+        };
+        let full = position.plus(self.settings.max_event_batch_size as u64);
+        self.unless_drained(async {
+            tokio::select! {
+                biased;
+                _ = work.tail.wait_for(|end| *end >= full) => {}
+                () = self.clock.sleep(wait) => {}
+            }
+        })
+        .await
     }
 
     /// True when the next event is known to make trouble: it failed, or a batch with it did. It waits for no others.
@@ -298,6 +320,7 @@ impl PartitionPump {
         let events = events.min(work.buffer.len());
         let Some(last) = events.checked_sub(1) else { return Ok(()) };
         let (first, last) = (work.buffer[0].sequence_number, work.buffer[last].sequence_number);
+        (work.last_batch, work.last_batch_at) = (events, self.clock.monotonic());
         let invocated = self.invoke(work, events).await?;
 
         let prior = work.attempts.as_ref().filter(|record| record.sequence_number == first);
@@ -337,11 +360,15 @@ impl PartitionPump {
             _ => None,
         };
         let ticket = decided.ticket;
-        match memory_of_decided(&decided, &writes) {
-            0 => {}
-            // What holds this memory is in the queue, so waiting ends.
-            bytes => decided.permits.push(self.decided_memory.acquire(bytes).await),
-        }
+        let memory = memory_of_decided(&decided, &writes);
+        decided.memory = match self.decided_memory.try_acquire(memory) {
+            Some(memory) => Some(memory),
+            None => {
+                // What holds this memory is in the queue: waiting ends when that is committed, so it had better be.
+                self.workspace.hurry();
+                Some(self.decided_memory.acquire(memory).await)
+            }
+        };
         match lease {
             Some(lease) if !writes.is_empty() => {
                 lease.check_in(decided, self.lane().lane.partition, writes)?;
@@ -423,6 +450,7 @@ impl PartitionPump {
             work.attempts = None;
         }
         self.retry.take_if(|retry| retry.sequence_number < work.position);
+        work.release(bytes);
         work.tickets += 1;
         DecidedBatch {
             lane: self.index,
@@ -432,7 +460,7 @@ impl PartitionPump {
             attempts: None,
             urgent: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
             ticket: work.tickets,
-            permits: work.release(bytes).into_iter().collect(),
+            memory: None,
         }
     }
 

@@ -68,8 +68,8 @@ pub struct HostOptions {
     pub owner: String,
     /// Memory for documents that are kept at hand after they were committed, in bytes.
     pub document_cache_bytes: usize,
-    /// Memory for events that were read and are not committed yet, over all lanes, in bytes.
-    /// Documents and dead letters that wait to be committed may take as much again. What is above 4 GiB is not used.
+    /// Memory for events that were read and are not decided yet, over all lanes, in bytes.
+    /// What is decided and waits to be committed may take as much again. What is above 4 GiB is not used.
     pub in_flight_bytes: usize,
     /// How long finished batches wait for others to share a commit with while the lanes are behind. A lane that has
     /// caught up is committed at once.
@@ -86,8 +86,8 @@ impl Default for HostOptions {
             owner: "tidegate".to_owned(),
             document_cache_bytes: 64 * 1024 * 1024,
             in_flight_bytes: 48 * 1024 * 1024,
-            commit_delay: Duration::from_millis(200),
-            commit_events: 100_000,
+            commit_delay: Duration::from_millis(500),
+            commit_events: 250_000,
             isolation: Isolation::Thread,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use crate::document::DocumentId;
@@ -84,7 +85,7 @@ impl Body {
     pub fn encode(&self) -> Result<Bytes, String> {
         match self {
             Self::Json(json) => Ok(json.clone()),
-            Self::Value(value) => value.encode(),
+            Self::Value(value) => value.encode().map(ByteString::into_bytes),
         }
     }
 
@@ -100,7 +101,7 @@ impl Body {
 /// A document's state as the function's own type.
 pub trait DocumentValue: Any + Send + Sync + std::fmt::Debug {
     /// The state as JSON text. The error says why it has no JSON form.
-    fn encode(&self) -> Result<Bytes, String>;
+    fn encode(&self) -> Result<ByteString, String>;
 }
 
 /// A function's answers for one batch, in any order. The host checks them: an event answered twice or never, and an

@@ -3,10 +3,9 @@
 //! Members that the document has keep their place, new ones are appended. What is not changed is copied as it is
 //! written, so that numbers keep every digit.
 
-use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use super::object::{Member, Object, Span, View, read_members};
+use super::object::{Member, Object, Shape, Span, View, read_members};
 use crate::typed::check_size;
 
 /// How an event becomes a part of its document.
@@ -35,6 +34,14 @@ impl Merger {
         current: Option<&Object>,
         event: View<'_>,
     ) -> Result<Object, String> {
+        if let Some(current) = current
+            && says_all(current, event)
+        {
+            check_size(event.text.len())?;
+            // A copy: the event's text is a piece of what was read from the log at once.
+            let (text, members) = (event.text.into(), event.members.to_vec());
+            return Ok(Object { text, members, shape: current.shape });
+        }
         self.text.clear();
         self.members.clear();
         let current = match merge {
@@ -44,7 +51,7 @@ impl Merger {
         self.write(merge, &pair(current, event))
             .map_err(|problem| format!("an object within it is {problem}"))?;
         check_size(self.text.len())?;
-        Ok(Object { text: ByteString::from(self.text.as_str()), members: self.members.clone() })
+        Ok(Object::new(&self.text, &self.members))
     }
 
     /// Appends the object with these members to the text, and the places of its members.
@@ -89,6 +96,16 @@ impl Merger {
         self.members.truncate(written);
         Ok(())
     }
+}
+
+/// True when an event says everything that its document holds, and so is the document's new state as it is written.
+/// Most telemetry is like that, and then there is nothing to merge.
+fn says_all(current: &Object, event: View<'_>) -> bool {
+    event.is_compact()
+        // Null removes, and objects are merged.
+        && event.members().all(|(_, value)| value != "null" && !value.starts_with('{'))
+        // The keys of a document come once each, so those of the event do, too.
+        && current.shape == Shape::of(event)
 }
 
 /// A member of the merged object.
@@ -164,7 +181,7 @@ pub(super) mod tests {
         let mut members = Vec::new();
         let text =
             read_object(&bytes::Bytes::copy_from_slice(json.as_bytes()), &mut members).expect("an object");
-        Object { text, members }
+        Object::new(&text, &members)
     }
 
     /// What becomes of a document through events.
@@ -212,6 +229,25 @@ pub(super) mod tests {
             patched([r#"{"a":1,"b":2,"c":3}"#, r#"{"z":0,"c":4,"a":5}"#, r#"{"b":null,"y":1}"#]),
             r#"{"a":5,"c":4,"z":0,"y":1}"#
         );
+    }
+
+    #[test]
+    fn an_event_that_says_everything_replaces_its_document_unless_it_has_to_be_read() {
+        let document = r#"{"a":1,"b":{"c":2},"d":"x"}"#;
+        for (event, state) in [
+            (r#"{"a":3,"b":4,"d":"y"}"#, r#"{"a":3,"b":4,"d":"y"}"#),
+            (r#"{"a":3,"b":null,"d":"y"}"#, r#"{"a":3,"d":"y"}"#),
+            (r#"{"a":3,"b":{"e":5},"d":"y"}"#, r#"{"a":3,"b":{"c":2,"e":5},"d":"y"}"#),
+            (r#"{"a":3, "b":4,"d":"y"}"#, r#"{"a":3,"b":4,"d":"y"}"#),
+            (r#"{"a":3,"b":4,"d":"y" }"#, r#"{"a":3,"b":4,"d":"y"}"#),
+            (r#"{"a":3,"b":4,"\u0064":"y"}"#, r#"{"a":3,"b":4,"d":"y"}"#),
+            (r#"{"a":3,"d":4,"b":"y"}"#, r#"{"a":3,"b":"y","d":4}"#),
+            (r#"{"a":3,"a":4,"d":"y"}"#, r#"{"a":4,"b":{"c":2},"d":"y"}"#),
+            (r#"{"a":3,"b":4}"#, r#"{"a":3,"b":4,"d":"x"}"#),
+        ] {
+            assert_eq!(patched([document, event]), state, "{event}");
+        }
+        assert_eq!(patched(["{}", "{}"]), "{}");
     }
 
     #[test]

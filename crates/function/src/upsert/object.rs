@@ -1,9 +1,12 @@
 //! A JSON object as text, with the places of its members.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use hashbrown::DefaultHashBuilder;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tidegate_model::answer::DocumentValue;
@@ -57,9 +60,36 @@ impl<'text> View<'text> {
         self.members.iter().map(move |member| (member.key.of(self.text), member.value.of(self.text)))
     }
 
+    /// True when the text is the members in their order and nothing between them, as [`Object`]s are written.
+    pub(super) fn is_compact(self) -> bool {
+        let mut end = 0;
+        let in_place = self.members.iter().all(|Member { key, value }| {
+            let follows = key.start == end + 1 && value.start == key.end + 1;
+            end = value.end;
+            follows
+        });
+        in_place && !self.members.is_empty() && self.text.len() == end as usize + 1
+    }
+
     /// The place of the value of the last member with this key.
     pub(super) fn find(self, key: &str) -> Option<Span> {
         self.members.iter().rfind(|member| member.key.of(self.text) == key).map(|member| member.value)
+    }
+}
+
+/// What a list of keys hashes to. Equal shapes are taken for equal keys: of so many objects as there ever are, no two
+/// with other keys meet in 64 bits by chance, and who would make them meet needs the seed of this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape(u64);
+
+impl Shape {
+    pub(super) fn of(object: View<'_>) -> Self {
+        static SEED: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+        let mut hasher = SEED.build_hasher();
+        for (key, _) in object.members() {
+            key.hash(&mut hasher);
+        }
+        Self(hasher.finish())
     }
 }
 
@@ -68,17 +98,25 @@ impl<'text> View<'text> {
 pub(super) struct Object {
     pub(super) text: ByteString,
     pub(super) members: Vec<Member>,
+    /// Of its keys, each of which comes once. It spares a look at text and members, which are seldom in the
+    /// processor's cache.
+    pub(super) shape: Shape,
 }
 
 impl Object {
+    pub(super) fn new(text: &str, members: &[Member]) -> Self {
+        let shape = Shape::of(View { text, members });
+        Self { text: text.into(), members: members.to_vec(), shape }
+    }
+
     pub(super) fn view(&self) -> View<'_> {
         View { text: &self.text, members: &self.members }
     }
 }
 
 impl DocumentValue for Object {
-    fn encode(&self) -> Result<Bytes, String> {
-        Ok(self.text.as_bytes().clone())
+    fn encode(&self) -> Result<ByteString, String> {
+        Ok(self.text.clone())
     }
 }
 
@@ -207,7 +245,7 @@ mod tests {
     fn read(json: &str) -> Result<Object, String> {
         let mut members = Vec::new();
         let text = read_object(&Bytes::copy_from_slice(json.as_bytes()), &mut members)?;
-        Ok(Object { text, members })
+        Ok(Object::new(&text, &members))
     }
 
     fn members(json: &str) -> Vec<(String, String)> {

@@ -36,6 +36,10 @@ pub(super) struct Work {
     pub(super) attempts: Option<EventAttempts>,
     /// How many batches were decided.
     pub(super) tickets: u64,
+    /// How many events the last batch had.
+    pub(super) last_batch: usize,
+    /// When it was taken.
+    pub(super) last_batch_at: Duration,
 }
 
 impl Work {
@@ -59,13 +63,13 @@ impl Work {
         self.buffer.extend(events);
     }
 
-    /// The memory of events that left the buffer.
-    pub(super) fn release(&mut self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    /// Frees the memory of events that left the buffer.
+    pub(super) fn release(&mut self, bytes: usize) {
         if self.buffer.is_empty() {
-            return self.memory.take();
+            self.memory = None;
+        } else if let Some(memory) = &mut self.memory {
+            drop(memory.split(bytes.min(memory.num_permits())));
         }
-        let memory = self.memory.as_mut()?;
-        memory.split(bytes.min(memory.num_permits()))
     }
 }
 
@@ -73,6 +77,13 @@ impl Work {
 pub(super) fn memory_of(event: &Event) -> usize {
     event.data.size() + EVENT_OVERHEAD
 }
+
+/// Memory that a decided batch takes besides its documents and dead letters, roughly.
+const BATCH_OVERHEAD: usize = 512;
+
+/// What an event counts for when its batch waits to be committed. It is gone by then; this bounds how far processing
+/// runs ahead of a store that does not answer.
+const DECIDED_EVENT: usize = 64;
 
 /// The memory that a batch takes while it waits to be committed.
 pub(super) fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize {
@@ -82,5 +93,8 @@ pub(super) fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize
         memory_of(&letter.event) + letter.reason.len() + attempts + document.map_or(0, Bytes::len)
     };
     let documents: usize = writes.iter().map(|write| write.json.len()).sum();
-    documents + batch.dead_letters.iter().map(of_letter).sum::<usize>()
+    BATCH_OVERHEAD
+        + batch.events().saturating_mul(DECIDED_EVENT)
+        + documents
+        + batch.dead_letters.iter().map(of_letter).sum::<usize>()
 }

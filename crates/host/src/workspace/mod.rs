@@ -28,7 +28,7 @@ use tidegate_model::ports::{CurrentDocument, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
-use table::{CollectionIndex, DocumentKey, Place, Table};
+use table::{CollectionIndex, DocumentKey, DocumentRef, Place, Table};
 
 use crate::lane::LaneIndex;
 
@@ -78,13 +78,14 @@ pub struct DecidedBatch {
     pub urgent: bool,
     /// Its number within the lane, for who waits until it is committed.
     pub ticket: u64,
-    /// The memory its events and documents take; freed when it is committed or taken back.
-    pub permits: Vec<OwnedSemaphorePermit>,
+    /// The memory it takes; freed when it is committed or taken back.
+    pub memory: Option<OwnedSemaphorePermit>,
 }
 
 impl DecidedBatch {
-    fn events(&self) -> usize {
-        usize::try_from(self.counts.total()).expect("the events of a batch were in memory")
+    /// How many events it resolves, those included that a repair of the log has given up.
+    pub fn events(&self) -> usize {
+        usize::try_from(self.counts.total()).unwrap_or(usize::MAX / 2)
     }
 }
 
@@ -157,28 +158,36 @@ impl Workspace {
             let returned = self.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
-            match self.try_lease(collection, ids, generation, &mut waiting)? {
-                Some((mut lease, unknown)) => {
+            match self.try_lease(collection, ids, generation, Some(&mut waiting))? {
+                Some(lease) => {
                     drop(waiting);
-                    if !unknown.is_empty() {
-                        self.load(&mut lease, collection, ids, &unknown).await?;
-                    }
-                    return Ok(lease);
+                    return self.load(lease, collection, ids).await;
                 }
                 None => returned.await,
             }
         }
     }
 
-    /// Leases all documents, or none when one of them is in use or somebody else's turn. Also returns which of them
-    /// have yet to be loaded.
+    /// Checks out the documents without waiting. `None` when that cannot be done; [`checkout`](Self::checkout) says
+    /// why. Those that are not at hand are leased, but [not loaded](Lease::is_loaded).
+    pub fn checkout_now(
+        self: &Arc<Self>,
+        collection: &CollectionName,
+        ids: &[DocumentId],
+        generation: Generation,
+    ) -> Option<Lease> {
+        self.try_lease(collection, ids, generation, None).ok().flatten()
+    }
+
+    /// Leases all documents, or none when one of them is in use or somebody else's turn: then it takes its place in
+    /// the line, if it is to wait.
     fn try_lease<'w>(
         self: &'w Arc<Self>,
         collection: &CollectionName,
         ids: &'w [DocumentId],
         generation: Generation,
-        waiting: &mut Option<Waiting<'w>>,
-    ) -> Result<Option<(Lease, Vec<usize>)>, CheckoutError> {
+        waiting: Option<&mut Option<Waiting<'w>>>,
+    ) -> Result<Option<Lease>, CheckoutError> {
         let mut inner = self.inner.lock();
         if *self.generation.borrow() != generation {
             return Err(CheckoutError::Rewound);
@@ -187,9 +196,9 @@ impl Workspace {
         let mut places = Vec::with_capacity(ids.len());
         let mut unknown = Vec::new();
         for (slot, id) in ids.iter().enumerate() {
-            let key = DocumentKey { collection, id: id.clone() };
-            let others_turn = inner.is_wanted_by_another(&key, waiting.as_ref());
-            let (place, fresh) = inner.table.find_or_insert(&key);
+            let key = DocumentRef { collection, id };
+            let others_turn = inner.is_wanted_by_another(key, waiting.as_deref().and_then(Option::as_ref));
+            let (place, fresh) = inner.table.find_or_insert(key);
             let held = inner.table.get(place);
             let twice = held.leased && places.contains(&place);
             if !(held.leased || others_turn) {
@@ -209,36 +218,34 @@ impl Workspace {
             if twice {
                 return Err(CheckoutError::NamedTwice(id.clone()));
             }
-            let number = waiting.get_or_insert_with(|| inner.new_waiting(self, collection, ids)).number;
-            inner.want(collection, ids, number);
+            if let Some(waiting) = waiting {
+                let number = waiting.get_or_insert_with(|| inner.new_waiting(self, collection, ids)).number;
+                inner.want(collection, ids, number);
+            }
             return Ok(None);
         }
         let current = places.iter().map(|&place| inner.table.get(place).body.clone()).collect();
-        let lease = Lease {
-            workspace: Arc::clone(self),
-            generation,
-            places,
-            unknown: unknown.clone(),
-            current,
-            ended: false,
-        };
-        Ok(Some((lease, unknown)))
+        let lease = Lease { workspace: Arc::clone(self), generation, places, unknown, current, ended: false };
+        Ok(Some(lease))
     }
 
-    async fn load(
+    /// Loads those of the documents that are not at hand.
+    pub async fn load(
         &self,
-        lease: &mut Lease,
+        mut lease: Lease,
         collection: &CollectionName,
         ids: &[DocumentId],
-        unknown: &[usize],
-    ) -> Result<(), CheckoutError> {
-        let wanted: Vec<DocumentId> = unknown.iter().map(|&slot| ids[slot].clone()).collect();
+    ) -> Result<Lease, CheckoutError> {
+        if lease.is_loaded() {
+            return Ok(lease);
+        }
+        let wanted: Vec<DocumentId> = lease.unknown.iter().map(|&slot| ids[slot].clone()).collect();
         let documents = self.store.documents(collection, &wanted).await.map_err(CheckoutError::Store)?;
         let mut inner = self.inner.lock();
         if *self.generation.borrow() != lease.generation {
             return Err(CheckoutError::Rewound);
         }
-        for (&slot, document) in unknown.iter().zip(documents) {
+        for (slot, document) in std::mem::take(&mut lease.unknown).into_iter().zip(documents) {
             let place = lease.places[slot];
             let size = document.as_ref().map_or(0, |document| document.body.len());
             inner.table.get(place).stored = document.as_ref().map(|document| document.etag);
@@ -246,8 +253,7 @@ impl Workspace {
             lease.current[slot].clone_from(&body);
             inner.table.set_body(place, body, size);
         }
-        lease.unknown.clear();
-        Ok(())
+        Ok(lease)
     }
 
     /// Puts a batch that changes no document into the queue; for instance one that only records attempts.
@@ -355,6 +361,12 @@ impl Workspace {
         self.returned.notify_waiters();
     }
 
+    /// Commits what is decided now, rather than waiting for more to share the commit.
+    pub fn hurry(&self) {
+        self.inner.lock().urgent = true;
+        self.decided.notify_one();
+    }
+
     /// Nothing more will be decided.
     pub fn close(&self) {
         self.inner.lock().closed = true;
@@ -379,10 +391,13 @@ impl Inner {
         }
     }
 
-    fn is_wanted_by_another(&self, key: &DocumentKey, waiting: Option<&Waiting<'_>>) -> bool {
+    fn is_wanted_by_another(&self, key: DocumentRef<'_>, waiting: Option<&Waiting<'_>>) -> bool {
         // Nobody waits most of the time.
         !self.wanted.is_empty()
-            && self.wanted.get(key).is_some_and(|first| waiting.is_none_or(|waiting| *first < waiting.number))
+            && self
+                .wanted
+                .get(&key)
+                .is_some_and(|first| waiting.is_none_or(|waiting| *first < waiting.number))
     }
 
     fn new_waiting<'w>(
@@ -453,6 +468,11 @@ impl Lease {
     /// The documents' states, in the order they were asked for.
     pub fn current(&self) -> &[CurrentDocument] {
         &self.current
+    }
+
+    /// False when the states of some documents have yet to be loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.unknown.is_empty()
     }
 
     /// Ends the lease: the documents take their new states, and the batch goes to the end of the queue.
@@ -526,7 +546,7 @@ mod tests {
             attempts: None,
             urgent: true,
             ticket: 1,
-            permits: Vec::new(),
+            memory: None,
         }
     }
 

@@ -4,8 +4,7 @@
 //! or have uncommitted state are pinned; of the others the table forgets those not used lately, by the CLOCK
 //! algorithm: a hand goes round and takes what was not touched since it last passed.
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use hashbrown::{Equivalent, HashMap};
 use tidegate_model::answer::Body;
 use tidegate_model::document::{DocumentId, ETag};
 
@@ -19,6 +18,19 @@ pub(super) type Place = u32;
 pub(super) struct DocumentKey {
     pub(super) collection: CollectionIndex,
     pub(super) id: DocumentId,
+}
+
+/// A [`DocumentKey`] that is not owned, to look one up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct DocumentRef<'id> {
+    pub(super) collection: CollectionIndex,
+    pub(super) id: &'id DocumentId,
+}
+
+impl Equivalent<DocumentKey> for DocumentRef<'_> {
+    fn equivalent(&self, key: &DocumentKey) -> bool {
+        self.collection == key.collection && *self.id == key.id
+    }
 }
 
 /// A document at hand.
@@ -57,29 +69,28 @@ pub(super) struct Table {
 
 impl Table {
     /// The place of a document, made if there is none. True when it was made: its state is not known yet.
-    pub(super) fn find_or_insert(&mut self, key: &DocumentKey) -> (Place, bool) {
-        match self.places.entry(key.clone()) {
-            Entry::Occupied(entry) => (*entry.get(), false),
-            Entry::Vacant(entry) => {
-                let place = self.free.pop().unwrap_or_else(|| {
-                    self.held.push(None);
-                    Place::try_from(self.held.len() - 1)
-                        .expect("the memory limit keeps the table far below 2^32 documents")
-                });
-                entry.insert(place);
-                self.held[place as usize] = Some(Held {
-                    key: key.clone(),
-                    stored: None,
-                    body: None,
-                    leased: false,
-                    uncommitted: 0,
-                    touched: true,
-                    cost: HELD_OVERHEAD,
-                });
-                self.cost += HELD_OVERHEAD;
-                (place, true)
-            }
+    pub(super) fn find_or_insert(&mut self, key: DocumentRef<'_>) -> (Place, bool) {
+        if let Some(&place) = self.places.get(&key) {
+            return (place, false);
         }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.held.push(None);
+            Place::try_from(self.held.len() - 1)
+                .expect("the memory limit keeps the table far below 2^32 documents")
+        });
+        let key = DocumentKey { collection: key.collection, id: key.id.clone() };
+        self.places.insert(key.clone(), place);
+        self.held[place as usize] = Some(Held {
+            key,
+            stored: None,
+            body: None,
+            leased: false,
+            uncommitted: 0,
+            touched: true,
+            cost: HELD_OVERHEAD,
+        });
+        self.cost += HELD_OVERHEAD;
+        (place, true)
     }
 
     /// A pinned document.
@@ -142,32 +153,36 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn key(number: usize) -> DocumentKey {
-        DocumentKey { collection: 0, id: DocumentId::new(&format!("d{number}")).unwrap() }
+    fn id(number: usize) -> DocumentId {
+        DocumentId::new(&format!("d{number}")).unwrap()
+    }
+
+    fn key(id: &DocumentId) -> DocumentRef<'_> {
+        DocumentRef { collection: 0, id }
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_in_use_stays() {
         let mut table = Table::default();
-        let (pinned, _) = table.find_or_insert(&key(0));
+        let (pinned, _) = table.find_or_insert(key(&id(0)));
         table.get(pinned).leased = true;
         for number in 1..1000 {
-            let (place, fresh) = table.find_or_insert(&key(number));
+            let (place, fresh) = table.find_or_insert(key(&id(number)));
             assert!(fresh);
             table.set_body(place, None, 100);
             table.evict(10 * (HELD_OVERHEAD + 100));
             assert!(table.len() <= 11, "{} documents are held", table.len());
         }
-        assert_eq!(table.find_or_insert(&key(0)), (pinned, false));
-        assert_eq!(table.get(pinned).key, key(0));
+        assert_eq!(table.find_or_insert(key(&id(0))), (pinned, false));
+        assert_eq!(table.get(pinned).key.id, id(0));
     }
 
     #[test]
     fn places_are_used_again() {
         let mut table = Table::default();
-        let (place, _) = table.find_or_insert(&key(1));
+        let (place, _) = table.find_or_insert(key(&id(1)));
         table.remove(place);
-        assert_eq!(table.find_or_insert(&key(2)), (place, true));
+        assert_eq!(table.find_or_insert(key(&id(2))), (place, true));
         assert_eq!(table.cost, HELD_OVERHEAD);
     }
 }

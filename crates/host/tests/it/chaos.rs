@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use bytestring::ByteString;
 use parking_lot::Mutex;
 use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::retry::RetryPolicy;
@@ -578,14 +579,14 @@ struct OfOne(Vec<String>);
 struct OfTwo(Vec<String>);
 
 impl DocumentValue for OfOne {
-    fn encode(&self) -> Result<Bytes, String> {
-        Ok(json(&self.0))
+    fn encode(&self) -> Result<ByteString, String> {
+        Ok(json(&self.0).try_into().expect("JSON is UTF-8"))
     }
 }
 
 impl DocumentValue for OfTwo {
-    fn encode(&self) -> Result<Bytes, String> {
-        Ok(json(&self.0))
+    fn encode(&self) -> Result<ByteString, String> {
+        Ok(json(&self.0).try_into().expect("JSON is UTF-8"))
     }
 }
 

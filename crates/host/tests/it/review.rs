@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::retry::RetryPolicy;
@@ -463,8 +464,8 @@ async fn many_tiny_events_take_the_memory_they_really_take() {
 struct Large;
 
 impl DocumentValue for Large {
-    fn encode(&self) -> Result<Bytes, String> {
-        Ok(Bytes::from(vec![b'1'; 200 * 1024]))
+    fn encode(&self) -> Result<ByteString, String> {
+        Ok("1".repeat(200 * 1024).into())
     }
 }
 

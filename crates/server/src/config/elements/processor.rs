@@ -25,16 +25,17 @@ const DOCUMENT_CACHE_BYTES: Key<ByteSize> = Key::with_default(
 const IN_FLIGHT_BYTES: Key<ByteSize> = Key::with_default(
     "in_flight_bytes",
     "\"48MiB\"",
-    "Memory for events that were read and are not committed yet, over all partitions.",
+    "Memory for events that were read and are not decided yet, over all partitions. What is decided and waits to be \
+     committed may take as much again.",
 );
 const COMMIT_DELAY: Key<Duration> = Key::with_default(
     "commit_delay",
-    "\"200ms\"",
+    "\"500ms\"",
     "How long finished batches wait for others to share a commit with while there is a backlog. A partition that has \
      caught up is committed at once.",
 );
 const COMMIT_EVENTS: Key<usize> =
-    Key::with_default("commit_events", "100000", "How many events a commit waits for at most.");
+    Key::with_default("commit_events", "250000", "How many events a commit waits for at most.");
 const DRAIN_TIMEOUT: Key<Duration> = Key::with_default(
     "drain_timeout",
     "\"30s\"",
