@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tidegate_model::answer::{Answer, Answers, Body, DocumentValue, Rejection};
+use tidegate_model::answer::{Answer, Answers, Body, DocumentBefore, DocumentValue, Rejection};
 use tidegate_model::document::DocumentId;
 use tidegate_model::event::Event;
 use tidegate_model::ports::{CurrentDocument, FunctionError, Invocation};
@@ -86,7 +86,23 @@ enum State<D> {
     /// As the host gave it.
     Given(CurrentDocument),
     /// As it was read from JSON text, or as the last event left it.
-    Known(D),
+    Known(Arc<D>),
+}
+
+impl<D: DocumentValue> State<D> {
+    fn into_body(self) -> Option<Body> {
+        match self {
+            Self::Given(body) => body,
+            Self::Known(document) => Some(Body::Value(document)),
+        }
+    }
+
+    fn body(&self) -> Option<Body> {
+        match self {
+            Self::Given(body) => body.clone(),
+            Self::Known(document) => Some(Body::Value(Arc::<D>::clone(document))),
+        }
+    }
 }
 
 /// What is known about an event before the last state of its document is.
@@ -121,10 +137,21 @@ impl<W: OneDocument> Invocation for Planned<W> {
         let alone = events.len() == 1;
         let mut states: Vec<_> = current.into_iter().map(State::Given).collect();
         let mut said = Vec::with_capacity(events.len());
+        let mut shown = Vec::new();
         for (sequence_number, event) in events {
             let say = match event {
                 Err(rejection) => Answer::Reject(rejection).into(),
-                Ok((slot, input)) => apply(&*work, &ids[slot], slot, &mut states[slot], input, &mut scratch),
+                Ok((slot, input)) => {
+                    let state = &mut states[slot];
+                    let say = apply(&*work, &ids[slot], slot, state, input, &mut scratch);
+                    if let Said::Answer(answer) = &say
+                        && let Answer::Reject(_) | Answer::Fail(_) = **answer
+                    {
+                        let document = DocumentBefore { id: ids[slot].clone(), body: state.body() };
+                        shown.push((sequence_number, document));
+                    }
+                    say
+                }
             };
             let failed = matches!(&say, Said::Answer(answer) if matches!(**answer, Answer::Fail(_)));
             said.push((sequence_number, say));
@@ -132,7 +159,11 @@ impl<W: OneDocument> Invocation for Planned<W> {
                 break;
             }
         }
-        Ok(answers(said, ids, states, alone))
+        let mut answers = answers(said, ids, states, alone);
+        for (event, document) in shown {
+            answers.show(event, document);
+        }
+        Ok(answers)
     }
 }
 
@@ -149,7 +180,7 @@ fn apply<W: OneDocument>(
         && body.value::<W::Document>().is_none()
     {
         match body.encode().and_then(|json| work.load(&json)) {
-            Ok(document) => *state = State::Known(document),
+            Ok(document) => *state = State::Known(Arc::new(document)),
             // Not the event's fault, so it is not rejected: it waits for a version that can read the document.
             Err(error) => {
                 return Answer::fail(format!("the document {id} cannot be read: {error}")).into();
@@ -158,11 +189,11 @@ fn apply<W: OneDocument>(
     }
     let current = match state {
         State::Given(body) => body.as_ref().and_then(Body::value::<W::Document>),
-        State::Known(document) => Some(&*document),
+        State::Known(document) => Some(&**document),
     };
     match work.step(current, input, scratch) {
         Ok(Verdict::Apply(document)) => {
-            *state = State::Known(document);
+            *state = State::Known(Arc::new(document));
             Said::Apply { slot }
         }
         Ok(Verdict::Filter) => Answer::Filter.into(),
@@ -181,13 +212,7 @@ fn answers<D: DocumentValue>(
     states: Vec<State<D>>,
     alone: bool,
 ) -> Answers {
-    let bodies: Vec<Option<Body>> = states
-        .into_iter()
-        .map(|state| match state {
-            State::Given(body) => body,
-            State::Known(document) => Some(Body::Value(Arc::new(document))),
-        })
-        .collect();
+    let bodies: Vec<Option<Body>> = states.into_iter().map(State::into_body).collect();
     let mut answers = Answers::with_capacity(said.len());
     for (sequence_number, said) in said {
         let answer = match said {

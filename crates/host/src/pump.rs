@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tidegate_model::attempt::EventAttempts;
 use tidegate_model::checkpoint::Advance;
 use tidegate_model::clock::SharedClock;
@@ -34,7 +35,8 @@ use crate::batcher::{self, BatchDecision};
 use crate::invoker::{Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane};
 use crate::memory::Memory;
-use crate::outcome::decide::{Circumstances, Decision, Next, Resolution, decide};
+use crate::outcome::answers::Shown;
+use crate::outcome::decide::{Circumstances, Decision, Invoked, Next, Resolution, decide};
 use crate::settings::FunctionSettings;
 use crate::status::LaneState;
 use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace};
@@ -309,7 +311,7 @@ impl PartitionPump {
     fn pass_over_lost(&mut self, work: &mut Work) -> Result<(), Stop> {
         let lost = work.read_from.distance_from(work.position);
         work.position = work.read_from;
-        let mut decided = self.decided_batch(work, Vec::new(), None);
+        let mut decided = self.decided_batch(work, Vec::new(), Vec::new());
         decided.advance.from = SequenceNumber(work.position.0 - lost);
         decided.counts.lost = lost;
         Ok(self.workspace.push(work.generation, decided)?)
@@ -331,7 +333,11 @@ impl PartitionPump {
             now: self.clock.now(),
             random: self.clock.random(),
         };
-        let Invocated { invoked, documents, lease } = invocated;
+        let Invocated { mut invoked, documents, lease } = invocated;
+        let mut shown = match &mut invoked {
+            Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
+            Invoked::Failed { .. } => Vec::new(),
+        };
         let Decision { resolved, writes, next } = decide(invoked, circumstances);
 
         if let Next::Isolate { error } = &next {
@@ -340,11 +346,11 @@ impl PartitionPump {
             return Ok(());
         }
 
-        let snapshot = match (events, &resolved[..]) {
-            (1, [Resolution::DeadLettered { .. }]) => self.snapshot(&documents, lease.as_ref()),
-            _ => None,
-        };
-        let mut decided = self.decided_batch(work, resolved, snapshot);
+        if let (1, [Resolution::DeadLettered { .. }], true) = (events, &resolved[..], shown.is_empty()) {
+            // Whatever became of the invocation, an event that was alone was about the document it named.
+            shown.extend(show_first(&documents, lease.as_ref()).map(|document| (first, document)));
+        }
+        let mut decided = self.decided_batch(work, resolved, shown);
         let retry = match next {
             Next::Retry { attempts, delay } => {
                 let sequence_number = work
@@ -418,9 +424,11 @@ impl PartitionPump {
         &mut self,
         work: &mut Work,
         resolved: Vec<Resolution>,
-        mut document: Option<DocumentSnapshot>,
+        shown: Vec<(SequenceNumber, Shown)>,
     ) -> DecidedBatch {
         let lane = &self.lanes[self.index];
+        let collection = &self.function.descriptor().collection;
+        let mut shown: HashMap<_, _> = shown.into_iter().collect();
         let from = work.position;
         let mut counts = OutcomeCounts::default();
         let mut dead_letters = Vec::new();
@@ -433,6 +441,11 @@ impl PartitionPump {
             bytes += memory_of(&event);
             counts.add(resolution.outcome());
             if let Resolution::DeadLettered { class, reason, attempts } = resolution {
+                let document = shown.remove(&event.sequence_number).map(|(id, body)| DocumentSnapshot {
+                    collection: collection.clone(),
+                    id,
+                    body,
+                });
                 dead_letters.push(DeadLetter {
                     lane: lane.lane.clone(),
                     incarnation: lane.incarnation,
@@ -442,7 +455,7 @@ impl PartitionPump {
                     reason,
                     attempts,
                     dead_lettered_at: self.clock.now(),
-                    document: document.take(),
+                    document,
                 });
             }
         }
@@ -464,20 +477,20 @@ impl PartitionPump {
         }
     }
 
-    /// The state of the document a single event was meant for.
-    fn snapshot(&self, documents: &[DocumentId], lease: Option<&Lease>) -> Option<DocumentSnapshot> {
-        let id = documents.first()?.clone();
-        let body = match lease?.current().first()? {
-            // The function's own code writes it as JSON.
-            Some(body) => Some(catch_unwind(AssertUnwindSafe(|| body.encode())).ok()?.ok()?),
-            None => None,
-        };
-        Some(DocumentSnapshot { collection: self.function.descriptor().collection.clone(), id, body })
-    }
-
     fn lane(&self) -> &OwnedLane {
         &self.lanes[self.index]
     }
+}
+
+/// The first of the documents that an invocation named, before it.
+fn show_first(documents: &[DocumentId], lease: Option<&Lease>) -> Option<Shown> {
+    let id = documents.first()?.clone();
+    let json = match lease?.current().first()? {
+        // The function's own code writes it as JSON.
+        Some(body) => Some(catch_unwind(AssertUnwindSafe(|| body.encode())).ok()?.ok()?),
+        None => None,
+    };
+    Some((id, json))
 }
 
 /// What a look into the log found.

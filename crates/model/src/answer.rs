@@ -107,27 +107,50 @@ pub trait DocumentValue: Any + Send + Sync + std::fmt::Debug {
 /// A function's answers for one batch, in any order. The host checks them: an event answered twice or never, and an
 /// answer for an event that was not in the batch, are the function's failure, not lost events.
 #[derive(Debug, Default)]
-pub struct Answers(Vec<(SequenceNumber, Answer)>);
+pub struct Answers {
+    answers: Vec<(SequenceNumber, Answer)>,
+    documents: Vec<(SequenceNumber, DocumentBefore)>,
+}
+
+/// The document that an event was about, before that event.
+#[derive(Clone, Debug)]
+pub struct DocumentBefore {
+    /// Its id.
+    pub id: DocumentId,
+    /// Its state; `None` when there was no such document.
+    pub body: Option<Body>,
+}
 
 impl Answers {
     /// No answers yet, with room for `capacity` of them.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
+        Self { answers: Vec::with_capacity(capacity), documents: Vec::new() }
     }
 
     /// Answers for the event with this sequence number.
     pub fn push(&mut self, event: SequenceNumber, answer: Answer) {
-        self.0.push((event, answer));
+        self.answers.push((event, answer));
+    }
+
+    /// Says which document an event was about that was not applied. If the event is set aside, its dead letter shows
+    /// the document. Optional.
+    pub fn show(&mut self, event: SequenceNumber, document: DocumentBefore) {
+        self.documents.push((event, document));
+    }
+
+    /// Takes what was [shown](Self::show), in that order.
+    pub fn take_shown(&mut self) -> Vec<(SequenceNumber, DocumentBefore)> {
+        std::mem::take(&mut self.documents)
     }
 
     /// How many answers there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.answers.len()
     }
 
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.answers.is_empty()
     }
 }
 
@@ -136,6 +159,6 @@ impl IntoIterator for Answers {
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.answers.into_iter()
     }
 }

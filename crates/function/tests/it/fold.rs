@@ -218,6 +218,19 @@ fn a_document_with_many_events_is_read_once_and_written_once() {
 }
 
 #[test]
+fn an_event_that_is_not_applied_shows_its_document_as_earlier_events_left_it() {
+    let function: Arc<dyn Function> = bank().into();
+    let bodies = [deposit("a", 1.0), deposit("a", -5.0), deposit("a", 2.0), "no JSON".to_owned()];
+    let events = bodies.into_iter().zip(0..).map(|(body, number)| event(number, body)).collect();
+    let mut answers = block_on(function.plan(events).expect("a plan").run(vec![None])).expect("answers");
+    let shown = answers.take_shown();
+    let [(number, document)] = &shown[..] else { panic!("{shown:?}") };
+    assert_eq!((number.0, document.id.as_str()), (1, "a"));
+    let json = document.body.as_ref().expect("a document").encode().expect("JSON");
+    assert_eq!(json, r#"{"balance":1.0,"deposits":1}"#);
+}
+
+#[test]
 fn a_definition_says_who_the_function_is() {
     let plain = bank();
     let descriptor = plain.descriptor();

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use hashbrown::HashMap;
 use serde::de::IgnoredAny;
-use tidegate_model::answer::{Answer, Answers, Body, Failure};
+use tidegate_model::answer::{Answer, Answers, Body, DocumentBefore, Failure};
 use tidegate_model::document::{DocumentId, MAX_DOCUMENT_BYTES};
 use tidegate_model::position::SequenceNumber;
 
@@ -23,7 +23,16 @@ pub struct Checked {
     pub writes: Vec<Write>,
     /// Why the event after them has no verdict; `None` when all events have one.
     pub stopped: Option<Failure>,
+    /// The documents that events which were not applied were about, as JSON text.
+    pub shown: Vec<(SequenceNumber, Shown)>,
 }
+
+/// A document before an event that was not applied, as JSON text; `None` when there was no such document.
+pub type Shown = (DocumentId, Option<Bytes>);
+
+/// How many bytes of documents one invocation may show. Those beyond are left out: they are for a person to look at, and
+/// must not take the memory that the work needs.
+const MAX_SHOWN_BYTES: usize = 8 << 20;
 
 /// What a function said of an event, for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +52,9 @@ pub enum Verdict {
 pub fn check(
     events: &[SequenceNumber],
     documents: &[DocumentId],
-    answers: Answers,
+    mut answers: Answers,
 ) -> Result<Checked, String> {
+    let shown = show(answers.take_shown());
     let mut answered: Vec<Option<Answer>> = events.iter().map(|_| None).collect();
     for (sequence_number, answer) in answers {
         let Ok(index) = events.binary_search(&sequence_number) else {
@@ -93,7 +103,21 @@ pub fn check(
         let json = encode(&body).map_err(|problem| format!("the document {} {problem}", documents[slot]))?;
         writes.push(Write { slot, body, json, sequence_number });
     }
-    Ok(Checked { verdicts, writes, stopped })
+    Ok(Checked { verdicts, writes, stopped, shown })
+}
+
+/// Writes documents as JSON, as far as that can be done.
+fn show(documents: Vec<(SequenceNumber, DocumentBefore)>) -> Vec<(SequenceNumber, Shown)> {
+    let mut room = MAX_SHOWN_BYTES;
+    let mut shown = Vec::with_capacity(documents.len());
+    for (event, DocumentBefore { id, body }) in documents {
+        let json = body.as_ref().map(encode).transpose();
+        let Ok(json) = json else { continue };
+        let Some(rest) = room.checked_sub(json.as_ref().map_or(0, Bytes::len)) else { break };
+        room = rest;
+        shown.push((event, (id, json)));
+    }
+    shown
 }
 
 /// The state as JSON text. Text that the function wrote itself is checked; a [`DocumentValue`] promises JSON.

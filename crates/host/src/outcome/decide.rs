@@ -193,7 +193,7 @@ mod tests {
 
     fn answered(verdicts: Vec<Verdict>, stopped: Option<&str>) -> Invoked {
         let stopped = stopped.map(|error| Failure { error: error.to_owned(), retry_after: None });
-        Invoked::Answered(Checked { verdicts, writes: Vec::new(), stopped })
+        Invoked::Answered(Checked { verdicts, writes: Vec::new(), stopped, shown: Vec::new() })
     }
 
     #[test]
@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn the_pause_is_at_least_what_the_downstream_asked_for() {
         let failure = Failure { error: "429".into(), retry_after: Some(Duration::from_secs(60)) };
-        let checked = Checked { verdicts: Vec::new(), writes: Vec::new(), stopped: Some(failure) };
+        let checked =
+            Checked { verdicts: Vec::new(), writes: Vec::new(), stopped: Some(failure), shown: Vec::new() };
         let decision = decide(Invoked::Answered(checked), circumstances(1, &[]));
         assert!(matches!(decision.next, Next::Retry { delay, .. } if delay == Duration::from_secs(60)));
     }

@@ -12,11 +12,11 @@ use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::retry::RetryPolicy;
 use tidegate_host::settings::Isolation;
 use tidegate_host::status::LaneState;
-use tidegate_model::answer::{Answer, Answers, Body, DocumentValue, Failure};
+use tidegate_model::answer::{Answer, Answers, Body, DocumentBefore, DocumentValue, Failure};
 use tidegate_model::checkpoint::{Checkpoint, Epoch, Lane, Ownership};
 use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
-use tidegate_model::dead_letter::{DeadLetterId, StoredDeadLetter};
+use tidegate_model::dead_letter::{DeadLetterId, DocumentSnapshot, StoredDeadLetter};
 use tidegate_model::document::{CollectionName, Document, DocumentId};
 use tidegate_model::event::{Event, HubName};
 use tidegate_model::memory::{MemoryLog, MemoryStore};
@@ -495,6 +495,45 @@ async fn dead_letters_with_large_documents_wait_for_memory() {
     let letters = world.dead_letters().await;
     assert_eq!(letters.len(), 100);
     assert!(letters.iter().all(|stored| stored.letter.document.is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_of_a_batch_holds_the_document_that_the_function_showed() {
+    let world = World::new(1);
+    world.publish(0, &["good", "bad", "bad without", "bad and large"]).await;
+    let function = custom(&["a"], |events, _| {
+        let mut answers = Answers::default();
+        for event in &events {
+            let number = event.sequence_number;
+            let show = |body| DocumentBefore { id: id("a"), body };
+            match text_of(event) {
+                "good" => answers.push(number, Answer::upsert(id("a"), Body::Json("1".into()))),
+                text => {
+                    answers.push(number, Answer::reject("bad"));
+                    match text {
+                        "bad" => answers.show(number, show(Some(Body::Json("1".into())))),
+                        "bad without" => answers.show(number, show(None)),
+                        _ => answers.show(number, show(Some(Body::Json(vec![b'1'; 3 << 20].into())))),
+                    }
+                }
+            }
+        }
+        Box::pin(async { Ok(answers) })
+    });
+    let processor = world.start_function(function).await.unwrap();
+    processor.caught_up().await;
+    processor.drain(Duration::from_secs(10)).await;
+    let shown: Vec<_> = world.dead_letters().await.into_iter().map(|stored| stored.letter.document).collect();
+    let snapshot = |body: Option<&'static str>| DocumentSnapshot {
+        collection: collection(),
+        id: id("a"),
+        body: body.map(Bytes::from),
+    };
+    assert_eq!(
+        shown,
+        [Some(snapshot(Some("1"))), Some(snapshot(None)), None],
+        "what is no document is left out"
+    );
 }
 
 // --- Lanes that share documents ----------------------------------------------------------------------------------------

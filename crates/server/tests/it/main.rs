@@ -13,6 +13,7 @@ mod embedded;
 mod fsck;
 mod health;
 mod ledger;
+mod million;
 mod send;
 mod support;
 mod upsert;
