@@ -22,6 +22,10 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
+# The whole system from seeds, with everything that can go wrong: `just sim --many 1000`, `just sim --seed 7 --trace`
+sim *args:
+    cargo xtask sim {{args}}
+
 # telemetry-1m: throughput, CPU, memory and latency beside the floor of this machine
 bench *args:
     cargo xtask bench telemetry-1m {{args}}

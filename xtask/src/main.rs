@@ -1,6 +1,7 @@
 //! Automation in Rust: `cargo xtask` lists what there is.
 
 mod bench;
+mod sim;
 
 /// The same allocator as the program's, so that the benchmark measures what users run.
 #[global_allocator]
@@ -20,10 +21,13 @@ enum Task {
     /// Measures what Tidegate does on this machine. Never a test: compare ratios of one run.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Runs the whole system from seeds, with everything that can go wrong, and checks every promise.
+    Sim(sim::Sim),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(bench) => bench::run(bench),
+        Task::Sim(options) => sim::simulate(&options),
     }
 }

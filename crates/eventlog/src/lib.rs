@@ -37,6 +37,12 @@ mod storage;
 
 pub mod fsck;
 
+/// What a simulation of the whole system opens a log on.
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation {
+    pub use crate::storage::faulty::FaultyStorage;
+}
+
 pub use error::LogError;
 pub use hub::{HubLog, MAX_APPEND_BYTES};
 pub use log::{Log, MAX_PARTITIONS};

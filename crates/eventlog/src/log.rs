@@ -42,6 +42,8 @@ pub struct Log {
 struct Running {
     threads: Vec<JoinHandle<()>>,
     writers: usize,
+    /// False in a simulation, where somebody else does the work of the threads.
+    has_threads: bool,
     _lock: Lock,
 }
 
@@ -56,11 +58,49 @@ impl Log {
         Self::open_in(Arc::new(DiskStorage), dir, options, clock)
     }
 
+    /// Opens a log on a disk in memory. It has no threads: nothing is written but by [`work_once`](Self::work_once) and
+    /// [`close`](Self::close), so the same calls in the same order always give the same log.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_simulated(
+        disk: &crate::simulation::FaultyStorage,
+        dir: &Path,
+        options: LogOptions,
+        clock: SharedClock,
+    ) -> Result<Self, LogError> {
+        Self::open_with(Arc::new(disk.clone()), dir, options, clock, false)
+    }
+
+    /// Does one piece of the work that the threads of a real log do: writes a group of appends and answers them, or
+    /// writes ahead of use; the latter first if `ahead_first`. False when there is nothing to do.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn work_once(&self, ahead_first: bool) -> bool {
+        self.shared.pool.work_once(&self.shared, ahead_first)
+    }
+
+    /// Returns when there may be something for [`work_once`](Self::work_once) to do. One waits at a time.
+    #[cfg(any(test, feature = "simulation"))]
+    pub async fn work_waits(&self) {
+        self.shared.pool.filled().await;
+    }
+
     pub(crate) fn open_in(
         storage: Arc<dyn Storage>,
         dir: &Path,
         options: LogOptions,
         clock: SharedClock,
+    ) -> Result<Self, LogError> {
+        Self::open_with(storage, dir, options, clock, true)
+    }
+
+    fn open_with(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        options: LogOptions,
+        clock: SharedClock,
+        has_threads: bool,
     ) -> Result<Self, LogError> {
         make_dir(&*storage, dir)?;
         let lock = lock(&*storage, dir)?;
@@ -79,7 +119,7 @@ impl Log {
             dir: dir.to_owned(),
             shared,
             hubs: Mutex::new(hubs),
-            running: Mutex::new(Some(Running { threads: Vec::new(), writers: 0, _lock: lock })),
+            running: Mutex::new(Some(Running { threads: Vec::new(), writers: 0, has_threads, _lock: lock })),
         };
         log.start_writers()?;
         Ok(log)
@@ -152,6 +192,9 @@ impl Log {
         let wanted = partitions.min(self.shared.options.writer_threads);
         let mut running = self.running.lock();
         let Some(running) = &mut *running else { return Err(LogError::Closed) };
+        if !running.has_threads {
+            return Ok(());
+        }
         let started = pool::start_threads(&self.shared, running.writers..wanted)
             .map_err(LogError::io("start the writers of", &self.dir))?;
         running.writers = running.writers.max(wanted);
@@ -167,6 +210,8 @@ impl Log {
         let hubs = self.hubs();
         hubs.iter().for_each(|hub| hub.close());
         self.shared.pool.close();
+        #[cfg(any(test, feature = "simulation"))]
+        while !running.has_threads && self.work_once(false) {}
         for thread in running.threads {
             // A writer that panicked has already stopped the log.
             let _ = thread.join();

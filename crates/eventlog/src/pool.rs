@@ -17,17 +17,24 @@ use crate::prewritten::Prewritten;
 pub(crate) struct Pool {
     ready: Line<Arc<Partition>>,
     growing: Line<Arc<Prewritten>>,
+    /// Something came into one of the lines.
+    #[cfg(any(test, feature = "simulation"))]
+    filled: tokio::sync::Notify,
 }
 
 impl Pool {
     /// Puts a partition in line. Each is in line once at most, which the partition sees to.
     pub(crate) fn schedule(&self, partition: Arc<Partition>) {
         self.ready.push(partition);
+        #[cfg(any(test, feature = "simulation"))]
+        self.filled.notify_one();
     }
 
     /// Asks for space to be written ahead in the background.
     pub(crate) fn grow_ahead(&self, prewritten: Arc<Prewritten>) {
         self.growing.push_unless(prewritten, Arc::ptr_eq);
+        #[cfg(any(test, feature = "simulation"))]
+        self.filled.notify_one();
     }
 
     /// Lets the threads end after what is in line is done.
@@ -58,25 +65,50 @@ pub(crate) fn start_threads(
 
 fn write_groups(pool: &Pool) {
     while let Some(partition) = pool.ready.next() {
-        if panic::catch_unwind(AssertUnwindSafe(|| partition.commit_group())).is_err() {
-            // The state of the partition is not known. Stopping answers everybody; nobody waits for ever.
-            partition.shared.fate.fail("a writer panicked; this is a bug of the log");
-        }
-        // One group at a time: behind a busy partition the others get their turn.
-        if partition.has_pending_or_rests() {
-            pool.ready.push_back_in(partition);
-        }
+        write_group(pool, partition);
+    }
+}
+
+fn write_group(pool: &Pool, partition: Arc<Partition>) {
+    if panic::catch_unwind(AssertUnwindSafe(|| partition.commit_group())).is_err() {
+        // The state of the partition is not known. Stopping answers everybody; nobody waits for ever.
+        partition.shared.fate.fail("a writer panicked; this is a bug of the log");
+    }
+    // One group at a time: behind a busy partition the others get their turn.
+    if partition.has_pending_or_rests() {
+        pool.ready.push_back_in(partition);
     }
 }
 
 fn write_ahead(shared: &Shared) {
     while let Some(prewritten) = shared.pool.growing.next() {
-        match prewritten.grow_ahead() {
-            Ok(()) => {}
-            // The writer meets the same error when it needs the space, and tells the producer.
-            Err(WriteFailure::DiskFull(detail)) => tracing::debug!(detail, "no space to write ahead"),
-            Err(WriteFailure::Broken(detail)) => shared.fate.fail(&detail),
-        }
+        write_one_ahead(shared, &prewritten);
+    }
+}
+
+fn write_one_ahead(shared: &Shared, prewritten: &Prewritten) {
+    match prewritten.grow_ahead() {
+        Ok(()) => {}
+        // The writer meets the same error when it needs the space, and tells the producer.
+        Err(WriteFailure::DiskFull(detail)) => tracing::debug!(detail, "no space to write ahead"),
+        Err(WriteFailure::Broken(detail)) => shared.fate.fail(&detail),
+    }
+}
+
+/// The work of the threads, done by whoever asks for it.
+#[cfg(any(test, feature = "simulation"))]
+impl Pool {
+    /// Returns when there may be work.
+    pub(crate) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Writes one group, or writes ahead once; the latter first if `ahead_first`. False when there is nothing to do.
+    pub(crate) fn work_once(&self, shared: &Shared, ahead_first: bool) -> bool {
+        let write = || self.ready.try_next().map(|partition| write_group(self, partition)).is_some();
+        let write_ahead =
+            || self.growing.try_next().map(|prewritten| write_one_ahead(shared, &prewritten)).is_some();
+        (ahead_first && write_ahead()) || write() || write_ahead()
     }
 }
 
@@ -136,6 +168,12 @@ impl<T> Line<T> {
             }
             self.filled.wait(&mut state);
         }
+    }
+
+    /// The next item, if there is one now.
+    #[cfg(any(test, feature = "simulation"))]
+    fn try_next(&self) -> Option<T> {
+        self.state.lock().items.pop_front()
     }
 
     fn close(&self) {

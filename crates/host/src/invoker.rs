@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
+use tidegate_model::attempt::FailureKind;
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::document::DocumentId;
 use tidegate_model::event::Event;
@@ -102,7 +103,7 @@ impl Invoker {
         let (invocation, documents, leased) = match planned {
             Ok(FirstHalf::Answered(checked)) => return Ok(in_use.end(Invoked::Answered(checked))),
             Ok(FirstHalf::Planned { invocation, documents, leased }) => (invocation, documents, leased),
-            Err(error) => return Ok(in_use.end(Invoked::Failed { error })),
+            Err(failure) => return Ok(in_use.end(failure.into())),
         };
         let time_left = time_limit.saturating_sub(self.clock.monotonic().saturating_sub(began));
 
@@ -115,8 +116,8 @@ impl Invoker {
             Err(CheckoutError::Rewound) => return Err(NotInvoked::Rewound),
             Err(CheckoutError::Store(error)) => return Err(NotInvoked::Store(error)),
             Err(CheckoutError::NamedTwice(id)) => {
-                let error = format!("the function named the document {id} twice");
-                return Ok(Invocated { invoked: Invoked::Failed { error }, documents, lease: None });
+                let failure = Broken::from(format!("the function named the document {id} twice"));
+                return Ok(Invocated { invoked: failure.into(), documents, lease: None });
             }
         };
         let second_half = {
@@ -125,7 +126,7 @@ impl Invoker {
         };
         Ok(in_use.end(match self.contain(time_left, second_half).await? {
             Ok(checked) => Invoked::Answered(checked),
-            Err(error) => Invoked::Failed { error },
+            Err(failure) => failure.into(),
         }))
     }
 
@@ -134,12 +135,16 @@ impl Invoker {
         &self,
         time_limit: Duration,
         code: impl Future<Output = Result<T, String>> + Send + 'static,
-    ) -> Result<Result<T, String>, NotInvoked> {
+    ) -> Result<Result<T, Broken>, NotInvoked> {
         let code = AssertUnwindSafe(code).catch_unwind();
-        let took_too_long = || Err(format!("the function did not answer within {time_limit:?}"));
+        let took_too_long = || {
+            let error = format!("the function did not answer within {time_limit:?}");
+            Err(Broken { kind: FailureKind::TimedOut, error })
+        };
         Ok(match self.isolation {
             Isolation::Inline => match timeout(&*self.clock, time_limit, code).await {
-                Some(done) => done.unwrap_or_else(|panic| Err(panic_message(&*panic))),
+                Some(Ok(done)) => done.map_err(Broken::from),
+                Some(Err(panic)) => Err(Broken::panic(&*panic)),
                 None => took_too_long(),
             },
             Isolation::Thread => {
@@ -165,10 +170,10 @@ impl Invoker {
                     }
                 });
                 match timeout(&*self.clock, time_limit, thread).await {
-                    Some(Ok(Some(Ok(done)))) => done,
-                    Some(Ok(Some(Err(panic)))) => Err(panic_message(&*panic)),
+                    Some(Ok(Some(Ok(done)))) => done.map_err(Broken::from),
+                    Some(Ok(Some(Err(panic)))) => Err(Broken::panic(&*panic)),
                     Some(Err(failed)) => match failed.try_into_panic() {
-                        Ok(panic) => Err(panic_message(&*panic)),
+                        Ok(panic) => Err(Broken::panic(&*panic)),
                         // The program is stopping, and this task with it: that is not the function's failure.
                         Err(_) => std::future::pending().await,
                     },
@@ -294,14 +299,36 @@ impl Drop for Finished {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    match message {
-        Some(message) => format!("the function panicked: {message}"),
-        None => "the function panicked".to_owned(),
+/// An invocation failed as a whole.
+#[derive(Debug)]
+struct Broken {
+    kind: FailureKind,
+    error: String,
+}
+
+impl Broken {
+    fn panic(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|message| (*message).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        let error = match message {
+            Some(message) => format!("the function panicked: {message}"),
+            None => "the function panicked".to_owned(),
+        };
+        Self { kind: FailureKind::Panicked, error }
+    }
+}
+
+impl From<String> for Broken {
+    fn from(error: String) -> Self {
+        Self { kind: FailureKind::Transient, error }
+    }
+}
+
+impl From<Broken> for Invoked {
+    fn from(Broken { kind, error }: Broken) -> Self {
+        Self::Failed { kind, error }
     }
 }
 

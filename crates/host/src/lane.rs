@@ -1,6 +1,7 @@
 //! What a lane's pump, the committer and the processor share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tidegate_model::checkpoint::{Epoch, Lane};
@@ -19,13 +20,16 @@ pub type LaneIndex = usize;
 pub struct OwnedLane {
     /// The lane.
     pub lane: Lane,
-    /// The term under which it is owned.
-    pub epoch: Epoch,
     /// The life of the hub it reads.
     pub incarnation: Incarnation,
     /// The hub it reads.
     pub log: Arc<dyn EventLog>,
+    /// The term under which it is owned.
+    epoch: Mutex<Epoch>,
+    /// Whether it has to be claimed again before it goes on.
+    must_claim: AtomicBool,
     progress: watch::Sender<Progress>,
+    changes: watch::Sender<u64>,
     activity: Mutex<Activity>,
 }
 
@@ -46,6 +50,8 @@ struct Activity {
     /// What the store said while commits wait for it.
     store_error: Option<String>,
     progressed_at: Option<Timestamp>,
+    parked: u64,
+    held: u64,
 }
 
 impl OwnedLane {
@@ -53,7 +59,8 @@ impl OwnedLane {
     pub fn new(lane: Lane, epoch: Epoch, log: Arc<dyn EventLog>, position: SequenceNumber) -> Self {
         Self {
             lane,
-            epoch,
+            epoch: Mutex::new(epoch),
+            must_claim: AtomicBool::new(false),
             incarnation: log.incarnation(),
             log,
             progress: watch::Sender::new(Progress { position, ticket: 0, stopped: false }),
@@ -61,8 +68,33 @@ impl OwnedLane {
                 pump: LaneState::Running,
                 store_error: None,
                 progressed_at: None,
+                parked: 0,
+                held: 0,
             }),
+            changes: watch::Sender::new(0),
         }
+    }
+
+    /// The term under which it is owned.
+    pub fn epoch(&self) -> Epoch {
+        *self.epoch.lock()
+    }
+
+    /// Notes that it was claimed again.
+    pub fn claimed(&self, epoch: Epoch) {
+        *self.epoch.lock() = epoch;
+        self.must_claim.store(false, Ordering::Release);
+    }
+
+    /// Notes that a person moved the checkpoint, which ended the term of whoever owned the lane: it is to be claimed again.
+    pub fn checkpoint_was_moved(&self) {
+        self.must_claim.store(true, Ordering::Release);
+        self.changed_from_outside();
+    }
+
+    /// Whether it has to be claimed again before it goes on.
+    pub fn must_claim(&self) -> bool {
+        self.must_claim.load(Ordering::Acquire)
     }
 
     /// How far it is, as a value that can be waited for.
@@ -98,6 +130,22 @@ impl OwnedLane {
         self.activity.lock().store_error = Some(error.to_owned());
     }
 
+    /// Notes that what is parked in the lane was changed from outside: by a redrive, or by a person.
+    pub fn changed_from_outside(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// The changes from outside, as a value that can be waited for.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Notes what is parked.
+    pub fn set_parked(&self, parked: u64, held: u64) {
+        let mut activity = self.activity.lock();
+        (activity.parked, activity.held) = (parked, held);
+    }
+
     /// Notes what the pump does.
     pub fn set_state(&self, state: LaneState) {
         let mut activity = self.activity.lock();
@@ -129,6 +177,14 @@ impl OwnedLane {
             }
             (state, _) => state.clone(),
         };
-        LaneStatus { lane: self.lane.clone(), state, position, tail, progressed_at: activity.progressed_at }
+        LaneStatus {
+            lane: self.lane.clone(),
+            state,
+            position,
+            tail,
+            parked: activity.parked,
+            held: activity.held,
+            progressed_at: activity.progressed_at,
+        }
     }
 }

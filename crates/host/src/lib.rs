@@ -15,6 +15,7 @@ pub mod processor;
 pub mod pump;
 
 pub mod batcher;
+pub mod circuit;
 pub mod invoker;
 pub mod memory;
 pub mod outcome;
@@ -23,3 +24,4 @@ pub mod workspace;
 
 pub mod settings;
 pub mod status;
+pub mod tasks;

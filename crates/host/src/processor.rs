@@ -1,25 +1,30 @@
 //! The processor: claims lanes, runs a pump for each and one committer for all.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tidegate_model::checkpoint::Lane;
+use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::{SharedClock, timeout};
+use tidegate_model::parking::{ParkedHead, Turn};
 use tidegate_model::ports::{EventLog, Function, ReadError, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
 use tracing::{error, warn};
 
+use crate::circuit::guard::Guard;
+use crate::circuit::lanes::FailedLane;
+use crate::circuit::{CircuitBreaker, CircuitSetup};
 use crate::invoker::Invoker;
 use crate::lane::OwnedLane;
 use crate::memory::Memory;
 use crate::outcome::commit::Committer;
-use crate::pump::PartitionPump;
+use crate::pump::{Gate, PartitionPump};
 use crate::settings::{FunctionSettings, HostOptions, InvalidSettings};
 use crate::status::{LaneState, LaneStatus};
+use crate::tasks::{self, Task, Tasks};
 use crate::workspace::Workspace;
 
 /// A function with the hub it reads and how it is run.
@@ -39,8 +44,8 @@ pub struct Processor {
     clock: SharedClock,
     lanes: Arc<[OwnedLane]>,
     workspace: Arc<Workspace>,
-    pumps: JoinSet<()>,
-    committer: JoinHandle<()>,
+    pumps: Tasks,
+    committer: Task,
     draining: watch::Sender<bool>,
     give_up: watch::Sender<bool>,
 }
@@ -90,8 +95,30 @@ impl Processor {
         // Half of the memory is for what is read and half for what waits to be committed.
         let read_bytes = (memory / 2 / lanes.len().max(1)).clamp(*READ_BYTES.start(), *READ_BYTES.end());
 
-        let mut pumps = JoinSet::new();
+        let circuits = functions.iter().map(|setup| {
+            let lanes = u64::from(setup.log.partition_count());
+            let FunctionSettings { circuit, max_event_batch_size, .. } = setup.settings;
+            CircuitSetup::of_function(
+                setup.function.descriptor().name.clone(),
+                circuit,
+                lanes,
+                max_event_batch_size,
+            )
+        });
+        let breaker = CircuitBreaker::start(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            options.owner.clone(),
+            circuits.collect(),
+        );
+
+        let mut pumps = Tasks::default();
+        let mut guards: BTreeMap<FunctionName, Arc<Guard>> = BTreeMap::new();
         for (index, setup) in setups.into_iter().enumerate() {
+            let name = setup.function.descriptor().name.clone();
+            let guard =
+                guards.entry(name.clone()).or_insert_with(|| Arc::new(Guard::new(setup.settings.circuit)));
+            let guard = Arc::clone(guard);
             let pump = PartitionPump {
                 lanes: Arc::clone(&lanes),
                 index,
@@ -104,7 +131,12 @@ impl Processor {
                 event_memory: event_memory.clone(),
                 decided_memory: decided_memory.clone(),
                 read_bytes,
+                owner: options.owner.clone(),
                 draining: draining.subscribe(),
+                changes: lanes[index].changes(),
+                gate: Gate::new(&breaker, name).expect("each function has its circuit"),
+                guard,
+                failed_lane: FailedLane::default(),
                 retry: None,
             };
             let lanes = Arc::clone(&lanes);
@@ -121,9 +153,10 @@ impl Processor {
             clock: Arc::clone(&clock),
             lanes: Arc::clone(&lanes),
             options,
+            breaker: breaker.clone(),
             give_up: give_up.subscribe(),
         };
-        let committer = tokio::spawn({
+        let committer = tasks::spawn({
             let (lanes, workspace) = (Arc::clone(&lanes), Arc::clone(&workspace));
             async move {
                 if AssertUnwindSafe(committer.run()).catch_unwind().await.is_err() {
@@ -162,27 +195,45 @@ impl Processor {
         }
     }
 
+    /// Waits until every lane has [caught up](Self::caught_up) and nothing is parked but what is held, or the lane is
+    /// stopped. Says `false` when the store does not tell.
+    pub async fn settled(&self) -> bool {
+        self.caught_up().await;
+        for lane in &*self.lanes {
+            let mut progress = lane.progress();
+            loop {
+                let stopped = progress.borrow_and_update().stopped;
+                let Ok(place) = self.store.parking_place(&lane.lane).await else { return false };
+                let waits_for_its_turn = |head: &ParkedHead| matches!(head.turn, Turn::At(_));
+                if stopped || !place.heads.iter().any(waits_for_its_turn) || progress.changed().await.is_err()
+                {
+                    break;
+                }
+            }
+        }
+        true
+    }
+
     /// Stops without losing or skipping anything: no more is read, what is in flight is finished within `grace` or
     /// abandoned unresolved, what is decided is committed, and the lanes are released. Returns the final status.
     pub async fn drain(mut self, grace: Duration) -> Vec<LaneStatus> {
         self.draining.send_replace(true);
         let began = self.clock.monotonic();
-        let finished =
-            timeout(&*self.clock, grace, async { while self.pumps.join_next().await.is_some() {} }).await;
+        let finished = timeout(&*self.clock, grace, self.pumps.ended()).await;
         if finished.is_none() {
             warn!(?grace, "invocations that did not end in time are abandoned; their events stay unresolved");
-            self.pumps.shutdown().await;
+            self.pumps.abort().await;
         }
 
         self.workspace.close();
         let left = grace.saturating_sub(self.clock.monotonic().saturating_sub(began));
         if timeout(&*self.clock, left, &mut self.committer).await.is_none() {
             self.give_up.send_replace(true);
-            let _ = (&mut self.committer).await;
+            (&mut self.committer).await;
         }
 
         for lane in &*self.lanes {
-            match self.store.release(&lane.lane, lane.epoch, self.clock.now()).await {
+            match self.store.release(&lane.lane, lane.epoch(), self.clock.now()).await {
                 Ok(()) => lane.set_state(LaneState::Released),
                 // Releasing only saves the next owner time.
                 Err(error) => warn!(lane = %lane.lane, %error, "the lane was not released"),

@@ -9,6 +9,9 @@
 //!
 //! The pump holds nothing that matters: wherever it is stopped, what is not committed is simply read again.
 
+mod gate;
+mod parked;
+mod parking;
 mod waits;
 mod work;
 
@@ -18,29 +21,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tidegate_model::attempt::EventAttempts;
+use tidegate_model::attempt::{EventAttempts, FailureClass};
 use tidegate_model::checkpoint::Advance;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::dead_letter::{DeadLetter, DocumentSnapshot};
 use tidegate_model::document::DocumentId;
 use tidegate_model::error::ErrorKind;
 use tidegate_model::event::Event;
+use tidegate_model::health::HealthCounts;
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::ports::{Function, ReadError, ReadLimit, Store, StoreError};
+use tidegate_model::parking::{ParkedEvent, Turn};
+use tidegate_model::ports::{Function, FunctionDescriptor, ReadError, ReadLimit, Store, StoreError};
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::batcher::{self, BatchDecision};
+use crate::circuit::guard::Guard;
+use crate::circuit::lanes::FailedLane;
 use crate::invoker::{Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane};
 use crate::memory::Memory;
 use crate::outcome::answers::Shown;
-use crate::outcome::decide::{Circumstances, Decision, Invoked, Next, Resolution, decide};
-use crate::settings::FunctionSettings;
+use crate::outcome::commit::second_of;
+use crate::outcome::decide::{Circumstances, Decision, Invoked, Next, Prior, Resolution, decide};
+use crate::settings::{AtLimit, FunctionSettings, Order};
 use crate::status::LaneState;
-use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace};
+use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace, Write};
 
+use gate::FirstEvent;
+pub use gate::Gate;
+use parking::Parking;
 pub use waits::Retry;
 use work::{EVENT_OVERHEAD, Work, memory_of, memory_of_decided};
 
@@ -69,8 +80,18 @@ pub struct PartitionPump {
     pub decided_memory: Memory,
     /// How much is read at once, in bytes.
     pub read_bytes: usize,
+    /// Who claims the lane.
+    pub owner: String,
     /// Turns true when the processor drains.
     pub draining: watch::Receiver<bool>,
+    /// Changes when what is parked in the lane, or its checkpoint, was changed from outside.
+    pub changes: watch::Receiver<u64>,
+    /// Whether events may go to the function.
+    pub gate: Gate,
+    /// Keeps an outage from filling the dead letters.
+    pub guard: Arc<Guard>,
+    /// When this lane last counted as one with final failures.
+    pub failed_lane: FailedLane,
     /// The event that is to be tried again. It outlives what is taken back, so that its pause is kept.
     pub retry: Option<Retry>,
 }
@@ -81,6 +102,8 @@ enum Stop {
     Drained,
     /// What was ahead of the store was taken back: begin again at the checkpoint.
     Rewound,
+    /// What is parked was changed from outside: read it again.
+    Reload,
     /// It cannot go on without a person.
     Failed(String),
 }
@@ -107,7 +130,7 @@ impl PartitionPump {
                 stop = self.process(current) => stop,
             };
             match stop {
-                Stop::Rewound => {}
+                Stop::Rewound | Stop::Reload => {}
                 Stop::Drained => return,
                 Stop::Failed(reason) => {
                     error!(lane = %self.lane().lane, reason, "the lane is stopped");
@@ -125,8 +148,15 @@ impl PartitionPump {
             Err(stop) => return stop,
         };
         loop {
-            if let Err(stop) = self.step(&mut work).await {
-                return stop;
+            match self.step(&mut work).await {
+                Ok(()) => {}
+                Err(Stop::Reload) => {
+                    // What is decided has to be in the store before the lane begins again there.
+                    self.workspace.hurry();
+                    let in_store = self.unless_drained(self.committed(work.submitted)).await;
+                    return in_store.err().unwrap_or(Stop::Reload);
+                }
+                Err(stop) => return stop,
             }
         }
     }
@@ -135,20 +165,27 @@ impl PartitionPump {
     async fn load(&mut self, generation: Generation) -> Result<Work, Stop> {
         let lane = self.lane().lane.clone();
         let store_says = |error: StoreError| (error.kind(), error.to_string());
+        self.changes.mark_unchanged();
         let mut failures = 0;
         loop {
             let loaded = async {
+                if self.lane().must_claim() {
+                    self.claim_again().await.map_err(store_says)?;
+                }
                 let tail = self.lane().log.tail(lane.partition).map_err(|e| (e.kind(), e.to_string()))?;
                 let checkpoint = self.store.checkpoint(&lane).await.map_err(store_says)?;
                 let attempts = self.store.attempts(&lane).await.map_err(store_says)?;
-                Ok((tail, checkpoint, attempts))
+                let parked = self.store.parking_place(&lane).await.map_err(store_says)?;
+                Ok((tail, checkpoint, attempts, parked))
             };
             let (kind, error) = match loaded.await {
-                Ok((tail, Some(checkpoint), attempts)) => {
+                Ok((tail, Some(checkpoint), attempts, parked)) => {
                     let position = checkpoint.position;
                     self.lane().resumes_at(position);
                     self.retry.take_if(|retry| retry.sequence_number < position);
                     let attempts = attempts.into_iter().find(|record| record.sequence_number >= position);
+                    let parking = Parking::new(parked, self.settings.order, self.settings.parking);
+                    self.lane().set_parked(parking.events(), parking.held());
                     return Ok(Work {
                         generation,
                         tail,
@@ -159,12 +196,18 @@ impl PartitionPump {
                         oldest_since: Duration::ZERO,
                         isolate_until: position,
                         attempts,
+                        parking,
+                        allowed: usize::MAX,
+                        first_event: FirstEvent::Unknown,
+                        parked_limit: self.settings.max_event_batch_size,
+                        given_limit: self.settings.max_event_batch_size,
                         tickets: self.lane().progress().borrow().ticket,
+                        submitted: self.lane().progress().borrow().ticket,
                         last_batch: 0,
                         last_batch_at: Duration::ZERO,
                     });
                 }
-                Ok((_, None, _)) => return Err(Stop::Failed("its checkpoint is gone".to_owned())),
+                Ok((_, None, ..)) => return Err(Stop::Failed("its checkpoint is gone".to_owned())),
                 Err(said) => said,
             };
             if kind != ErrorKind::Transient {
@@ -175,10 +218,35 @@ impl PartitionPump {
         }
     }
 
+    /// Claims a lane that nobody owns since its checkpoint was moved.
+    async fn claim_again(&self) -> Result<(), StoreError> {
+        let lane = &self.lane().lane;
+        let ownerships = self.store.ownerships().await?;
+        let other = ownerships.into_iter().find(|ownership| ownership.lane == *lane);
+        if let Some(other) =
+            other.filter(|other| !other.owner.is_empty() && other.epoch > self.lane().epoch())
+        {
+            let ours = self.lane().epoch();
+            return Err(StoreError::Fenced { lane: lane.clone(), ours, stored: Some(other.epoch) });
+        }
+        let ownership = self.store.claim(lane, &self.owner, self.clock.now()).await?;
+        self.lane().claimed(ownership.epoch);
+        Ok(())
+    }
+
     /// Reads what there is, and invokes the function if that makes a batch; else waits until there is more to do.
     async fn step(&mut self, work: &mut Work) -> Result<(), Stop> {
         if *self.draining.borrow() {
             return Err(Stop::Drained);
+        }
+        if self.changes.has_changed().unwrap_or(false) {
+            return Err(Stop::Reload);
+        }
+        let Some(allowed) = self.allowed_batch() else { return self.wait_for_gate(work).await };
+        work.allowed = allowed;
+        let tried = self.try_parked(work).await?;
+        if work.parking.stops_the_lane() {
+            return if tried { Ok(()) } else { self.wait_for_parked(work).await };
         }
         self.gather(work).await?;
         let end = *work.tail.borrow_and_update();
@@ -186,6 +254,9 @@ impl PartitionPump {
             self.read(work).await?;
         }
         let next = work.buffer.front().map(|event| event.sequence_number);
+        if tried && next.is_none() {
+            return Ok(());
+        }
         if let Some(retry) = self.retry.clone().filter(|retry| Some(retry.sequence_number) == next) {
             self.pause_until_due(&retry).await?;
         }
@@ -212,14 +283,23 @@ impl PartitionPump {
                         _ => std::future::pending().await,
                     }
                 };
-                let mut draining = self.draining.clone();
+                let parked_turn = self.parked_turn(work);
+                let mut tail = work.tail.clone();
+                let (mut draining, mut changes, mut gate) =
+                    (self.draining.clone(), self.changes.clone(), self.gate.changes());
                 tokio::select! {
                     biased;
                     _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
-                    changed = work.tail.changed() => {
+                    changed = tail.changed() => {
                         changed.map_err(|_| Stop::Failed("the log was closed".to_owned()))
                     }
+                    _ = changes.changed() => Ok(()),
+                    _ = gate.changed() => {
+                        // When a circuit closes, what was held is released.
+                        if work.parking.held() > 0 { Err(Stop::Reload) } else { Ok(()) }
+                    }
                     () = enough_waited => Ok(()),
+                    () = parked_turn => Ok(()),
                 }
             }
         }
@@ -314,22 +394,37 @@ impl PartitionPump {
         let mut decided = self.decided_batch(work, Vec::new(), Vec::new());
         decided.advance.from = SequenceNumber(work.position.0 - lost);
         decided.counts.lost = lost;
+        work.submitted = decided.ticket;
         Ok(self.workspace.push(work.generation, decided)?)
     }
 
-    /// Invokes the function with the first `events` of the buffer and does what follows from its answers.
+    /// Invokes the function with the first of at most `events` events in the buffer and does what follows from its
+    /// answers. Events that must wait behind a parked one are parked without asking the function.
     async fn process_batch(&mut self, work: &mut Work, events: usize) -> Result<(), Stop> {
-        let events = events.min(work.buffer.len());
-        let Some(last) = events.checked_sub(1) else { return Ok(()) };
-        let (first, last) = (work.buffer[0].sequence_number, work.buffer[last].sequence_number);
+        let selection = self.select(work, events.min(work.given_limit).min(work.allowed));
+        if selection.given.is_empty() {
+            if selection.fates.is_empty() {
+                return if work.buffer.is_empty() { Ok(()) } else { self.wait_for_room(work).await };
+            }
+            let decided =
+                self.decided_batch(work, selection.fates.into_iter().flatten().collect(), Vec::new());
+            return self.submit(work, decided, Vec::new(), None).await;
+        }
+        let events = selection.given.len();
+        let (first, last) = (selection.given[0].sequence_number, selection.given[events - 1].sequence_number);
         (work.last_batch, work.last_batch_at) = (events, self.clock.monotonic());
-        let invocated = self.invoke(work, events).await?;
+        let invocated = self.invoke_events(work, selection.given).await?;
 
         let prior = work.attempts.as_ref().filter(|record| record.sequence_number == first);
+        let prior = Prior { attempts: prior.map_or(&[], |record| &record.attempts), is_redrive: false };
         let circumstances = Circumstances {
             events,
-            prior_attempts: prior.map_or(&[], |record| &record.attempts),
+            prior: &[prior],
             retry: &self.settings.retry,
+            on_exhausted: self.settings.on_exhausted,
+            parks: self.settings.order != Order::Partition,
+            has_room: work.parking.has_room(0),
+            outage: self.is_outage(),
             now: self.clock.now(),
             random: self.clock.random(),
         };
@@ -338,19 +433,29 @@ impl PartitionPump {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
             Invoked::Failed { .. } => Vec::new(),
         };
-        let Decision { resolved, writes, next } = decide(invoked, circumstances);
+        let Decision { resolved, writes, next, health } = decide(invoked, circumstances);
+        work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
 
         if let Next::Isolate { error } = &next {
             warn!(lane = %self.lane().lane, first = %first, events, error, "an invocation failed; its events are tried one by one");
             work.isolate_until = last.next();
             return Ok(());
         }
-
         if let (1, [Resolution::DeadLettered { .. }], true) = (events, &resolved[..], shown.is_empty()) {
             // Whatever became of the invocation, an event that was alone was about the document it named.
             shown.extend(show_first(&documents, lease.as_ref()).map(|document| (first, document)));
         }
+        // While many events fail, smaller batches waste less work on those behind them.
+        let failed = resolved.iter().any(|resolution| matches!(resolution, Resolution::Parked { .. }));
+        work.given_limit = if failed {
+            (work.given_limit / 2).max(1)
+        } else {
+            (work.given_limit * 2).min(self.settings.max_event_batch_size)
+        };
+        let resolved = interleave(selection.fates, resolved);
         let mut decided = self.decided_batch(work, resolved, shown);
+        decided.health = self.counted(health);
+        let ticket = decided.ticket;
         let retry = match next {
             Next::Retry { attempts, delay } => {
                 let sequence_number = work
@@ -365,24 +470,10 @@ impl PartitionPump {
             }
             _ => None,
         };
-        let ticket = decided.ticket;
-        let memory = memory_of_decided(&decided, &writes);
-        decided.memory = match self.decided_memory.try_acquire(memory) {
-            Some(memory) => Some(memory),
-            None => {
-                // What holds this memory is in the queue: waiting ends when that is committed, so it had better be.
-                self.workspace.hurry();
-                Some(self.decided_memory.acquire(memory).await)
-            }
-        };
-        match lease {
-            Some(lease) if !writes.is_empty() => {
-                lease.check_in(decided, self.lane().lane.partition, writes)?;
-            }
-            lease => {
-                drop(lease);
-                self.workspace.push(work.generation, decided)?;
-            }
+        self.submit(work, decided, writes, lease).await?;
+        if self.allowed_batch().is_none() {
+            // The gate holds the lane; when it opens, there has been a pause.
+            return Ok(());
         }
         match retry {
             Some((sequence_number, attempts, delay)) => {
@@ -392,15 +483,86 @@ impl PartitionPump {
         }
     }
 
-    async fn invoke(&mut self, work: &Work, events: usize) -> Result<Invocated, Stop> {
+    /// Chooses at most `limit` events for the function from the front of the buffer, and says of each event up to the
+    /// last of them whether it goes to the function or is parked behind another.
+    fn select(&self, work: &Work, limit: usize) -> Selection {
+        let mut selection =
+            Selection { given: Vec::with_capacity(limit.min(work.buffer.len())), fates: Vec::new() };
+        let now = self.clock.now();
+        let mut room = work.parking.room();
+        for event in &work.buffer {
+            if selection.given.len() >= limit {
+                break;
+            }
+            let Some(_) = work.parking.queue_of(event) else {
+                selection.given.push(event.clone());
+                selection.fates.push(None);
+                continue;
+            };
+            selection.fates.push(Some(if room.take(event.data.size()) {
+                Resolution::Parked { turn: Turn::At(now), attempts: Vec::new() }
+            } else if work.parking.limits().at_limit == AtLimit::DeadLetter {
+                let reason =
+                    "an earlier event of its key waits, and there is no room to park this one".to_owned();
+                Resolution::DeadLettered { class: FailureClass::Exhausted, reason, attempts: Vec::new() }
+            } else {
+                break;
+            }));
+        }
+        selection
+    }
+
+    /// A lane counts once in a window as one with final failures.
+    fn counted(&mut self, mut health: HealthCounts) -> HealthCounts {
+        let second = second_of(self.clock.now());
+        self.guard.record(second, health);
+        if health.failed > 0 {
+            health.failed_lanes = self.failed_lane.count(second, self.settings.circuit.window);
+        }
+        health
+    }
+
+    /// Puts a decided batch into the queue of what is to be committed.
+    async fn submit(
+        &mut self,
+        work: &mut Work,
+        mut decided: DecidedBatch,
+        writes: Vec<Write>,
+        lease: Option<Lease>,
+    ) -> Result<(), Stop> {
+        self.lane().set_parked(work.parking.events(), work.parking.held());
+        let memory = memory_of_decided(&decided, &writes);
+        decided.memory = match self.decided_memory.try_acquire(memory) {
+            Some(memory) => Some(memory),
+            None => {
+                // What holds this memory is in the queue: waiting ends when that is committed, so it had better be.
+                self.workspace.hurry();
+                Some(self.decided_memory.acquire(memory).await)
+            }
+        };
+        let ticket = decided.ticket;
+        match lease {
+            Some(lease) if !writes.is_empty() => {
+                lease.check_in(decided, self.lane().lane.partition, writes)?;
+            }
+            lease => {
+                drop(lease);
+                self.workspace.push(work.generation, decided)?;
+            }
+        }
+        work.submitted = ticket;
+        Ok(())
+    }
+
+    async fn invoke_events(&mut self, work: &Work, events: Vec<Event>) -> Result<Invocated, Stop> {
         let mut failures = 0;
         loop {
             if failures > 0 {
                 self.lane().set_state(LaneState::Running);
             }
-            let batch: Vec<Event> = work.buffer.iter().take(events).cloned().collect();
             let timeout = self.settings.timeout;
-            let problem = match self.invoker.invoke(&self.function, batch, timeout, work.generation).await {
+            let invoked = self.invoker.invoke(&self.function, events.clone(), timeout, work.generation);
+            let problem = match invoked.await {
                 Ok(invocated) => return Ok(invocated),
                 Err(NotInvoked::Rewound) => return Err(Stop::Rewound),
                 Err(NotInvoked::Store(error)) if error.kind() == ErrorKind::Transient => error.to_string(),
@@ -427,11 +589,11 @@ impl PartitionPump {
         shown: Vec<(SequenceNumber, Shown)>,
     ) -> DecidedBatch {
         let lane = &self.lanes[self.index];
-        let collection = &self.function.descriptor().collection;
         let mut shown: HashMap<_, _> = shown.into_iter().collect();
         let from = work.position;
         let mut counts = OutcomeCounts::default();
-        let mut dead_letters = Vec::new();
+        let (mut dead_letters, mut parked) = (Vec::new(), Vec::new());
+        let ticket = work.tickets + 1;
         let mut bytes = 0;
         for resolution in resolved {
             let event = work.buffer.pop_front().expect("only events of the batch are resolved");
@@ -440,12 +602,21 @@ impl PartitionPump {
             work.position = event.sequence_number.next();
             bytes += memory_of(&event);
             counts.add(resolution.outcome());
-            if let Resolution::DeadLettered { class, reason, attempts } = resolution {
-                let document = shown.remove(&event.sequence_number).map(|(id, body)| DocumentSnapshot {
-                    collection: collection.clone(),
-                    id,
-                    body,
+            if let Resolution::Parked { turn, attempts } = resolution {
+                work.parking.park(&event, turn.clone(), !attempts.is_empty(), ticket);
+                parked.push(ParkedEvent {
+                    lane: lane.lane.clone(),
+                    incarnation: lane.incarnation,
+                    event,
+                    turn,
+                    attempts,
+                    parked_at: self.clock.now(),
+                    redrive_of: None,
                 });
+            } else if let Resolution::DeadLettered { class, reason, attempts } = resolution {
+                let document = shown
+                    .remove(&event.sequence_number)
+                    .map(|shown| snapshot_of(self.function.descriptor(), shown));
                 dead_letters.push(DeadLetter {
                     lane: lane.lane.clone(),
                     incarnation: lane.incarnation,
@@ -464,15 +635,19 @@ impl PartitionPump {
         }
         self.retry.take_if(|retry| retry.sequence_number < work.position);
         work.release(bytes);
-        work.tickets += 1;
+        work.tickets = ticket;
         DecidedBatch {
             lane: self.index,
             advance: Advance { from, to: work.position },
             counts,
             dead_letters,
             attempts: None,
+            parked,
+            unparked: Vec::new(),
+            reparked: Vec::new(),
+            health: HealthCounts::default(),
             urgent: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
-            ticket: work.tickets,
+            ticket,
             memory: None,
         }
     }
@@ -480,6 +655,25 @@ impl PartitionPump {
     fn lane(&self) -> &OwnedLane {
         &self.lanes[self.index]
     }
+}
+
+/// The events that go to the function next.
+struct Selection {
+    given: Vec<Event>,
+    /// Of each event up to the last one that is given, and those behind it that need not ask: what becomes of it; `None`
+    /// for those that are given.
+    fates: Vec<Option<Resolution>>,
+}
+
+/// How the first events of a selection end: as the function's answers say, or without it.
+fn interleave(fates: Vec<Option<Resolution>>, resolved: Vec<Resolution>) -> Vec<Resolution> {
+    let mut resolved = resolved.into_iter();
+    fates.into_iter().map_while(|fate| fate.or_else(|| resolved.next())).collect()
+}
+
+/// A document in a dead letter.
+fn snapshot_of(function: &FunctionDescriptor, (id, body): Shown) -> DocumentSnapshot {
+    DocumentSnapshot { collection: function.collection.clone(), id, body }
 }
 
 /// The first of the documents that an invocation named, before it.

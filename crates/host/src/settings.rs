@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate_model::position::StartPosition;
 
+use crate::circuit::CircuitSettings;
 use crate::retry::RetryPolicy;
 
 /// The settings of one function.
@@ -17,8 +18,16 @@ pub struct FunctionSettings {
     pub max_wait_time: Duration,
     /// Where a partition without checkpoint begins.
     pub initial_offset: StartPosition,
+    /// Which events keep their order.
+    pub order: Order,
     /// What happens when an event fails for a reason that may pass.
     pub retry: RetryPolicy,
+    /// What becomes of an event whose attempts are used up.
+    pub on_exhausted: OnExhausted,
+    /// How much may be parked in one lane.
+    pub parking: ParkingLimits,
+    /// When the function's circuit opens.
+    pub circuit: CircuitSettings,
     /// How long one invocation may take.
     pub timeout: Duration,
 }
@@ -31,7 +40,11 @@ impl Default for FunctionSettings {
             min_event_batch_size: 1,
             max_wait_time: Duration::from_secs(60),
             initial_offset: StartPosition::Earliest,
+            order: Order::default(),
             retry: RetryPolicy::default(),
+            on_exhausted: OnExhausted::default(),
+            parking: ParkingLimits::default(),
+            circuit: CircuitSettings::default(),
             timeout: Duration::from_secs(300),
         }
     }
@@ -52,8 +65,70 @@ impl FunctionSettings {
         if self.timeout.is_zero() {
             return Err(InvalidSettings("timeout must be longer than zero"));
         }
+        if self.parking.max_events == 0 || self.parking.max_bytes == 0 {
+            return Err(InvalidSettings("the limits of the parking place must be above 0"));
+        }
+        self.circuit.validate()?;
         self.retry.validate()
     }
+}
+
+/// Which events keep their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// All events of a partition: a lane waits for an event that is tried again.
+    #[default]
+    Partition,
+    /// The events of a partition key: while one is tried again, those of its key wait behind it, and other keys go on.
+    /// Events without key keep no order.
+    Key,
+    /// None: an event that is tried again waits alone.
+    None,
+}
+
+/// What becomes of an event whose attempts are used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExhausted {
+    /// It is set aside, so that one event that nobody can process never blocks a stream.
+    #[default]
+    DeadLetter,
+    /// It is parked until the circuit or a person decides; in partition order its lane waits behind it, in key order its
+    /// key.
+    Hold,
+}
+
+/// How much may be parked in one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkingLimits {
+    /// Events.
+    pub max_events: u64,
+    /// Their sizes together, in bytes.
+    pub max_bytes: u64,
+    /// How old the first event of a key may become, from when the log took it; then it is set aside.
+    pub max_age: Duration,
+    /// What happens at `max_events` and `max_bytes`.
+    pub at_limit: AtLimit,
+}
+
+impl Default for ParkingLimits {
+    fn default() -> Self {
+        Self {
+            max_events: 100_000,
+            max_bytes: 256 << 20,
+            max_age: Duration::from_secs(7 * 24 * 3600),
+            at_limit: AtLimit::default(),
+        }
+    }
+}
+
+/// What happens to an event that would have to be parked when there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtLimit {
+    /// The lane waits for room.
+    #[default]
+    Wait,
+    /// It is set aside, and with it the order of its key.
+    DeadLetter,
 }
 
 /// Settings that contradict each other or make no sense.

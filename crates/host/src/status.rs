@@ -17,6 +17,10 @@ pub struct LaneStatus {
     pub position: SequenceNumber,
     /// The number the partition's next event will get.
     pub tail: SequenceNumber,
+    /// How many events are parked.
+    pub parked: u64,
+    /// How many keys, or events without key, wait for a person or the circuit.
+    pub held: u64,
     /// When the position last moved, since the processor was started.
     pub progressed_at: Option<Timestamp>,
 }
@@ -43,6 +47,16 @@ pub enum LaneState {
         error: String,
         /// The pause before the next try.
         delay: Duration,
+    },
+    /// In partition order: waits behind events that are held for a person or the circuit.
+    Held {
+        /// How many.
+        events: u64,
+    },
+    /// The circuit is open, or a person paused it.
+    Gated {
+        /// Why.
+        why: String,
     },
     /// Waits for the log or the store, which do not answer.
     Waiting {

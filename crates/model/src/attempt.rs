@@ -10,8 +10,30 @@ use crate::position::SequenceNumber;
 pub struct Attempt {
     /// When it ended.
     pub at: Timestamp,
+    /// What kind of failure it was.
+    #[serde(default)]
+    pub kind: FailureKind,
     /// What went wrong, for a person.
     pub error: String,
+}
+
+/// What kind of failure an attempt ended with; it decides what happens next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The function said that it may work later, or its invocation failed.
+    #[default]
+    Transient,
+    /// A downstream asked to be left alone for a while (`Retry-After`).
+    Throttled,
+    /// The function did not answer in time.
+    TimedOut,
+    /// The function panicked.
+    Panicked,
+    /// The program ended while the function had the event.
+    Interrupted,
+    /// The function rejected the event for good.
+    Rejected,
 }
 
 /// The longest error text kept with an attempt, in bytes; a longer one is cut.

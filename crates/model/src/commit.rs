@@ -7,7 +7,9 @@ use crate::checkpoint::{Advance, Epoch, Lane};
 use crate::clock::Timestamp;
 use crate::dead_letter::DeadLetter;
 use crate::document::{CollectionName, DocumentId, ETag, Precondition};
+use crate::health::HealthRecord;
 use crate::outcome::OutcomeCounts;
+use crate::parking::{ParkedEvent, Reparked, Unparked, UnparkedEnd};
 use crate::position::{Incarnation, PartitionId, SequenceNumber};
 
 /// What one transaction writes: the progress of any number of lanes, and the newest state of every document that
@@ -18,6 +20,8 @@ pub struct Commit {
     pub lanes: Vec<LaneCommit>,
     /// The documents that change; each at most once.
     pub documents: Vec<DocumentWrite>,
+    /// How the functions fared; added to the window that their circuits look at.
+    pub health: Vec<HealthRecord>,
     /// When the commit was made; becomes the documents' and checkpoints' time of change.
     pub at: Timestamp,
 }
@@ -40,6 +44,13 @@ pub struct LaneCommit {
     /// The failed attempts at events that stay unresolved; replaces what was stored for the event. What is stored
     /// for events before `advance.to` is removed.
     pub attempts: Vec<EventAttempts>,
+    /// The events of the step that are parked.
+    pub parked: Vec<ParkedEvent>,
+    /// Events parked by earlier commits that are resolved. They move from the checkpoint's count of parked
+    /// events to that of their outcome.
+    pub unparked: Vec<Unparked>,
+    /// Parked events that were tried once more and stay parked.
+    pub reparked: Vec<Reparked>,
 }
 
 /// The new state of one document.
@@ -101,6 +112,45 @@ impl LaneCommit {
         let (counted, length) = (self.counts.total(), to.distance_from(from));
         if counted != length {
             return Err(format!("counts {counted} outcomes for the {length} events from {from} to {to}"));
+        }
+        if self.counts.discarded != 0 {
+            return Err("discards events: only a person can, of dead letters".to_owned());
+        }
+        if self.counts.parked != self.parked.len() as u64 {
+            let (counted, given) = (self.counts.parked, self.parked.len());
+            return Err(format!("counts {counted} parked events and holds {given}"));
+        }
+        for parked in &self.parked {
+            let number = parked.event.sequence_number;
+            if parked.lane != self.lane {
+                return Err(format!("parks an event of the lane {}", parked.lane));
+            }
+            if parked.redrive_of.is_some() {
+                return Err(format!("parks event {number} as a redrive"));
+            }
+            if number < from || number >= to {
+                return Err(format!("parks event {number}, which is not from {from} to {to}"));
+            }
+        }
+        for unparked in &self.unparked {
+            if let UnparkedEnd::DeadLettered(letter) = &unparked.end
+                && (letter.lane != self.lane || letter.event.sequence_number != unparked.sequence_number)
+            {
+                return Err(format!("sets another event aside for event {}", unparked.sequence_number));
+            }
+        }
+        let mut changed: Vec<_> = self
+            .unparked
+            .iter()
+            .map(|unparked| unparked.sequence_number)
+            .chain(self.reparked.iter().map(|reparked| reparked.sequence_number))
+            .collect();
+        changed.sort_unstable();
+        if let Some(twice) = changed.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("changes the parked event {} twice", twice[0]));
+        }
+        if let Some(number) = changed.iter().find(|number| **number >= to) {
+            return Err(format!("changes the parked event {number}, which is not before {to}"));
         }
         if self.counts.dead_lettered != self.dead_letters.len() as u64 {
             let (counted, given) = (self.counts.dead_lettered, self.dead_letters.len());

@@ -85,6 +85,8 @@ codes! {
     NOT_FOUND = "TG-404";
     /// The request did not arrive, or its work was not done, in the time allowed.
     TIMEOUT = "TG-408";
+    /// The thing is in a state that does not allow the act, or somebody else has it or changed it.
+    CONFLICT = "TG-409";
     /// An event or a request is larger than its limit.
     TOO_LARGE = "TG-413";
     /// Too many bytes wait to be written: slow down.

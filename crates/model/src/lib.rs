@@ -22,10 +22,17 @@ pub mod answer;
 pub mod attempt;
 pub mod dead_letter;
 pub mod outcome;
+pub mod parking;
 
 pub mod checkpoint;
 pub mod commit;
 pub mod document;
+
+pub mod circuit;
+pub mod health;
+pub mod notice;
+pub mod register;
+pub mod trail;
 
 pub mod memory;
 pub mod ports;

@@ -11,7 +11,7 @@ pub enum Outcome {
     Filtered,
     /// It is in the dead letters.
     DeadLettered,
-    /// It waits, durably, behind an earlier event of its key.
+    /// It waits in the store: to be tried again, or behind an earlier event of its key.
     Parked,
 }
 
@@ -24,8 +24,11 @@ pub struct OutcomeCounts {
     pub filtered: u64,
     /// Events in the dead letters.
     pub dead_lettered: u64,
-    /// Events parked behind an earlier event of their key.
+    /// Events that are parked now.
     pub parked: u64,
+    /// Dead letters that a person discarded: no outcome of processing, but accounted for.
+    #[serde(default)]
+    pub discarded: u64,
     /// Events that a repair of the log had given up before they were processed: no outcome, but accounted for.
     pub lost: u64,
 }
@@ -43,7 +46,7 @@ impl OutcomeCounts {
 
     /// The events counted.
     pub fn total(&self) -> u64 {
-        [self.applied, self.filtered, self.dead_lettered, self.parked, self.lost]
+        [self.applied, self.filtered, self.dead_lettered, self.parked, self.discarded, self.lost]
             .into_iter()
             .fold(0, u64::saturating_add)
     }
@@ -55,6 +58,7 @@ impl std::ops::AddAssign for OutcomeCounts {
         self.filtered += other.filtered;
         self.dead_lettered += other.dead_lettered;
         self.parked += other.parked;
+        self.discarded += other.discarded;
         self.lost += other.lost;
     }
 }

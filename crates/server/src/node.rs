@@ -23,7 +23,7 @@ use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
 use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
 use tidegate_store::{SqliteStore, StoreOptions};
 
-use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses};
+use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, Processing};
 use crate::config::{Config, HubConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -48,6 +48,8 @@ pub(crate) struct Node {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) clock: SharedClock,
     pub(crate) lanes: LaneView,
+    /// The running processor, to be told what a person changed.
+    pub(crate) processing: Processing,
     keys: Keys,
     router: Router,
     // Last, so that the lock is held until everything else is closed.
@@ -95,17 +97,29 @@ impl Node {
                 .map(|function| (function.name.clone(), function.hub.clone()))
                 .collect(),
         };
+        let circuits = match config {
+            NodeConfig::AsItIs => Vec::new(),
+            NodeConfig::Declared(config) => config
+                .functions
+                .iter()
+                .map(|function| (function.name.clone(), function.settings.circuit))
+                .collect(),
+        };
         let lanes = LaneView::default();
         let gateway = gateway(&log, &authorizer, &lanes, &clock)?;
+        let processing = Processing::default();
         let api = Arc::new(Api {
             logs: log.hubs().into_iter().map(|hub| hub as Arc<dyn EventLog>).collect(),
             store: store.clone() as Arc<dyn Store>,
             query: store.clone(),
             configured,
+            circuits,
             lanes: statuses(&lanes),
+            processing: processing.clone(),
+            clock: clock.clone(),
         });
         let router = routes(gateway, api, &authorizer, &clock);
-        Ok(Self { log, store, clock, lanes, keys, router, data_dir })
+        Ok(Self { log, store, clock, lanes, processing, keys, router, data_dir })
     }
 
     /// The front door and the API, authorisation included.
@@ -151,6 +165,7 @@ impl Node {
     /// # Errors
     /// When the store cannot be brought to disk; what was committed is then found again by the next start.
     pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.processing.set(None);
         let log = self.log.clone();
         // Closing waits for writers; a panic of theirs is theirs.
         let _ = tokio::task::spawn_blocking(move || log.close()).await;
@@ -230,9 +245,11 @@ fn routes(gateway: Arc<Gateway>, api: Arc<Api>, authorizer: &Arc<Authorizer>, cl
     let listen = Right::Listen;
     let of_hub = Require::on_hub_in_path(authorizer.clone(), clock.clone(), listen, "hub");
     let of_all = Require::on_namespace(authorizer.clone(), clock.clone(), listen);
+    let to_change = Require::on_namespace(authorizer.clone(), clock.clone(), Right::Manage);
     tidegate_gateway::http::routes(gateway)
         .merge(of_hub.before(crate::api::hub_router(api.clone())))
-        .merge(of_all.before(crate::api::router(api)))
+        .merge(of_all.before(crate::api::router(api.clone())))
+        .merge(to_change.before(crate::api::change_router(api)))
         .fallback(tidegate_gateway::http::no_such_address)
 }
 

@@ -168,9 +168,16 @@ impl Load {
             counts: OutcomeCounts { applied: chosen.len() as u64, ..OutcomeCounts::default() },
             dead_letters: Vec::new(),
             attempts: Vec::new(),
+            parked: Vec::new(),
+            unparked: Vec::new(),
+            reparked: Vec::new(),
         };
-        let commit =
-            Commit { lanes: vec![step], documents: chosen.iter().map(write).collect(), at: clock.now() };
+        let commit = Commit {
+            lanes: vec![step],
+            documents: chosen.iter().map(write).collect(),
+            health: Vec::new(),
+            at: clock.now(),
+        };
         let started = clock.monotonic();
         let etag = store.commit(&commit).await?.etag;
         let spent = clock.monotonic() - started;

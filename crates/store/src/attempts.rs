@@ -63,6 +63,14 @@ pub(crate) fn remove_before(
     Ok(())
 }
 
+/// Removes all attempts of a lane.
+pub(crate) fn remove_all(connection: &Connection, lane: &Lane) -> Result<(), Failure> {
+    let mut remove = connection
+        .prepare_cached("DELETE FROM attempts WHERE function = ?1 AND hub = ?2 AND partition = ?3")?;
+    remove.execute(lane_key(lane))?;
+    Ok(())
+}
+
 fn checksum(lane: &Lane, sequence_number: i64, text: &str) -> i64 {
     Checksum::of("attempts").lane(lane).number(sequence_number).bytes(text.as_bytes()).value()
 }

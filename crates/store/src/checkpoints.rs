@@ -8,16 +8,18 @@ use tidegate_model::clock::Timestamp;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::{Checkpoints, StoreError};
 use tidegate_model::position::{Incarnation, SequenceNumber};
+use tidegate_model::trail::NewTrailEntry;
 
 use crate::attempts;
 use crate::checksum::Checksum;
 use crate::error::Failure;
 use crate::ownerships::{lane, lane_key};
+use crate::seek::seek;
 use crate::sqlite_store::{SqliteStore, integer, unsigned};
 
 /// The columns of a checkpoint, as [`read`] expects them.
-const COLUMNS: &str = "function, hub, partition, incarnation, start, position, applied, filtered, dead_lettered, parked, lost, \
-                       updated_at, checksum";
+const COLUMNS: &str = "function, hub, partition, incarnation, start, position, applied, filtered, dead_lettered, parked, discarded, \
+                       lost, updated_at, checksum";
 
 #[async_trait]
 impl Checkpoints for SqliteStore {
@@ -62,6 +64,17 @@ impl Checkpoints for SqliteStore {
         let lane = lane.clone();
         self.readers.run(move |connection| attempts::of_lane(connection, &lane)).await
     }
+
+    async fn seek(
+        &self,
+        lane: &Lane,
+        from: SequenceNumber,
+        to: SequenceNumber,
+        entry: NewTrailEntry,
+    ) -> Result<Checkpoint, StoreError> {
+        let lane = lane.clone();
+        self.write_durably(move |connection| seek(connection, &lane, from, to, &entry)).await
+    }
 }
 
 /// All checkpoints, ordered by lane.
@@ -96,16 +109,17 @@ pub(crate) fn write(connection: &Connection, checkpoint: &Checkpoint) -> Result<
         integer(counts.filtered, "count")?,
         integer(counts.dead_lettered, "count")?,
         integer(counts.parked, "count")?,
+        integer(counts.discarded, "count")?,
         integer(counts.lost, "count")?,
         checkpoint.updated_at.as_millis(),
     ];
     let incarnation = checkpoint.incarnation.0.into_bytes();
     let mut write = connection.prepare_cached(
         "REPLACE INTO checkpoints (function, hub, partition, incarnation, start, position, applied, filtered,
-                                   dead_lettered, parked, lost, updated_at, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                   dead_lettered, parked, discarded, lost, updated_at, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
-    let [start, position, applied, filtered, dead_lettered, parked, lost, updated_at] = numbers;
+    let [start, position, applied, filtered, dead_lettered, parked, discarded, lost, updated_at] = numbers;
     write.execute(params![
         function,
         hub,
@@ -117,6 +131,7 @@ pub(crate) fn write(connection: &Connection, checkpoint: &Checkpoint) -> Result<
         filtered,
         dead_lettered,
         parked,
+        discarded,
         lost,
         updated_at,
         checksum(&checkpoint.lane, &incarnation, &numbers),
@@ -127,14 +142,14 @@ pub(crate) fn write(connection: &Connection, checkpoint: &Checkpoint) -> Result<
 fn read(row: &Row<'_>) -> Result<Checkpoint, Failure> {
     let lane = lane(row)?;
     let incarnation: [u8; 16] = row.get(3)?;
-    let mut numbers = [0; 8];
+    let mut numbers = [0; 9];
     for (index, number) in numbers.iter_mut().enumerate() {
         *number = row.get(4 + index)?;
     }
-    if row.get::<_, i64>(12)? != checksum(&lane, &incarnation, &numbers) {
+    if row.get::<_, i64>(13)? != checksum(&lane, &incarnation, &numbers) {
         return Err(Failure::Stored(format!("the checkpoint of {lane} does not match its checksum")));
     }
-    let [start, position, applied, filtered, dead_lettered, parked, lost, updated_at] = numbers;
+    let [start, position, applied, filtered, dead_lettered, parked, discarded, lost, updated_at] = numbers;
     Ok(Checkpoint {
         lane,
         incarnation: Incarnation(uuid::Uuid::from_bytes(incarnation)),
@@ -145,13 +160,14 @@ fn read(row: &Row<'_>) -> Result<Checkpoint, Failure> {
             filtered: unsigned(filtered, "count")?,
             dead_lettered: unsigned(dead_lettered, "count")?,
             parked: unsigned(parked, "count")?,
+            discarded: unsigned(discarded, "count")?,
             lost: unsigned(lost, "count")?,
         },
         updated_at: Timestamp::from_millis(updated_at),
     })
 }
 
-fn checksum(lane: &Lane, incarnation: &[u8; 16], numbers: &[i64; 8]) -> i64 {
+fn checksum(lane: &Lane, incarnation: &[u8; 16], numbers: &[i64]) -> i64 {
     let checksum = Checksum::of("checkpoints").lane(lane).bytes(incarnation);
     numbers.iter().fold(checksum, |checksum, number| checksum.number(*number)).value()
 }

@@ -39,6 +39,14 @@ impl Checksum {
         }
     }
 
+    #[must_use]
+    pub(crate) fn optional_number(self, number: Option<i64>) -> Self {
+        match number {
+            None => self.number(0),
+            Some(number) => self.number(1).number(number),
+        }
+    }
+
     /// The value as it is stored.
     pub(crate) fn value(self) -> i64 {
         i64::from(self.0)

@@ -1,12 +1,12 @@
 //! Values inside a column: properties and attempts as JSON that gives back exactly what went in.
 //!
 //! A property is `[name, type, value]`, because the JSON value alone does not tell a timestamp from a number or bytes
-//! from text. An attempt is `[milliseconds since 1970, error]`.
+//! from text. An attempt is `[milliseconds since 1970, error, kind]`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use tidegate_model::attempt::Attempt;
+use tidegate_model::attempt::{Attempt, FailureKind};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::{Properties, PropertyValue};
 
@@ -71,14 +71,29 @@ fn decode_double(text: &str) -> Option<f64> {
 
 /// The attempts as text.
 pub(crate) fn encode_attempts(attempts: &[Attempt]) -> String {
-    let list = attempts.iter().map(|attempt| json!([attempt.at.as_millis(), attempt.error]));
+    let list = attempts.iter().map(|attempt| json!([attempt.at.as_millis(), attempt.error, attempt.kind]));
     Value::Array(list.collect()).to_string()
+}
+
+/// An attempt as it is stored. Format 1 did not tell the kind, and had transient failures and rejections only.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum StoredAttempt {
+    OfAKind(i64, String, FailureKind),
+    OfFormat1(i64, String),
 }
 
 /// The attempts in `text`. The error says what is wrong with it.
 pub(crate) fn decode_attempts(text: &str) -> Result<Vec<Attempt>, String> {
-    let list: Vec<(i64, String)> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    Ok(list.into_iter().map(|(at, error)| Attempt { at: Timestamp::from_millis(at), error }).collect())
+    let list: Vec<StoredAttempt> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let attempts = list.into_iter().map(|stored| {
+        let (at, error, kind) = match stored {
+            StoredAttempt::OfAKind(at, error, kind) => (at, error, kind),
+            StoredAttempt::OfFormat1(at, error) => (at, error, FailureKind::Transient),
+        };
+        Attempt { at: Timestamp::from_millis(at), kind, error }
+    });
+    Ok(attempts.collect())
 }
 
 #[cfg(test)]
@@ -97,6 +112,17 @@ mod tests {
             any::<Vec<u8>>().prop_map(PropertyValue::Binary),
             any::<u128>().prop_map(|bits| PropertyValue::Uuid(uuid::Uuid::from_u128(bits))),
         ]
+    }
+
+    fn any_kind() -> impl Strategy<Value = FailureKind> {
+        prop::sample::select(vec![
+            FailureKind::Transient,
+            FailureKind::Throttled,
+            FailureKind::TimedOut,
+            FailureKind::Panicked,
+            FailureKind::Interrupted,
+            FailureKind::Rejected,
+        ])
     }
 
     /// Equal, also for numbers that are not equal to themselves.
@@ -119,10 +145,10 @@ mod tests {
         }
 
         #[test]
-        fn attempts_come_back(list in prop::collection::vec((any::<i64>(), any::<String>()), 0..8)) {
+        fn attempts_come_back(list in prop::collection::vec((any::<i64>(), any_kind(), any::<String>()), 0..8)) {
             let attempts: Vec<_> = list
                 .into_iter()
-                .map(|(at, error)| Attempt { at: Timestamp::from_millis(at), error })
+                .map(|(at, kind, error)| Attempt { at: Timestamp::from_millis(at), kind, error })
                 .collect();
             prop_assert_eq!(decode_attempts(&encode_attempts(&attempts)), Ok(attempts));
         }
@@ -132,6 +158,18 @@ mod tests {
             let _ = decode_properties(&text);
             let _ = decode_attempts(&text);
         }
+    }
+
+    #[test]
+    fn attempts_of_format_1_are_read() {
+        let read = decode_attempts(r#"[[5,"first"],[6,"second"]]"#).unwrap();
+        let attempt = |at, error: &str| Attempt {
+            at: Timestamp::from_millis(at),
+            kind: FailureKind::Transient,
+            error: error.to_owned(),
+        };
+        assert_eq!(read, [attempt(5, "first"), attempt(6, "second")]);
+        assert!(decode_attempts(r#"[[5,"first","unheard-of"]]"#).is_err());
     }
 
     #[test]

@@ -1,17 +1,27 @@
 //! The one place where effects happen: everything of a commit, in one transaction.
 
+use std::ops::RangeFrom;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use tidegate_model::checkpoint::Checkpoint;
+use tidegate_model::checkpoint::{Checkpoint, FunctionName};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt, DocumentWrite, LaneCommit};
+use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::document::{CollectionName, ETag, Precondition};
+use tidegate_model::health::InstanceHealth;
+use tidegate_model::parking::{ParkedVersion, Reparked, Unparked, UnparkedEnd};
 use tidegate_model::ports::{Commits, StoreError};
 
+use crate::accounts::{self, Account};
 use crate::error::Failure;
+use crate::parking::queues::PlaceChange;
+use crate::parking::rows;
 use crate::schema::{create_documents_table, documents_table};
 use crate::sqlite_store::{SqliteStore, integer, unsigned};
-use crate::{attempts, checkpoints, dead_letters, documents, ownerships};
+use crate::{attempts, checkpoints, codec, dead_letters, documents, health, ownerships};
 
 #[async_trait]
 impl Commits for SqliteStore {
@@ -19,11 +29,25 @@ impl Commits for SqliteStore {
         CommitGuarantee::OneTransaction
     }
 
+    async fn health(
+        &self,
+        circuit: &FunctionName,
+        since: Timestamp,
+    ) -> Result<Vec<InstanceHealth>, StoreError> {
+        let circuit = circuit.clone();
+        self.readers.run(move |connection| health::since(connection, &circuit, since)).await
+    }
+
     async fn commit(&self, commit: &Commit) -> Result<CommitReceipt, StoreError> {
         let commit = checked(commit.clone())?;
-        let committed = self.writer.run(move |connection| write(connection, &commit)).await;
-        self.tend_write_ahead_log();
-        committed
+        let forgotten_in = Arc::clone(&self.health_forgotten);
+        self.write(move |connection| {
+            // Once in each bucket is often enough. Should the commit fail, the next bucket's does it.
+            let bucket = health::bucket(commit.at);
+            let forget = forgotten_in.swap(bucket, Ordering::Relaxed) != bucket;
+            write(connection, &commit, forget)
+        })
+        .await
     }
 
     async fn barrier(&self) -> Result<(), StoreError> {
@@ -48,7 +72,7 @@ fn key(write: &DocumentWrite) -> (&CollectionName, &tidegate_model::document::Do
     (&write.collection, &write.id)
 }
 
-fn write(connection: &mut Connection, commit: &Commit) -> Result<CommitReceipt, Failure> {
+fn write(connection: &mut Connection, commit: &Commit, forget: bool) -> Result<CommitReceipt, Failure> {
     // Whatever fails below drops the transaction, which rolls it back.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut stored = Vec::with_capacity(commit.lanes.len());
@@ -61,8 +85,16 @@ fn write(connection: &mut Connection, commit: &Commit) -> Result<CommitReceipt, 
     for writes in commit.documents.chunk_by(|one, next| one.collection == next.collection) {
         write_documents(&transaction, writes, etag, commit.at)?;
     }
+    let changes = commit.lanes.iter().map(|step| step.parked.len() + step.reparked.len()).sum();
+    let mut versions = if changes > 0 { rows::new_versions(&transaction, changes)? } else { 0 }..;
     for (step, checkpoint) in commit.lanes.iter().zip(stored) {
-        write_lane(&transaction, step, checkpoint, commit.at)?;
+        write_lane(&transaction, step, checkpoint, commit.at, &mut versions)?;
+    }
+    for record in &commit.health {
+        health::add(&transaction, record)?;
+    }
+    if forget {
+        health::forget(&transaction, commit.at)?;
     }
     transaction.commit()?;
     Ok(CommitReceipt { etag: ETag(unsigned(etag, "etag")?) })
@@ -92,20 +124,69 @@ fn write_lane(
     step: &LaneCommit,
     mut checkpoint: Checkpoint,
     at: Timestamp,
+    versions: &mut RangeFrom<i64>,
 ) -> Result<(), Failure> {
     checkpoint.position = step.advance.to;
     checkpoint.counts += step.counts;
     checkpoint.updated_at = at;
-    checkpoints::write(transaction, &checkpoint)?;
 
     attempts::remove_before(transaction, &step.lane, step.advance.to)?;
     for event in &step.attempts {
         attempts::write(transaction, &step.lane, event)?;
     }
     for letter in &step.dead_letters {
-        dead_letters::insert(transaction, letter)?;
+        dead_letters::open(transaction, letter, at)?;
     }
-    Ok(())
+    if !(step.parked.is_empty() && step.unparked.is_empty() && step.reparked.is_empty()) {
+        write_parked(transaction, step, &mut checkpoint, at, versions)?;
+    }
+    checkpoints::write(transaction, &checkpoint)
+}
+
+/// Writes what happens in the parking place of a lane. The version is compared with the row that is changed.
+fn write_parked(
+    transaction: &Transaction<'_>,
+    step: &LaneCommit,
+    checkpoint: &mut Checkpoint,
+    at: Timestamp,
+    versions: &mut RangeFrom<i64>,
+) -> Result<(), Failure> {
+    let lane = &step.lane;
+    let mut place = PlaceChange::begin(transaction, lane)?;
+    let number = place.number();
+    let find = |sequence_number, version: ParkedVersion| {
+        let found = rows::find(transaction, number, lane, sequence_number)?;
+        let unchanged = found.filter(|row| u64::try_from(row.version) == Ok(version.0));
+        let moved = || StoreError::ParkedMoved { lane: lane.clone(), sequence_number };
+        unchanged.ok_or_else(|| Failure::Store(moved()))
+    };
+    let mut next_version = || versions.next().unwrap_or(i64::MAX);
+    for Reparked { sequence_number, version, turn, attempts } in &step.reparked {
+        let row = find(*sequence_number, *version)?;
+        let attempts = codec::encode_attempts(attempts);
+        rows::turn_to(transaction, number, lane, row, turn, Some(attempts), next_version())?;
+    }
+    for Unparked { sequence_number, version, end } in &step.unparked {
+        let row = find(*sequence_number, *version)?;
+        let redrive_of = row.redrive_of()?;
+        place.unpark(transaction, row)?;
+        accounts::move_event(checkpoint, *sequence_number, Account::Parked, end.outcome().into())?;
+        match (redrive_of, end) {
+            (None, UnparkedEnd::Applied | UnparkedEnd::Filtered) => {}
+            (Some(id), UnparkedEnd::Applied | UnparkedEnd::Filtered) => {
+                dead_letters::settle(transaction, id, at)?;
+            }
+            (None, UnparkedEnd::DeadLettered(letter)) => dead_letters::open(transaction, letter, at)?,
+            (Some(id), UnparkedEnd::DeadLettered(story)) => {
+                let story = DeadLetter::clone(story);
+                dead_letters::change_whole(transaction, id, |letter| letter.come_back(story, at))?;
+            }
+        }
+    }
+    for parked in &step.parked {
+        place.park(transaction, parked, next_version())?;
+    }
+    place.finish(transaction)
 }
 
 /// Writes documents of one collection. The precondition is part of the statement: it changes one row or none.

@@ -1,5 +1,5 @@
-//! The embedded store: documents, dead letters, attempts, checkpoints and ownership in one SQLite file, written in one
-//! transaction.
+//! The embedded store: documents, parked events, dead letters, attempts, checkpoints, ownership, registers and notices in
+//! one SQLite file, written in one transaction.
 //!
 //! [`SqliteStore`] implements the store ports of [`tidegate_model`]. Beside them it answers read-only SQL over the
 //! documents ([`SqliteStore::query`]), and [`check`](check::check) examines a store file for damage. The format of the
@@ -7,16 +7,24 @@
 
 mod connections;
 mod error;
+mod migration;
 mod options;
 mod schema;
 mod sqlite_store;
 
+mod accounts;
 mod attempts;
 mod checkpoints;
 mod commit;
 mod dead_letters;
 mod documents;
+mod health;
+mod outbox;
 mod ownerships;
+mod parking;
+mod registers;
+mod seek;
+mod trail;
 
 mod checksum;
 mod codec;

@@ -22,12 +22,7 @@ impl Ownerships for SqliteStore {
         self.writer
             .run(move |connection| {
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let epoch = match find(&transaction, &lane)? {
-                    Some(before) => Epoch(before.epoch.0 + 1),
-                    None => Epoch(1),
-                };
-                let claimed = Ownership { lane, owner, epoch, changed_at: at };
-                write(&transaction, &claimed)?;
+                let claimed = claim(&transaction, &lane, &owner, at)?;
                 transaction.commit()?;
                 Ok(claimed)
             })
@@ -52,6 +47,22 @@ impl Ownerships for SqliteStore {
     async fn ownerships(&self) -> Result<Vec<Ownership>, StoreError> {
         self.readers.run(|connection| all(connection)).await
     }
+}
+
+/// Makes `owner` the owner of a lane, under a new epoch.
+pub(crate) fn claim(
+    connection: &Connection,
+    lane: &Lane,
+    owner: &str,
+    at: Timestamp,
+) -> Result<Ownership, Failure> {
+    let epoch = match find(connection, lane)? {
+        Some(before) => Epoch(before.epoch.0 + 1),
+        None => Epoch(1),
+    };
+    let claimed = Ownership { lane: lane.clone(), owner: owner.to_owned(), epoch, changed_at: at };
+    write(connection, &claimed)?;
+    Ok(claimed)
 }
 
 /// All ownerships, ordered by lane.

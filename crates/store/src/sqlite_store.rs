@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -33,6 +33,8 @@ pub struct SqliteStore {
     pub(crate) query: Connections,
     pub(crate) writer: Connections,
     pub(crate) clock: SharedClock,
+    /// The time up to which old health was forgotten, in milliseconds.
+    pub(crate) health_forgotten: Arc<AtomicI64>,
     wal: Arc<WriteAheadLog>,
 }
 
@@ -88,6 +90,7 @@ impl SqliteStore {
             readers: Connections::new(path.to_owned(), readers.map_err(failed)?),
             query: Connections::new(path.to_owned(), vec![reader().map_err(failed)?]),
             clock,
+            health_forgotten: Arc::new(AtomicI64::new(i64::MIN)),
             wal,
         })
     }
@@ -122,14 +125,38 @@ impl SqliteStore {
     /// is before that record in the same file, or already in the database file, which is synced before the log is
     /// begun anew.
     pub(crate) async fn sync(&self) -> Result<(), StoreError> {
-        self.writer
+        self.write_durably(|connection| Ok(advance_barrier(connection)?)).await
+    }
+
+    /// Runs `work`, which is one transaction.
+    pub(crate) async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let written = self.writer.run(work).await;
+        self.tend_write_ahead_log();
+        written
+    }
+
+    /// Runs `work`, which is one transaction, and returns after that and every commit before it is on disk: as
+    /// [`sync`](Self::sync) does, without a transaction of its own.
+    pub(crate) async fn write_durably<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let written = self
+            .writer
             .run(|connection| {
                 connection.pragma_update(None, "synchronous", "FULL")?;
-                let synced = advance_barrier(connection);
+                let written = work(connection);
                 connection.pragma_update(None, "synchronous", "NORMAL")?;
-                Ok(synced?)
+                written
             })
-            .await
+            .await;
+        self.tend_write_ahead_log();
+        written
     }
 
     /// Has the write-ahead log moved into the database file if it has grown enough. The commit that made it grow does

@@ -11,6 +11,7 @@ mod latency;
 mod measure;
 mod pipeline;
 mod report;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,6 +36,9 @@ pub(crate) enum Bench {
         /// Leaves the latency run out.
         #[arg(long)]
         no_latency: bool,
+        /// Leaves out the runs in which things go wrong.
+        #[arg(long)]
+        no_trouble: bool,
         /// Where the data goes; a directory of its own is made in it and removed. By default the target directory, which
         /// is on a disk.
         #[arg(long)]
@@ -75,6 +79,14 @@ pub(crate) enum Part {
     EndToEnd,
     /// 10,000 events a second.
     Latency,
+    /// As end to end, in order by key.
+    KeyOrder,
+    /// As in order by key, and one key in a hundred fails for ever.
+    FailingKeys,
+    /// Every event is a dead letter, and is redriven.
+    Redrive,
+    /// The downstream goes away and comes back.
+    Recovery,
 }
 
 pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
@@ -86,11 +98,15 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
                 Part::Publish => serde_json::to_string(&pipeline::publish(&input, &dir)?)?,
                 Part::EndToEnd => serde_json::to_string(&pipeline::end_to_end(&input, &dir)?)?,
                 Part::Latency => serde_json::to_string(&latency::run(&input, &dir)?)?,
+                Part::KeyOrder => serde_json::to_string(&trouble::keys(&input, &dir, false)?)?,
+                Part::FailingKeys => serde_json::to_string(&trouble::keys(&input, &dir, true)?)?,
+                Part::Redrive => serde_json::to_string(&trouble::redrive(&input, &dir)?)?,
+                Part::Recovery => serde_json::to_string(&trouble::recovery(&input, &dir)?)?,
             };
             println!("{result}");
             Ok(())
         }
-        Bench::Telemetry { json, events, devices, no_latency, dir } => {
+        Bench::Telemetry { json, events, devices, no_latency, no_trouble, dir } => {
             let parent = dir.unwrap_or_else(|| PathBuf::from("target"));
             let work = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)?;
             if !json {
@@ -109,6 +125,17 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
                 data::write(&input, 200_000.min(events), 10_000)?;
                 let latency: latency::Latency = part(Part::Latency, &input, work.path())?;
                 report::latency(json, &latency)?;
+            }
+            if !no_trouble {
+                let input = work.path().join("events.ndjson");
+                data::write(&input, events, 10_000)?;
+                let plain: pipeline::Run = part(Part::EndToEnd, &input, work.path())?;
+                let key_order: trouble::Keys = part(Part::KeyOrder, &input, work.path())?;
+                let failing: trouble::Keys = part(Part::FailingKeys, &input, work.path())?;
+                let recovery: trouble::Recovery = part(Part::Recovery, &input, work.path())?;
+                data::write(&input, 100_000.min(events), 10_000)?;
+                let redrive: trouble::Redrive = part(Part::Redrive, &input, work.path())?;
+                report::trouble(json, events, &plain, &key_order, &failing, &recovery, &redrive);
             }
             Ok(())
         }

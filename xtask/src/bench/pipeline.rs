@@ -60,13 +60,21 @@ impl System {
         let function: Arc<dyn Function> =
             Arc::new(upsert("devices", Upsert { decode: Decode::Json, key, merge: Merge::Patch }));
         let settings = FunctionSettings { max_event_batch_size, ..FunctionSettings::default() };
+        self.process_with(function, settings).await
+    }
+
+    pub(crate) async fn process_with(
+        &self,
+        function: Arc<dyn Function>,
+        settings: FunctionSettings,
+    ) -> anyhow::Result<Processor> {
         let setup = FunctionSetup { function, log: self.hub.clone(), settings };
         let options = HostOptions::default();
         Ok(Processor::start(self.store.clone(), Arc::clone(&self.clock), options, vec![setup]).await?)
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
@@ -110,7 +118,7 @@ pub(crate) fn end_to_end(input: &Path, dir: &Path) -> anyhow::Result<Run> {
 }
 
 /// Sixteen producers, each with its section of the file, in batches of 100. Returns how many events there were.
-async fn produce(hub: &Arc<HubLog>, input: &Path) -> anyhow::Result<u64> {
+pub(crate) async fn produce(hub: &Arc<HubLog>, input: &Path) -> anyhow::Result<u64> {
     let sections = data::sections(input)?;
     let producers: Vec<_> = sections
         .windows(2)

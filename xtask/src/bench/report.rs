@@ -7,6 +7,7 @@ use serde_json::json;
 use super::floor::Floor;
 use super::latency::{Latency, Percentiles};
 use super::pipeline::Run;
+use super::trouble::{Keys, Recovery, Redrive};
 
 pub(crate) fn heading(dir: &Path) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -103,4 +104,54 @@ pub(crate) fn latency(json: bool, latency: &Latency) -> anyhow::Result<()> {
     line("publish acknowledged", &latency.publish_acknowledged_ms);
     line("document committed", &latency.document_committed_ms);
     Ok(())
+}
+
+pub(crate) fn trouble(
+    json: bool,
+    events: usize,
+    plain: &Run,
+    key_order: &Keys,
+    failing: &Keys,
+    recovery: &Recovery,
+    redrive: &Redrive,
+) {
+    let n = events as f64;
+    let plain_rate = n / plain.taken.wall_s;
+    let key_rate = n / key_order.wall_s;
+    // Of the keys that work; what fails is parked meanwhile.
+    let working_rate = failing.counts.applied as f64 / failing.wall_s;
+    let share = key_order.counts.applied as f64 / key_order.wall_s;
+    let redrive_rate = redrive.dead_letters as f64 / redrive.wall_s;
+    if json {
+        println!(
+            "{}",
+            json!({
+                "benchmark": "trouble",
+                "partition_order_events_per_s": plain_rate.round(),
+                "key_order_events_per_s": key_rate.round(),
+                "key_order_ratio": key_rate / plain_rate,
+                "failing_keys_events_per_s": working_rate.round(),
+                "failing_keys_ratio": working_rate / share,
+                "failing_keys_parked": failing.counts.parked,
+                "redriven_per_s": redrive_rate.round(),
+                "recovery": recovery,
+            })
+        );
+        return;
+    }
+    println!("\nwhen things go wrong, 10,000 devices");
+    println!("  order by partition     {plain_rate:>12.0} events/s");
+    println!("  order by key           {key_rate:>12.0} events/s   {:.2} of it", key_rate / plain_rate);
+    println!(
+        "  1 % of the keys failing{working_rate:>12.0} events/s   of the others, {:.2} of it",
+        working_rate / share
+    );
+    println!(
+        "  redrive                {redrive_rate:>12.0} dead letters/s, {} of them",
+        redrive.dead_letters
+    );
+    println!(
+        "  outage                 circuit open after {:.2} s; after the return events flow in {:.2} s (probe every {} s), at full speed {:.2} s later (ramp {} s)",
+        recovery.opened_s, recovery.flowing_s, recovery.probe_after_s, recovery.full_speed_s, recovery.ramp_s
+    );
 }

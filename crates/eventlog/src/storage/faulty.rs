@@ -17,12 +17,22 @@ const SECTOR: usize = 512;
 
 /// The file system.
 #[derive(Clone)]
-pub(crate) struct FaultyStorage(Arc<Mutex<State>>);
+pub struct FaultyStorage(Arc<Mutex<State>>);
 
 struct State {
     nodes: Vec<Node>,
     faults: Faults,
+    medium: Medium,
     random: u64,
+}
+
+/// What kind of medium it is: unlike a fault, it outlives a crash.
+#[derive(Clone, Copy, Default)]
+struct Medium {
+    /// Whether nothing is ever read from the medium itself, so that no read waits.
+    all_in_memory: bool,
+    /// Whether syncs of files say that they are done and do nothing.
+    ignores_syncs: bool,
 }
 
 const ROOT: usize = 0;
@@ -77,53 +87,75 @@ struct Faults {
 
 impl FaultyStorage {
     /// An empty file system whose faults follow from `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
-        let root = Node::Dir(DirNode::default());
-        Self(Arc::new(Mutex::new(State { nodes: vec![root], faults: Faults::default(), random: seed })))
+    pub fn new(seed: u64) -> Self {
+        Self::with(vec![Node::Dir(DirNode::default())], Medium::default(), seed)
+    }
+
+    fn with(nodes: Vec<Node>, medium: Medium, random: u64) -> Self {
+        Self(Arc::new(Mutex::new(State { nodes, faults: Faults::default(), medium, random })))
+    }
+
+    /// Whether no read ever waits for the medium. Else some do, and are handed to a thread that may block.
+    pub fn set_all_in_memory(&self, all_in_memory: bool) {
+        self.0.lock().medium.all_in_memory = all_in_memory;
+    }
+
+    /// Whether syncs of files say that they are done and do nothing, as those of a medium that lies.
+    pub fn set_ignores_syncs(&self, ignores: bool) {
+        self.0.lock().medium.ignores_syncs = ignores;
+    }
+
+    /// Stops the machine now.
+    pub fn crash(&self) {
+        self.0.lock().faults.crashed = true;
     }
 
     /// Stops the machine at the operation `count` operations from now; that one still happens if `with_effect`.
-    pub(crate) fn crash_in(&self, count: u64, with_effect: bool) {
+    pub fn crash_in(&self, count: u64, with_effect: bool) {
         let mut state = self.0.lock();
         state.faults.crash_at = Some((state.faults.operations + count, with_effect));
     }
 
-    pub(crate) fn has_crashed(&self) -> bool {
+    /// Whether the machine has stopped.
+    pub fn has_crashed(&self) -> bool {
         self.0.lock().faults.crashed
     }
 
     /// Lets `count` syncs of files succeed and the next one fail.
-    pub(crate) fn fail_sync_after(&self, count: u64) {
+    pub fn fail_sync_after(&self, count: u64) {
         self.0.lock().faults.syncs_until_failure = Some(count);
     }
 
     /// Leaves this much room; `None` for as much as anybody needs.
-    pub(crate) fn set_space(&self, bytes: Option<u64>) {
+    pub fn set_space(&self, bytes: Option<u64>) {
         self.0.lock().faults.space = bytes;
     }
 
     /// The room that is left.
-    pub(crate) fn space(&self) -> Option<u64> {
+    pub fn space(&self) -> Option<u64> {
         self.0.lock().faults.space
     }
 
-    pub(crate) fn set_copies_on_write(&self, copies: bool) {
+    /// Whether overwriting takes space, as on a file system that copies on write.
+    pub fn set_copies_on_write(&self, copies: bool) {
         self.0.lock().faults.copies_on_write = copies;
     }
 
-    pub(crate) fn set_short_writes(&self, short: bool) {
+    /// Whether a write may be cut short.
+    pub fn set_short_writes(&self, short: bool) {
         self.0.lock().faults.short_writes = short;
     }
 
     /// The medium after the machine stopped here and started again.
-    pub(crate) fn after_crash(&self) -> Self {
+    pub fn after_crash(&self) -> Self {
         let mut state = self.0.lock();
         let mut random = state.random();
         let nodes = state.nodes.iter().map(|node| node.after_crash(&mut random)).collect();
-        Self(Arc::new(Mutex::new(State { nodes, faults: Faults::default(), random })))
+        Self::with(nodes, state.medium, random)
     }
 
     /// Changes bytes of a file on the medium, behind everybody's back.
+    #[cfg(test)]
     pub(crate) fn corrupt(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.0.lock();
         let id = state.find(path).unwrap();
@@ -327,7 +359,7 @@ impl State {
 
 fn names(path: &Path) -> impl DoubleEndedIterator<Item = String> {
     path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_str().unwrap().to_owned()),
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
         _ => None,
     })
 }
@@ -450,7 +482,8 @@ impl StorageFile for FaultyFile {
     }
 
     fn is_in_memory(&self, _offset: u64, _len: usize) -> bool {
-        self.storage.0.lock().random().is_multiple_of(2)
+        let mut state = self.storage.0.lock();
+        state.medium.all_in_memory || state.random().is_multiple_of(2)
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -512,7 +545,7 @@ impl StorageFile for FaultyFile {
                 return Err(io::Error::other("the medium did not take the bytes"));
             }
         }
-        if has_effect {
+        if has_effect && !state.medium.ignores_syncs {
             state.file(self.id).sync();
         }
         state.end(())

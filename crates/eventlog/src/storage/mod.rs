@@ -2,7 +2,7 @@
 //! tear or lose each of them.
 
 mod disk;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faulty;
 
 use std::io::{self, IoSlice};

@@ -5,16 +5,20 @@
 //! back for it and nothing is lost. A commit that can never go through (somebody else owns a lane, a document was
 //! changed underneath, the answer to an earlier try was lost) takes back everything ahead of the store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_model::clock::SharedClock;
+use tidegate_model::checkpoint::{FunctionName, Lane};
+use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::commit::{Commit, DocumentWrite, LaneCommit};
 use tidegate_model::error::ErrorKind;
+use tidegate_model::health::{BUCKET_MILLIS, HealthCounts, HealthRecord};
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::{Store, StoreError};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::circuit::CircuitBreaker;
 use crate::lane::OwnedLane;
 use crate::retry::OUTAGE;
 use crate::settings::HostOptions;
@@ -32,6 +36,8 @@ pub struct Committer {
     pub lanes: Arc<[OwnedLane]>,
     /// How long commits are gathered.
     pub options: HostOptions,
+    /// Told when failures are in the store.
+    pub breaker: CircuitBreaker,
     /// Turns true when waiting for the store has to end.
     pub give_up: watch::Receiver<bool>,
 }
@@ -64,6 +70,9 @@ impl Committer {
             let error = match result {
                 Ok(receipt) => {
                     *refusals = 0;
+                    if commit.health.iter().any(|record| record.counts.failed_attempts > 0) {
+                        self.breaker.request_check();
+                    }
                     self.workspace.committed(&taken, receipt);
                     if failures > 0 {
                         info!(failures, "the store answers again");
@@ -108,6 +117,12 @@ impl Committer {
     /// The commit can never go through as it is.
     async fn refused(&mut self, error: &StoreError, kind: ErrorKind, taken: &Taken, refusals: u32) {
         match error {
+            StoreError::Fenced { lane, .. } if self.is_nobodys(lane).await => {
+                warn!(%lane, "the checkpoint was moved; the lane goes on from there");
+                for shared in self.lanes.iter().filter(|shared| shared.lane == *lane) {
+                    shared.checkpoint_was_moved();
+                }
+            }
             StoreError::Fenced { lane, .. } | StoreError::OtherIncarnation { lane, .. } => {
                 error!(code = %error.code(), %error, "a lane is stopped");
                 for shared in self.lanes.iter().filter(|shared| shared.lane == *lane) {
@@ -137,21 +152,31 @@ impl Committer {
         self.workspace.rewind();
     }
 
+    /// Whether nobody owns a lane now: moving its checkpoint leaves it like that, another owner does not.
+    async fn is_nobodys(&self, lane: &Lane) -> bool {
+        let ownerships = self.store.ownerships().await.unwrap_or_default();
+        ownerships.iter().any(|ownership| ownership.lane == *lane && ownership.owner.is_empty())
+    }
+
     /// One commit of all that was taken; the batches of a lane follow each other and become one step.
     fn assemble(&self, taken: &mut Taken, documents: Vec<DocumentWrite>) -> Commit {
         let mut lanes: Vec<LaneCommit> = Vec::new();
         let mut places = vec![None; self.lanes.len()];
+        let mut health: BTreeMap<FunctionName, HealthCounts> = BTreeMap::new();
         for batch in &mut taken.batches {
             let index = *places[batch.lane].get_or_insert_with(|| {
                 let shared = &self.lanes[batch.lane];
                 lanes.push(LaneCommit {
                     lane: shared.lane.clone(),
-                    epoch: shared.epoch,
+                    epoch: shared.epoch(),
                     incarnation: shared.incarnation,
                     advance: batch.advance,
                     counts: OutcomeCounts::default(),
                     dead_letters: Vec::new(),
                     attempts: Vec::new(),
+                    parked: Vec::new(),
+                    unparked: Vec::new(),
+                    reparked: Vec::new(),
                 });
                 lanes.len() - 1
             });
@@ -159,6 +184,10 @@ impl Committer {
             lane.advance.to = batch.advance.to;
             lane.counts += batch.counts;
             lane.dead_letters.append(&mut batch.dead_letters);
+            lane.parked.append(&mut batch.parked);
+            lane.unparked.append(&mut batch.unparked);
+            lane.reparked.append(&mut batch.reparked);
+            *health.entry(lane.lane.function.clone()).or_default() += batch.health;
             if let Some(attempts) = batch.attempts.take() {
                 lane.attempts.retain(|earlier| earlier.sequence_number != attempts.sequence_number);
                 lane.attempts.push(attempts);
@@ -166,6 +195,23 @@ impl Committer {
             // An event that was resolved in the same commit has no attempts left to remember.
             lane.attempts.retain(|attempts| attempts.sequence_number >= batch.advance.to);
         }
-        Commit { lanes, documents, at: self.clock.now() }
+        let at = self.clock.now();
+        let second = second_of(at);
+        let health = health
+            .into_iter()
+            .filter(|(_, counts)| !counts.is_empty())
+            .map(|(circuit, counts)| HealthRecord {
+                circuit,
+                instance: self.options.owner.clone(),
+                second,
+                counts,
+            })
+            .collect();
+        Commit { lanes, documents, health, at }
     }
+}
+
+/// The beginning of the second that a time is in.
+pub(crate) fn second_of(at: Timestamp) -> Timestamp {
+    Timestamp::from_millis(at.as_millis().div_euclid(BUCKET_MILLIS) * BUCKET_MILLIS)
 }

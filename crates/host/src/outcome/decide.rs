@@ -1,24 +1,31 @@
 //! What happens to each event of a batch (pure).
 //!
 //! ```text
-//! the function said        the event                     the lane
-//! applied                  resolved: applied             goes on
-//! filtered                 resolved: filtered            goes on
-//! rejected                 resolved: dead-lettered       goes on
-//! failed / no answer       unresolved, attempt counted   waits, then tries that event alone
-//!   … attempts used up     resolved: dead-lettered       goes on
-//! the invocation failed    nothing is known              one event: as failed; several: each is tried alone
+//! the function said          the event                      the lane
+//! applied                    resolved: applied              goes on
+//! filtered                   resolved: filtered             goes on
+//! rejected                   resolved: dead-lettered        goes on
+//! failed / no answer         attempt counted, and
+//!   … in partition order       unresolved                   waits, then tries that event alone
+//!   … in key order, or none    parked until its next turn   goes on
+//!   … the circuit is open      the same, no attempt counted
+//!   … attempts used up         resolved: dead-lettered      goes on
+//!   … used up, to be held      parked until told            goes on; in partition order it waits behind it
+//! the invocation failed      nothing is known               one event: as failed; several: each is tried alone
 //! ```
 
 use std::time::Duration;
 
 use tidegate_model::answer::Failure;
-use tidegate_model::attempt::{Attempt, FailureClass, bounded_error};
+use tidegate_model::attempt::{Attempt, FailureClass, FailureKind, bounded_error};
 use tidegate_model::clock::Timestamp;
+use tidegate_model::health::HealthCounts;
 use tidegate_model::outcome::Outcome;
+use tidegate_model::parking::Turn;
 
 use crate::outcome::answers::{Checked, Verdict};
 use crate::retry::{MAX_ATTEMPTS, RetryPolicy};
+use crate::settings::OnExhausted;
 use crate::workspace::Write;
 
 /// What an invocation came to.
@@ -28,9 +35,20 @@ pub enum Invoked {
     Answered(Checked),
     /// The invocation failed as a whole: a panic, a time-out, an error, answers that break the contract.
     Failed {
+        /// What kind of failure it was.
+        kind: FailureKind,
         /// What went wrong, for a person.
         error: String,
     },
+}
+
+/// What is known of an event from before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prior<'a> {
+    /// Its failed attempts so far.
+    pub attempts: &'a [Attempt],
+    /// Whether it is a dead letter that is redriven.
+    pub is_redrive: bool,
 }
 
 /// What is known besides.
@@ -38,10 +56,18 @@ pub enum Invoked {
 pub struct Circumstances<'a> {
     /// How many events the batch has.
     pub events: usize,
-    /// The failed attempts at the first event so far.
-    pub prior_attempts: &'a [Attempt],
+    /// What is known of the first of them; nothing is of those beyond.
+    pub prior: &'a [Prior<'a>],
     /// How failed events are tried again.
     pub retry: &'a RetryPolicy,
+    /// What becomes of an event whose attempts are used up.
+    pub on_exhausted: OnExhausted,
+    /// Whether an event that failed leaves the lane to wait, rather than the lane waiting with it.
+    pub parks: bool,
+    /// Whether the parking place has room.
+    pub has_room: bool,
+    /// Whether the circuit is not closed: then failures are no fault of the events.
+    pub outage: bool,
     /// The time, for the attempts.
     pub now: Timestamp,
     /// A random number, for the pause.
@@ -57,9 +83,11 @@ pub struct Decision {
     pub writes: Vec<Write>,
     /// What the lane does with the event after them.
     pub next: Next,
+    /// What it says about the health of the function.
+    pub health: HealthCounts,
 }
 
-/// How an event ends.
+/// How an event ends, or leaves the lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// Its effect is in the documents.
@@ -75,6 +103,13 @@ pub enum Resolution {
         /// Every failed attempt.
         attempts: Vec<Attempt>,
     },
+    /// It waits in the store.
+    Parked {
+        /// When it is tried again.
+        turn: Turn,
+        /// Every failed attempt.
+        attempts: Vec<Attempt>,
+    },
 }
 
 impl Resolution {
@@ -84,6 +119,7 @@ impl Resolution {
             Self::Applied => Outcome::Applied,
             Self::Filtered => Outcome::Filtered,
             Self::DeadLettered { .. } => Outcome::DeadLettered,
+            Self::Parked { .. } => Outcome::Parked,
         }
     }
 }
@@ -110,13 +146,17 @@ pub enum Next {
 /// Decides what happens to the events of a batch.
 pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
     match invoked {
-        Invoked::Failed { error } if circumstances.events > 1 => {
-            Decision { resolved: Vec::new(), writes: Vec::new(), next: Next::Isolate { error } }
-        }
-        Invoked::Failed { error } => {
-            let failure = Failure { error, retry_after: None };
-            let (resolved, next) = fail(failure, circumstances.prior_attempts, circumstances);
-            Decision { resolved: resolved.into_iter().collect(), writes: Vec::new(), next }
+        Invoked::Failed { error, .. } if circumstances.events > 1 => Decision {
+            resolved: Vec::new(),
+            writes: Vec::new(),
+            next: Next::Isolate { error },
+            health: HealthCounts::default(),
+        },
+        Invoked::Failed { kind, error } => {
+            let failed = fail(kind, error, None, circumstances.prior_of(0), circumstances);
+            let (resolved, next) = failed.end;
+            let resolved = resolved.into_iter().collect();
+            Decision { resolved, writes: Vec::new(), next, health: failed.health }
         }
         Invoked::Answered(checked) => decide_answered(checked, circumstances),
     }
@@ -124,54 +164,119 @@ pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
 
 fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decision {
     let mut resolved: Vec<Resolution> = Vec::with_capacity(checked.verdicts.len() + 1);
+    let mut health = HealthCounts::default();
     for (index, verdict) in checked.verdicts.into_iter().enumerate() {
         resolved.push(match verdict {
-            Verdict::Applied => Resolution::Applied,
-            Verdict::Filtered => Resolution::Filtered,
+            Verdict::Applied => {
+                health.succeeded += 1;
+                Resolution::Applied
+            }
+            Verdict::Filtered => {
+                health.succeeded += 1;
+                Resolution::Filtered
+            }
             Verdict::Rejected { reason } => {
-                let prior = if index == 0 { circumstances.prior_attempts } else { &[] };
                 let reason = bounded_error(reason);
-                let attempts = with_attempt(prior, circumstances.now, reason.clone());
+                let attempt =
+                    Attempt { at: circumstances.now, kind: FailureKind::Rejected, error: reason.clone() };
+                let attempts = with_attempt(circumstances.prior_of(index).attempts, attempt);
                 Resolution::DeadLettered { class: FailureClass::Permanent, reason, attempts }
             }
         });
     }
     let next = match checked.stopped {
         None => Next::Continue,
-        Some(failure) => {
-            let prior = if resolved.is_empty() { circumstances.prior_attempts } else { &[] };
-            let (dead_lettered, next) = fail(failure, prior, circumstances);
-            resolved.extend(dead_lettered);
+        Some(Failure { error, retry_after }) => {
+            let kind = if retry_after.is_some() { FailureKind::Throttled } else { FailureKind::Transient };
+            let prior = circumstances.prior_of(resolved.len());
+            let failed = fail(kind, error, retry_after, prior, circumstances);
+            let (parked_or_set_aside, next) = failed.end;
+            resolved.extend(parked_or_set_aside);
+            health += failed.health;
             next
         }
     };
-    Decision { resolved, writes: checked.writes, next }
+    Decision { resolved, writes: checked.writes, next, health }
 }
 
-/// An event failed once more: it is tried again, or its attempts are used up.
-fn fail(failure: Failure, prior: &[Attempt], circumstances: Circumstances<'_>) -> (Option<Resolution>, Next) {
-    let reason = bounded_error(failure.error);
-    let attempts = with_attempt(prior, circumstances.now, reason.clone());
-    let failures = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-    match circumstances.retry.delay_after(failures, circumstances.random) {
-        Some(delay) => {
-            let delay = delay.max(failure.retry_after.unwrap_or_default());
-            (None, Next::Retry { attempts, delay })
-        }
-        None => (
-            Some(Resolution::DeadLettered { class: FailureClass::Exhausted, reason, attempts }),
-            Next::Continue,
-        ),
+impl<'a> Circumstances<'a> {
+    fn prior_of(&self, index: usize) -> Prior<'a> {
+        self.prior.get(index).copied().unwrap_or_default()
     }
 }
 
+/// What becomes of an event that failed.
+struct Failed {
+    end: (Option<Resolution>, Next),
+    health: HealthCounts,
+}
+
+/// An event failed once more: it is tried again, or its attempts are used up.
+fn fail(
+    kind: FailureKind,
+    error: String,
+    retry_after: Option<Duration>,
+    prior: Prior<'_>,
+    circumstances: Circumstances<'_>,
+) -> Failed {
+    let reason = bounded_error(error);
+    let mut health = HealthCounts { failed_attempts: 1, ..HealthCounts::default() };
+    health.failing = u64::from(prior.attempts.is_empty());
+    let attempts = if circumstances.outage {
+        prior.attempts.to_vec()
+    } else {
+        with_attempt(prior.attempts, Attempt { at: circumstances.now, kind, error: reason.clone() })
+    };
+    // Who asks to be left alone says nothing about the event: that uses up no attempt.
+    let used = attempts.iter().filter(|attempt| attempt.kind != FailureKind::Throttled).count();
+    let used = u32::try_from(used).unwrap_or(u32::MAX);
+    let spares_the_event = circumstances.outage || kind == FailureKind::Throttled;
+    let pause = match circumstances.retry.delay_after(used, circumstances.random) {
+        None if spares_the_event => circumstances.retry.delay_after(0, circumstances.random),
+        pause => pause,
+    };
+    let again = |delay: Duration| {
+        let delay = delay.max(retry_after.unwrap_or_default());
+        if circumstances.parks && circumstances.has_room {
+            let turn = Turn::At(circumstances.now.plus(delay));
+            (Some(Resolution::Parked { turn, attempts: attempts.clone() }), Next::Continue)
+        } else {
+            (None, Next::Retry { attempts: attempts.clone(), delay })
+        }
+    };
+    let end = match pause {
+        Some(delay) => again(delay),
+        None => {
+            health.failed = 1;
+            health.failed_lanes = 1;
+            match circumstances.on_exhausted {
+                OnExhausted::Hold if !prior.is_redrive => {
+                    if circumstances.has_room {
+                        (Some(Resolution::Parked { turn: Turn::Held { reason }, attempts }), Next::Continue)
+                    } else {
+                        again(NO_ROOM_PAUSE)
+                    }
+                }
+                OnExhausted::Hold | OnExhausted::DeadLetter => {
+                    let class = FailureClass::Exhausted;
+                    (Some(Resolution::DeadLettered { class, reason, attempts }), Next::Continue)
+                }
+            }
+        }
+    };
+    Failed { end, health }
+}
+
+/// How long a lane waits with an event that is to be held while the parking place is full.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
+
 /// Of an event that is retried for ever the first attempt and the latest ones are kept.
-fn with_attempt(prior: &[Attempt], at: Timestamp, error: String) -> Vec<Attempt> {
+fn with_attempt(prior: &[Attempt], attempt: Attempt) -> Vec<Attempt> {
     let mut attempts = prior.to_vec();
     if attempts.len() >= MAX_ATTEMPTS as usize {
         attempts.remove(1);
     }
-    attempts.push(Attempt { at, error });
+    attempts.push(attempt);
     attempts
 }
 
@@ -182,13 +287,30 @@ mod tests {
     const RETRY: RetryPolicy =
         RetryPolicy::FixedDelay { max_attempts: Some(3), delay: Duration::from_secs(1) };
 
-    fn circumstances(events: usize, prior_attempts: &[Attempt]) -> Circumstances<'_> {
-        let now = Timestamp::from_millis(1000);
-        Circumstances { events, prior_attempts, retry: &RETRY, now, random: 0 }
+    fn circumstances<'a>(events: usize, prior: &'a [Prior<'a>]) -> Circumstances<'a> {
+        Circumstances {
+            events,
+            prior,
+            retry: &RETRY,
+            on_exhausted: OnExhausted::DeadLetter,
+            parks: false,
+            has_room: true,
+            outage: false,
+            now: Timestamp::from_millis(1000),
+            random: 0,
+        }
+    }
+
+    fn of(attempts: &[Attempt]) -> [Prior<'_>; 1] {
+        [Prior { attempts, is_redrive: false }]
+    }
+
+    fn failed(error: &str) -> Invoked {
+        Invoked::Failed { kind: FailureKind::Transient, error: error.to_owned() }
     }
 
     fn attempt(at: i64, error: &str) -> Attempt {
-        Attempt { at: Timestamp::from_millis(at), error: error.to_owned() }
+        Attempt { at: Timestamp::from_millis(at), kind: FailureKind::Transient, error: error.to_owned() }
     }
 
     fn answered(verdicts: Vec<Verdict>, stopped: Option<&str>) -> Invoked {
@@ -200,7 +322,7 @@ mod tests {
     fn a_rejected_event_is_set_aside_and_the_lane_goes_on() {
         let verdicts =
             vec![Verdict::Applied, Verdict::Rejected { reason: "no id".into() }, Verdict::Filtered];
-        let decision = decide(answered(verdicts, None), circumstances(3, &[attempt(1, "before")]));
+        let decision = decide(answered(verdicts, None), circumstances(3, &of(&[attempt(1, "before")])));
         assert_eq!(
             decision.resolved,
             [
@@ -208,7 +330,7 @@ mod tests {
                 Resolution::DeadLettered {
                     class: FailureClass::Permanent,
                     reason: "no id".into(),
-                    attempts: vec![attempt(1000, "no id")],
+                    attempts: vec![Attempt { kind: FailureKind::Rejected, ..attempt(1000, "no id") }],
                 },
                 Resolution::Filtered,
             ]
@@ -227,7 +349,7 @@ mod tests {
     #[test]
     fn the_last_attempt_ends_in_the_dead_letters_with_all_of_them() {
         let prior = [attempt(1, "first"), attempt(2, "second")];
-        let decision = decide(Invoked::Failed { error: "third".into() }, circumstances(1, &prior));
+        let decision = decide(failed("third"), circumstances(1, &of(&prior)));
         assert_eq!(
             decision.resolved,
             [Resolution::DeadLettered {
@@ -241,7 +363,7 @@ mod tests {
 
     #[test]
     fn when_a_whole_invocation_fails_no_event_is_charged_for_its_neighbours() {
-        let decision = decide(Invoked::Failed { error: "panic".into() }, circumstances(2, &[]));
+        let decision = decide(failed("panic"), circumstances(2, &[]));
         assert!(decision.resolved.is_empty());
         assert_eq!(decision.next, Next::Isolate { error: "panic".into() });
     }
@@ -253,5 +375,67 @@ mod tests {
             Checked { verdicts: Vec::new(), writes: Vec::new(), stopped: Some(failure), shown: Vec::new() };
         let decision = decide(Invoked::Answered(checked), circumstances(1, &[]));
         assert!(matches!(decision.next, Next::Retry { delay, .. } if delay == Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn who_asks_to_be_left_alone_uses_up_no_attempt() {
+        let throttled = Attempt { kind: FailureKind::Throttled, ..attempt(1, "429") };
+        let prior = vec![throttled; 50];
+        let decision = decide(failed("down"), circumstances(1, &of(&prior)));
+        assert!(matches!(decision.next, Next::Retry { .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn in_key_order_the_event_waits_and_the_lane_does_not() {
+        let circumstances = Circumstances { parks: true, ..circumstances(4, &[]) };
+        let decision = decide(answered(vec![Verdict::Applied], Some("down")), circumstances);
+        let parked = Resolution::Parked {
+            turn: Turn::At(Timestamp::from_millis(2000)),
+            attempts: vec![attempt(1000, "down")],
+        };
+        assert_eq!(decision.resolved, [Resolution::Applied, parked]);
+        assert_eq!(decision.next, Next::Continue);
+        let full = Circumstances { has_room: false, ..circumstances };
+        let decision = decide(answered(vec![], Some("down")), full);
+        assert!(matches!(decision.next, Next::Retry { .. }), "without room the lane waits");
+    }
+
+    #[test]
+    fn an_event_that_is_to_be_held_is_parked_until_told() {
+        let prior = [attempt(1, "first"), attempt(2, "second")];
+        let hold = |is_redrive| {
+            let prior = [Prior { attempts: &prior, is_redrive }];
+            let circumstances = Circumstances { on_exhausted: OnExhausted::Hold, ..circumstances(1, &prior) };
+            decide(failed("third"), circumstances).resolved
+        };
+        assert!(
+            matches!(&hold(false)[..], [Resolution::Parked { turn: Turn::Held { reason }, .. }] if reason == "third")
+        );
+        assert!(matches!(&hold(true)[..], [Resolution::DeadLettered { .. }]), "a redrive goes back");
+    }
+
+    #[test]
+    fn while_the_circuit_is_open_no_attempt_is_used_up() {
+        let prior = [attempt(1, "first"), attempt(2, "second")];
+        let of_prior = of(&prior);
+        let circumstances = Circumstances { outage: true, ..circumstances(1, &of_prior) };
+        let decision = decide(failed("third"), circumstances);
+        let Next::Retry { attempts, .. } = decision.next else { panic!("{decision:?}") };
+        assert_eq!(attempts, prior);
+        assert_eq!(decision.health.failed, 0);
+    }
+
+    #[test]
+    fn health_counts_what_speaks_of_an_outage() {
+        let verdicts = vec![Verdict::Applied, Verdict::Rejected { reason: "no".into() }, Verdict::Filtered];
+        let decision = decide(answered(verdicts, Some("down")), circumstances(5, &[]));
+        let expected =
+            HealthCounts { succeeded: 2, failing: 1, failed_attempts: 1, failed: 0, failed_lanes: 0 };
+        assert_eq!(decision.health, expected);
+        let prior = [attempt(1, "first"), attempt(2, "second")];
+        let decision = decide(failed("third"), circumstances(1, &of(&prior)));
+        let expected =
+            HealthCounts { succeeded: 0, failing: 0, failed_attempts: 1, failed: 1, failed_lanes: 1 };
+        assert_eq!(decision.health, expected);
     }
 }

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use tidegate_model::attempt::EventAttempts;
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::event::Event;
+use tidegate_model::parking::UnparkedEnd;
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::gate::FirstEvent;
+use super::parking::Parking;
 use crate::workspace::{DecidedBatch, Generation, Write};
 
 /// Memory an event takes besides its bytes, roughly.
@@ -34,8 +37,20 @@ pub(super) struct Work {
     pub(super) isolate_until: SequenceNumber,
     /// The failed attempts at the event at `position`, if there were any.
     pub(super) attempts: Option<EventAttempts>,
+    /// What is parked in the lane.
+    pub(super) parking: Parking,
+    /// How many events the gate lets through at once.
+    pub(super) allowed: usize,
+    /// What became of the first event that was given to the function last.
+    pub(super) first_event: FirstEvent,
+    /// How many parked events are tried together at most, for now.
+    pub(super) parked_limit: usize,
+    /// How many events are given to the function at most, for now.
+    pub(super) given_limit: usize,
     /// How many batches were decided.
     pub(super) tickets: u64,
+    /// The last of them that is in the queue of what is to be committed.
+    pub(super) submitted: u64,
     /// How many events the last batch had.
     pub(super) last_batch: usize,
     /// When it was taken.
@@ -92,7 +107,16 @@ pub(super) fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize
         let document = letter.document.as_ref().and_then(|document| document.body.as_ref());
         memory_of(&letter.event) + letter.reason.len() + attempts + document.map_or(0, Bytes::len)
     };
-    let documents: usize = writes.iter().map(|write| write.json.len()).sum();
+    let parked: usize = batch.parked.iter().map(|parked| memory_of(&parked.event)).sum();
+    let unparked: usize = batch
+        .unparked
+        .iter()
+        .map(|unparked| match &unparked.end {
+            UnparkedEnd::DeadLettered(letter) => of_letter(letter),
+            _ => DECIDED_EVENT,
+        })
+        .sum();
+    let documents: usize = parked + unparked + writes.iter().map(|write| write.json.len()).sum::<usize>();
     BATCH_OVERHEAD
         + batch.events().saturating_mul(DECIDED_EVENT)
         + documents

@@ -23,7 +23,9 @@ use tidegate_model::clock::Clock;
 use tidegate_model::commit::{CommitReceipt, DocumentWrite};
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::document::{CollectionName, DocumentId, Precondition};
+use tidegate_model::health::HealthCounts;
 use tidegate_model::outcome::OutcomeCounts;
+use tidegate_model::parking::{ParkedEvent, Reparked, Unparked};
 use tidegate_model::ports::{CurrentDocument, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
@@ -74,6 +76,14 @@ pub struct DecidedBatch {
     pub dead_letters: Vec<DeadLetter>,
     /// The failed attempts to remember.
     pub attempts: Option<EventAttempts>,
+    /// Those of its events that are parked.
+    pub parked: Vec<ParkedEvent>,
+    /// Parked events that are resolved.
+    pub unparked: Vec<Unparked>,
+    /// Parked events that were tried and stay.
+    pub reparked: Vec<Reparked>,
+    /// What it says about the health of the function.
+    pub health: HealthCounts,
     /// True when nothing more is to be expected soon: do not wait for others to share the commit.
     pub urgent: bool,
     /// Its number within the lane, for who waits until it is committed.
@@ -544,6 +554,10 @@ mod tests {
             counts: OutcomeCounts { applied: 1, ..OutcomeCounts::default() },
             dead_letters: Vec::new(),
             attempts: None,
+            parked: Vec::new(),
+            unparked: Vec::new(),
+            reparked: Vec::new(),
+            health: HealthCounts::default(),
             urgent: true,
             ticket: 1,
             memory: None,

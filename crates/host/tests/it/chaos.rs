@@ -21,13 +21,14 @@ use tidegate_model::attempt::FailureClass;
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::{Clock, TestClock, timeout};
 use tidegate_model::commit::Commit;
+use tidegate_model::dead_letter::DeadLetterFilter;
 use tidegate_model::document::DocumentId;
 use tidegate_model::event::{Event, EventData, HubName};
 use tidegate_model::memory::{MemoryLog, MemoryStore};
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::{
-    Checkpoints, Commits, CurrentDocument, DeadLetterFilter, DeadLetters, Documents, EventAppender, EventLog,
-    Function, FunctionDescriptor, FunctionError, Invocation, Ownerships, StoreError,
+    Checkpoints, Commits, CurrentDocument, DeadLetters, Documents, EventAppender, EventLog, Function,
+    FunctionDescriptor, FunctionError, Invocation, Ownerships, StoreError,
 };
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
@@ -258,7 +259,7 @@ impl Chaos {
         self.store.release_commits();
         // Whoever was left behind comes to an end.
         self.clock.sleep(DAY).await;
-        let nothing = Commit { lanes: Vec::new(), documents: Vec::new(), at: NOW };
+        let nothing = Commit { lanes: Vec::new(), documents: Vec::new(), health: Vec::new(), at: NOW };
         while self.store.commit(&nothing).await.is_err() {}
         while self.store.checkpoints().await.is_err() {}
     }

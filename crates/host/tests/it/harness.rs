@@ -13,15 +13,16 @@ use tidegate_host::settings::{FunctionSettings, HostOptions, Isolation};
 use tidegate_model::answer::{Answer, Answers, Body};
 use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
 use tidegate_model::clock::{TestClock, Timestamp};
+use tidegate_model::dead_letter::DeadLetterFilter;
 use tidegate_model::dead_letter::StoredDeadLetter;
 use tidegate_model::document::{CollectionName, DocumentId};
 use tidegate_model::event::{Event, EventData, HubName};
 use tidegate_model::memory::{MemoryLog, MemoryStore};
 use tidegate_model::ports::{
-    Checkpoints, CurrentDocument, DeadLetterFilter, DeadLetters, Documents, EventAppender, Function,
-    FunctionDescriptor, FunctionError, Invocation,
+    Checkpoints, CurrentDocument, DeadLetters, Documents, EventAppender, Function, FunctionDescriptor,
+    FunctionError, Invocation, Parking,
 };
-use tidegate_model::position::PartitionId;
+use tidegate_model::position::{PartitionId, SequenceNumber};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -62,6 +63,28 @@ impl World {
         let events =
             events.iter().map(|event| EventData::new(Bytes::copy_from_slice(event.as_bytes()))).collect();
         self.log.append(PartitionId(partition), events).await.unwrap();
+    }
+
+    /// Publishes events "document:text" to a partition; the document is their partition key as well.
+    pub(crate) async fn publish_keyed(&self, partition: u32, events: &[&str]) {
+        let keyed = |event: &&str| {
+            let key = event.split(':').next().unwrap().to_owned();
+            EventData::new(Bytes::copy_from_slice(event.as_bytes())).with_key(key)
+        };
+        self.log.append(PartitionId(partition), events.iter().map(keyed).collect()).await.unwrap();
+    }
+
+    /// Runs the function until everything published is resolved, and nothing is parked but what is held.
+    pub(crate) async fn settle(&self, act: Act) {
+        let processor = self.start(act).await;
+        assert!(processor.settled().await);
+        processor.drain(Duration::from_secs(10)).await;
+    }
+
+    pub(crate) async fn parked(&self, partition: u32) -> Vec<String> {
+        let parked =
+            self.store.list_parked(&lane(partition), SequenceNumber::ZERO, usize::MAX).await.unwrap();
+        parked.iter().map(|stored| text_of(&stored.parked.event).to_owned()).collect()
     }
 
     pub(crate) async fn start(&self, act: Act) -> Processor {

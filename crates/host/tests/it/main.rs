@@ -5,9 +5,15 @@
 mod harness;
 
 mod chaos;
+mod circuit;
+mod circuit_fleet;
+mod circuit_probe;
 mod documents;
 mod drain;
 mod misbehaving_functions;
+mod order;
+mod outage;
 mod retries;
 mod review;
+mod scenarios;
 mod store_faults;

@@ -13,17 +13,17 @@ use tidegate_host::retry::RetryPolicy;
 use tidegate_host::settings::Isolation;
 use tidegate_host::status::LaneState;
 use tidegate_model::answer::{Answer, Answers, Body, DocumentBefore, DocumentValue, Failure};
-use tidegate_model::checkpoint::{Checkpoint, Epoch, Lane, Ownership};
+use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
-use tidegate_model::dead_letter::{DeadLetterId, DocumentSnapshot, StoredDeadLetter};
-use tidegate_model::document::{CollectionName, Document, DocumentId};
+use tidegate_model::dead_letter::DocumentSnapshot;
+use tidegate_model::document::DocumentId;
 use tidegate_model::event::{Event, HubName};
+use tidegate_model::health::InstanceHealth;
 use tidegate_model::memory::{MemoryLog, MemoryStore};
 use tidegate_model::ports::{
-    Checkpoints, Commits, CurrentDocument, DeadLetterFilter, DeadLetters, Documents, EventLog, Function,
-    FunctionDescriptor, FunctionError, Invocation, Ownerships, PartitionStatus, ReadError, ReadLimit,
-    StoreError,
+    Commits, CurrentDocument, EventLog, Function, FunctionDescriptor, FunctionError, Invocation,
+    PartitionStatus, ReadError, ReadLimit, StoreError,
 };
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
 use tokio::sync::watch;
@@ -159,82 +159,16 @@ impl Commits for Defective {
     async fn barrier(&self) -> Result<(), StoreError> {
         self.0.barrier().await
     }
-}
-
-#[async_trait]
-impl Ownerships for Defective {
-    async fn claim(&self, lane: &Lane, owner: &str, at: Timestamp) -> Result<Ownership, StoreError> {
-        self.0.claim(lane, owner, at).await
-    }
-    async fn release(&self, lane: &Lane, epoch: Epoch, at: Timestamp) -> Result<(), StoreError> {
-        self.0.release(lane, epoch, at).await
-    }
-    async fn ownerships(&self) -> Result<Vec<Ownership>, StoreError> {
-        self.0.ownerships().await
+    async fn health(
+        &self,
+        circuit: &FunctionName,
+        since: Timestamp,
+    ) -> Result<Vec<InstanceHealth>, StoreError> {
+        self.0.health(circuit, since).await
     }
 }
 
-#[async_trait]
-impl Checkpoints for Defective {
-    async fn checkpoint(&self, lane: &Lane) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.checkpoint(lane).await
-    }
-    async fn begin(
-        &self,
-        lane: &Lane,
-        incarnation: Incarnation,
-        start: SequenceNumber,
-        at: Timestamp,
-    ) -> Result<Checkpoint, StoreError> {
-        self.0.begin(lane, incarnation, start, at).await
-    }
-    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
-        self.0.checkpoints().await
-    }
-    async fn attempts(&self, lane: &Lane) -> Result<Vec<tidegate_model::attempt::EventAttempts>, StoreError> {
-        self.0.attempts(lane).await
-    }
-}
-
-#[async_trait]
-impl Documents for Defective {
-    async fn documents(
-        &self,
-        collection: &CollectionName,
-        ids: &[DocumentId],
-    ) -> Result<Vec<Option<Document>>, StoreError> {
-        self.0.documents(collection, ids).await
-    }
-    async fn list_documents(
-        &self,
-        collection: &CollectionName,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        self.0.list_documents(collection, after, limit).await
-    }
-    async fn collections(&self) -> Result<Vec<(CollectionName, u64)>, StoreError> {
-        self.0.collections().await
-    }
-}
-
-#[async_trait]
-impl DeadLetters for Defective {
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
-        self.0.dead_letter(id).await
-    }
-    async fn list_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        after: Option<DeadLetterId>,
-        limit: usize,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        self.0.list_dead_letters(filter, after, limit).await
-    }
-    async fn count_dead_letters(&self) -> Result<Vec<(Lane, u64)>, StoreError> {
-        self.0.count_dead_letters().await
-    }
-}
+tidegate_model::delegate_store!(Defective, 0: Ownerships, Checkpoints, Documents, Parking, DeadLetters, Registers, Outbox);
 
 #[tokio::test(start_paused = true)]
 async fn a_defect_in_the_store_stops_the_lanes_instead_of_leaving_them_waiting_for_ever() {

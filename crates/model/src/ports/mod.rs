@@ -7,14 +7,21 @@
 //! | [`Function`] | `function`, users | `host` |
 //! | [`Store`] and its parts | `store`; later Postgres and Cosmos DB | `host`, readers |
 
+mod dead_letters;
+mod delegate;
 mod event_appender;
 mod event_log;
 mod function;
+mod parking;
+mod registers;
 mod store;
 
+pub use async_trait::async_trait;
+
+pub use dead_letters::DeadLetters;
 pub use event_appender::{AppendError, Appended, EventAppender};
 pub use event_log::{EventLog, PartitionStatus, ReadError, ReadLimit};
 pub use function::{CurrentDocument, Function, FunctionDescriptor, FunctionError, Invocation};
-pub use store::{
-    Checkpoints, Commits, DeadLetterFilter, DeadLetters, Documents, Ownerships, Store, StoreError,
-};
+pub use parking::Parking;
+pub use registers::{Outbox, RegisterChange, Registers};
+pub use store::{Checkpoints, Commits, Documents, Ownerships, Store, StoreError};

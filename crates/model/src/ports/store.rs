@@ -2,20 +2,27 @@
 
 use async_trait::async_trait;
 
-use crate::attempt::{EventAttempts, FailureClass};
+use crate::attempt::EventAttempts;
 use crate::checkpoint::{Checkpoint, Epoch, FunctionName, Lane, Ownership};
 use crate::clock::Timestamp;
 use crate::commit::{Commit, CommitGuarantee, CommitReceipt};
-use crate::dead_letter::{DeadLetterId, StoredDeadLetter};
 use crate::document::{CollectionName, Document, DocumentId};
 use crate::error::{ErrorCode, ErrorKind};
-use crate::event::HubName;
+use crate::health::InstanceHealth;
+use crate::ports::{DeadLetters, Outbox, Parking, Registers};
 use crate::position::{Incarnation, SequenceNumber};
+use crate::trail::NewTrailEntry;
 
-/// Everything the host needs from a store.
-pub trait Store: Ownerships + Checkpoints + Documents + DeadLetters + Commits {}
+/// Everything the program needs from a store.
+pub trait Store:
+    Ownerships + Checkpoints + Documents + Parking + DeadLetters + Registers + Outbox + Commits
+{
+}
 
-impl<T: Ownerships + Checkpoints + Documents + DeadLetters + Commits> Store for T {}
+impl<T: Ownerships + Checkpoints + Documents + Parking + DeadLetters + Registers + Outbox + Commits> Store
+    for T
+{
+}
 
 /// Who may process a lane.
 ///
@@ -59,6 +66,23 @@ pub trait Checkpoints: Send + Sync + 'static {
 
     /// The stored attempts at unresolved events of a lane, ordered by sequence number.
     async fn attempts(&self, lane: &Lane) -> Result<Vec<EventAttempts>, StoreError>;
+
+    /// Moves the checkpoint of a lane by hand, under a new epoch, so that whoever processes the lane is fenced. The lane
+    /// begins anew there: `start` and `position` are `to`, the counts are zero, and attempts at unresolved events are
+    /// forgotten. Events from `to` on will be read again: those that are parked leave their parking place, and dead
+    /// letters of them that are unsettled or on their way become `Replayed`. Those before `to` stay, and are not counted
+    /// any more. Writes `entry` to the audit trail.
+    ///
+    /// # Errors
+    /// [`StoreError::CheckpointMoved`] unless the position is `from`; [`StoreError::Refused`] when the lane has no
+    /// checkpoint.
+    async fn seek(
+        &self,
+        lane: &Lane,
+        from: SequenceNumber,
+        to: SequenceNumber,
+        entry: NewTrailEntry,
+    ) -> Result<Checkpoint, StoreError>;
 }
 
 /// The documents.
@@ -83,35 +107,6 @@ pub trait Documents: Send + Sync + 'static {
     async fn collections(&self) -> Result<Vec<(CollectionName, u64)>, StoreError>;
 }
 
-/// Which dead letters to list; an absent condition is true.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadLetterFilter {
-    /// Of this function.
-    pub function: Option<FunctionName>,
-    /// From this hub.
-    pub hub: Option<HubName>,
-    /// Of this class.
-    pub class: Option<FailureClass>,
-}
-
-/// The dead letters.
-#[async_trait]
-pub trait DeadLetters: Send + Sync + 'static {
-    /// One dead letter, if it exists.
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError>;
-
-    /// At most `limit` dead letters that match, with ids greater than `after`, ordered by id.
-    async fn list_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        after: Option<DeadLetterId>,
-        limit: usize,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError>;
-
-    /// How many dead letters each lane has, counted one by one: the audit compares it with the checkpoints' counts.
-    async fn count_dead_letters(&self) -> Result<Vec<(Lane, u64)>, StoreError>;
-}
-
 /// The one place where effects happen.
 ///
 /// # Contract
@@ -127,12 +122,28 @@ pub trait DeadLetters: Send + Sync + 'static {
 /// - For each document: its precondition must hold ([`StoreError::DocumentChanged`]).
 /// - A commit that does not pass [`Commit::check_lanes`], names a document twice, or holds a state that is not UTF-8
 ///   text is [`StoreError::Refused`].
-/// - Attempts and dead letters are written as the commit says, and the counts are added to the checkpoint's.
+/// - For each parked event that is resolved or stays parked: its stored version must be the commit's, else
+///   [`StoreError::ParkedMoved`].
+/// - Events before a checkpoint's start, which can only be parked ones, are not counted.
+/// - Attempts, dead letters, parked events and health are written as the commit says, and the counts are added to the
+///   checkpoint's. An event
+///   that leaves its parking place moves from the count of parked events to that of its outcome.
+/// - A redriven event that is applied or filtered makes its dead letter `Redriven`. One that is set aside gives its dead
+///   letter the new story, under the old number: `Open`, or `Quarantined` when it came back
+///   [`MAX_RETURNS`](crate::dead_letter::MAX_RETURNS) times. The new attempts follow the old ones.
 /// - All documents of a commit get the same new etag, greater than every one before.
 #[async_trait]
 pub trait Commits: Send + Sync + 'static {
     /// What this store promises.
     fn guarantee(&self) -> CommitGuarantee;
+
+    /// What each instance had in the seconds that began at `since` or later, all together, ordered by instance. A commit
+    /// that brings health has the store forget seconds that began more than [an hour](crate::health::KEPT_FOR) before it.
+    async fn health(
+        &self,
+        circuit: &FunctionName,
+        since: Timestamp,
+    ) -> Result<Vec<InstanceHealth>, StoreError>;
 
     /// Makes everything in `commit` true together.
     async fn commit(&self, commit: &Commit) -> Result<CommitReceipt, StoreError>;
@@ -204,6 +215,20 @@ pub enum StoreError {
         /// The document.
         id: DocumentId,
     },
+    /// A parked event was changed or taken by somebody else: a person edited, held or discarded it.
+    #[error("the parked event {sequence_number} of {lane} was changed by somebody else")]
+    ParkedMoved {
+        /// The lane.
+        lane: Lane,
+        /// The event.
+        sequence_number: SequenceNumber,
+    },
+    /// A register was changed by somebody else.
+    #[error("{register} was changed by somebody else")]
+    RegisterMoved {
+        /// The register.
+        register: String,
+    },
     /// The request makes no sense to the store.
     #[error("{detail}")]
     Refused {
@@ -221,7 +246,10 @@ impl StoreError {
                 ErrorKind::Permanent
             }
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::CheckpointMoved { .. } | Self::DocumentChanged { .. } => ErrorKind::Conflict,
+            Self::CheckpointMoved { .. }
+            | Self::DocumentChanged { .. }
+            | Self::ParkedMoved { .. }
+            | Self::RegisterMoved { .. } => ErrorKind::Conflict,
         }
     }
 
@@ -231,9 +259,11 @@ impl StoreError {
             Self::Unavailable { .. } => ErrorCode::STORE_UNAVAILABLE,
             Self::DiskFull { .. } => ErrorCode::DISK_FULL,
             Self::Damaged { .. } => ErrorCode::STORE_DAMAGED,
-            Self::Fenced { .. } | Self::CheckpointMoved { .. } | Self::DocumentChanged { .. } => {
-                ErrorCode::FENCED
-            }
+            Self::Fenced { .. }
+            | Self::CheckpointMoved { .. }
+            | Self::DocumentChanged { .. }
+            | Self::ParkedMoved { .. }
+            | Self::RegisterMoved { .. } => ErrorCode::FENCED,
             Self::OtherIncarnation { .. } => ErrorCode::INCARNATION_MISMATCH,
             Self::Refused { .. } => ErrorCode::BAD_REQUEST,
         }

@@ -7,12 +7,15 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use tidegate_model::checkpoint::Checkpoint;
+use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
+use tidegate_model::parking::Turn;
 use tidegate_model::ports::EventLog;
 use tidegate_model::position::PartitionId;
 
 use crate::api::page::Page;
 use crate::api::{Api, ApiError};
-use crate::audit::{HubObservation, Observation, PartitionObservation, audit};
+use crate::audit::{HubObservation, Observation, PartitionObservation, Parts, audit};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +29,7 @@ pub(super) async fn run(
     query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    let seen = observe(&api).await?;
+    let seen = settled(&api).await?;
     if let Some(hub) = &query.hub {
         let has_a_checkpoint =
             seen.checkpoints_after.iter().any(|checkpoint| checkpoint.lane.hub.as_str() == hub);
@@ -43,6 +46,21 @@ pub(super) async fn run(
     Ok(page.finish(None))
 }
 
+/// How often the facts are read again when they seem to disagree: a running processor may have moved between two readings.
+const READINGS: usize = 10;
+
+/// Reads the facts, once more while they seem to disagree.
+async fn settled(api: &Api) -> Result<Observation, ApiError> {
+    let mut seen = observe(api).await?;
+    for _ in 1..READINGS {
+        if audit(&seen).iter().all(|account| account.ok) {
+            break;
+        }
+        seen = observe(api).await?;
+    }
+    Ok(seen)
+}
+
 /// Reads what the audit looks at, in the order that keeps it meaningful while a processor runs.
 async fn observe(api: &Api) -> Result<Observation, ApiError> {
     let mut hubs = Vec::new();
@@ -51,6 +69,11 @@ async fn observe(api: &Api) -> Result<Observation, ApiError> {
     }
     let checkpoints_before = api.store.checkpoints().await?;
     let dead_letters = api.store.count_dead_letters().await?;
+    let parked = api.store.count_parked().await?;
+    let mut parts = Vec::new();
+    for checkpoint in &checkpoints_before {
+        parts.push((checkpoint.lane.clone(), parts_of(api, checkpoint).await?));
+    }
     let checkpoints_after = api.store.checkpoints().await?;
     for (seen, log) in hubs.iter_mut().zip(&api.logs) {
         for partition in &mut seen.partitions {
@@ -60,7 +83,39 @@ async fn observe(api: &Api) -> Result<Observation, ApiError> {
         }
     }
     let configured = api.configured.clone();
-    Ok(Observation { hubs, configured, checkpoints_before, dead_letters, checkpoints_after })
+    Ok(Observation { hubs, configured, checkpoints_before, dead_letters, parked, parts, checkpoints_after })
+}
+
+/// The parts of a lane's dead letters and parked events that are counted by themselves.
+async fn parts_of(api: &Api, checkpoint: &Checkpoint) -> Result<Parts, ApiError> {
+    let lane = &checkpoint.lane;
+    let in_status = async |status| -> Result<u64, ApiError> {
+        let filter = DeadLetterFilter {
+            function: Some(lane.function.clone()),
+            hub: Some(lane.hub.clone()),
+            partition: Some(lane.partition),
+            from_sequence_number: Some(checkpoint.start),
+            status: vec![status],
+            ..DeadLetterFilter::default()
+        };
+        let groups = api.store.group_dead_letters(&filter).await?;
+        Ok(groups.iter().map(|group| group.count).sum())
+    };
+    let held = match checkpoint.counts.parked {
+        0 => 0,
+        _ => {
+            let place = api.store.parking_place(lane).await?;
+            let held = place.heads.iter().filter(|head| {
+                matches!(head.turn, Turn::Held { .. }) && head.sequence_number >= checkpoint.start
+            });
+            held.count() as u64
+        }
+    };
+    Ok(Parts {
+        quarantined: in_status(DeadLetterStatus::Quarantined).await?,
+        held,
+        redriving: in_status(DeadLetterStatus::Redriving).await?,
+    })
 }
 
 fn observe_hub(log: &dyn EventLog) -> Result<HubObservation, ApiError> {

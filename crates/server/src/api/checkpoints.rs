@@ -84,6 +84,10 @@ fn described(state: &LaneState) -> (&'static str, Option<String>) {
         LaneState::Retrying { sequence_number, failures, error, .. } => {
             ("retrying", Some(format!("event {sequence_number} failed {failures} times: {error}")))
         }
+        LaneState::Held { events } => {
+            ("held", Some(format!("{events} events wait for a person or the circuit")))
+        }
+        LaneState::Gated { why } => ("gated", Some(why.clone())),
         LaneState::Waiting { error } => ("waiting", Some(error.clone())),
         LaneState::Stopped { error } => ("stopped", Some(error.clone())),
         LaneState::Released => ("released", None),

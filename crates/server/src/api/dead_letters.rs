@@ -1,45 +1,32 @@
-//! Dead letters.
+//! Dead letters as they are: listed, grouped, shown.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
+use serde::Serialize;
 
-use tidegate_model::attempt::FailureClass;
-use tidegate_model::checkpoint::FunctionName;
-use tidegate_model::dead_letter::DeadLetterId;
-use tidegate_model::event::HubName;
-use tidegate_model::ports::DeadLetterFilter;
+use tidegate_model::dead_letter::{DeadLetterId, StoredDeadLetter};
+use tidegate_model::document::Document;
+use tidegate_model::trail::TrailEntry;
 
-use crate::api::page::Page;
-use crate::api::shapes::DeadLetterShape;
-use crate::api::{Api, ApiError};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    function: Option<FunctionName>,
-    hub: Option<HubName>,
-    class: Option<FailureClass>,
-    after: Option<u64>,
-    limit: Option<usize>,
-}
+use crate::api::page::{MAX_ITEMS, Page};
+use crate::api::parameters::{NUMBER, Parameters, dead_letter_filter};
+use crate::api::shapes::{DeadLetterShape, EventDataShape, GroupShape, SnapshotShape};
+use crate::api::{Api, ApiError, diff, edit};
 
 /// A page of the dead letters that match, ordered by id.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    mut parameters: Parameters,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| {
-        ApiError::bad_request(error.body_text())
-            .help("class is one of permanent, exhausted; after and limit are numbers")
-    })?;
-    let filter = DeadLetterFilter { function: query.function, hub: query.hub, class: query.class };
-    let mut after = query.after.map(DeadLetterId);
-    let mut page = Page::new(query.limit);
+    let filter = dead_letter_filter(&mut parameters)?;
+    let mut after = parameters.parsed("after", NUMBER)?.map(DeadLetterId);
+    let with_event: bool = parameters.parsed("event", "true or false")?.unwrap_or(false);
+    let mut page = Page::new(parameters.parsed("limit", NUMBER)?);
+    parameters.done()?;
     let mut more = true;
     while more && !page.is_full() {
         let wanted = page.wants();
@@ -47,10 +34,83 @@ pub(super) async fn list(
         more = letters.len() == wanted;
         for letter in letters {
             after = Some(letter.id);
-            page.push(&DeadLetterShape::from(letter));
+            let event = with_event.then(|| newest(&letter));
+            page.push(&ListedShape { letter: DeadLetterShape::from(letter), event });
         }
     }
     Ok(page.finish(after.filter(|_| more).map(|id| id.to_string())))
+}
+
+/// A dead letter in a listing.
+#[derive(Serialize)]
+struct ListedShape {
+    #[serde(flatten)]
+    letter: DeadLetterShape,
+    /// What a redrive gives the function, in the form of an edit; where it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<EventDataShape>,
+}
+
+fn newest(stored: &StoredDeadLetter) -> EventDataShape {
+    EventDataShape::from(stored.edited.as_ref().unwrap_or(&stored.letter.event.data))
+}
+
+#[derive(Serialize)]
+struct IdShape {
+    id: DeadLetterId,
+}
+
+/// A page of the numbers of the dead letters that match.
+pub(super) async fn ids(
+    State(api): State<Arc<Api>>,
+    mut parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let filter = dead_letter_filter(&mut parameters)?;
+    let after = parameters.parsed("after", NUMBER)?.map(DeadLetterId);
+    let limit: Option<usize> = parameters.parsed("limit", NUMBER)?;
+    parameters.done()?;
+    let limit = limit.unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
+    let found = api.store.find_dead_letters(&filter, after, limit).await?;
+    let next = found.last().filter(|_| found.len() == limit).map(ToString::to_string);
+    let mut page = Page::new(Some(limit));
+    found.into_iter().for_each(|id| page.push(&IdShape { id }));
+    Ok(page.finish(next))
+}
+
+/// The causes of the dead letters that match, the most frequent first.
+pub(super) async fn groups(
+    State(api): State<Arc<Api>>,
+    mut parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let filter = dead_letter_filter(&mut parameters)?;
+    let limit: Option<usize> = parameters.parsed("limit", NUMBER)?;
+    parameters.done()?;
+    // Reasons without what differs from event to event: there are few, and the most frequent ones are what counts.
+    let limit = limit.unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
+    let mut page = Page::new(Some(limit));
+    for group in api.store.group_dead_letters(&filter).await?.into_iter().take(limit) {
+        page.push(&GroupShape::from(group));
+    }
+    Ok(page.finish(None))
+}
+
+/// A dead letter with what is known around it.
+#[derive(Serialize)]
+struct ShownShape {
+    #[serde(flatten)]
+    letter: DeadLetterShape,
+    /// What a redrive gives the function.
+    event: EventDataShape,
+    /// What the edits changed, all together.
+    edited_diff: Option<String>,
+    /// The document it was meant for as it is now.
+    document_now: Option<SnapshotShape>,
+    /// What changed in the document since.
+    document_diff: Option<String>,
+    /// What was done to it, oldest first.
+    history: Vec<TrailEntry>,
+    /// Whether more was done than `history` holds.
+    history_truncated: bool,
 }
 
 /// One dead letter.
@@ -58,10 +118,50 @@ pub(super) async fn get(
     State(api): State<Arc<Api>>,
     id: Result<Path<u64>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let stored = api.dead_letter(id_in(id)?).await?;
+    let (document_now, document_diff) = document_now(&api, &stored).await?;
+    let history = api.store.trail(Some(&stored.id.to_string()), 0, HISTORY + 1).await?;
+    let history_truncated = history.len() > HISTORY;
+    let history: Vec<TrailEntry> =
+        history.into_iter().filter(|entry| entry.action.starts_with("dead-letter.")).take(HISTORY).collect();
+    let event = newest(&stored);
+    let edited_diff =
+        (stored.edited.as_ref()).map(|edited| edit::difference(&stored.letter.event.data, edited));
+    let letter = DeadLetterShape::from(stored);
+    let shown =
+        ShownShape { letter, event, edited_diff, document_now, document_diff, history, history_truncated };
+    Ok(Json(shown).into_response())
+}
+
+/// How many lines of the audit trail are shown with a dead letter.
+const HISTORY: usize = 200;
+
+/// The document it was meant for as it is now, and what changed in it since.
+async fn document_now(
+    api: &Api,
+    stored: &StoredDeadLetter,
+) -> Result<(Option<SnapshotShape>, Option<String>), ApiError> {
+    let Some(then) = &stored.letter.document else { return Ok((None, None)) };
+    let found = api.store.documents(&then.collection, std::slice::from_ref(&then.id)).await?;
+    let body = found.into_iter().flatten().next().map(|Document { body, .. }| body);
+    let diff = diff::of(then.body.as_deref().unwrap_or_default(), body.as_deref().unwrap_or_default());
+    let mut now = then.clone();
+    now.body = body;
+    Ok((Some(SnapshotShape::from(now)), Some(diff)))
+}
+
+/// The number in the address.
+pub(super) fn id_in(id: Result<Path<u64>, PathRejection>) -> Result<DeadLetterId, ApiError> {
     let Path(id) = id.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    match api.store.dead_letter(DeadLetterId(id)).await? {
-        Some(letter) => Ok(Json(DeadLetterShape::from(letter)).into_response()),
-        None => Err(ApiError::not_found(format!("there is no dead letter {id}"))
-            .help("list them: tidegate dead-letters list")),
+    Ok(DeadLetterId(id))
+}
+
+impl Api {
+    /// The dead letter with this number.
+    pub(super) async fn dead_letter(&self, id: DeadLetterId) -> Result<StoredDeadLetter, ApiError> {
+        self.store.dead_letter(id).await?.ok_or_else(|| {
+            ApiError::not_found(format!("there is no dead letter {id}"))
+                .help("list them: tidegate dead-letters list")
+        })
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn read(
     Ok(page.finish(more.then(|| from.to_string())))
 }
 
-fn start_position(text: &str) -> Result<StartPosition, ApiError> {
+pub(super) fn start_position(text: &str) -> Result<StartPosition, ApiError> {
     match text {
         "earliest" => Ok(StartPosition::Earliest),
         "latest" => Ok(StartPosition::Latest),

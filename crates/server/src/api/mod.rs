@@ -1,49 +1,90 @@
-//! The management and reading API: what the log and the store hold, as NDJSON pages. It changes nothing.
+//! The management and reading API: what the log and the store hold, as NDJSON pages, and what a person does about it.
 //!
 //! ```text
 //! GET  /api/v1/collections
 //! GET  /api/v1/collections/{collection}/documents?after=&limit=
 //! GET  /api/v1/collections/{collection}/documents/{id}
 //! POST /api/v1/query                                  {"sql": "SELECT …"}
-//! GET  /api/v1/dead-letters?function=&hub=&class=&after=&limit=
+//! GET  /api/v1/dead-letters?function=&class=&cause=&status=&…&after=&limit=
 //! GET  /api/v1/dead-letters/{id}
+//! GET  /api/v1/dead-letter-ids?…                      the numbers alone
+//! GET  /api/v1/dead-letter-groups?…                   by cause
+//! GET  /api/v1/parked?function=&hub=&partition=&key=&after=&limit=
+//! GET  /api/v1/circuits
+//! GET  /api/v1/pauses
+//! GET  /api/v1/trail?subject=&after=&limit=
 //! GET  /api/v1/checkpoints
 //! GET  /api/v1/hubs
 //! GET  /api/v1/hubs/{hub}/events?partition=&from=&limit=
 //! GET  /api/v1/audit?hub=
+//! GET  /api/v1/audit/deep?function=&hub=&partition=&from=
+//!
+//! POST /api/v1/dead-letters/redrive                   {"ids":[…],"reason":"…"}
+//! POST /api/v1/dead-letters/discard                   {"ids":[…],"reason":"…"}
+//! POST /api/v1/dead-letters/lease?…&limit=&for=       {}
+//! POST /api/v1/dead-letters/extend-lease?for=         {"ids":[…]}
+//! POST /api/v1/dead-letters/release                   {"ids":[…]}
+//! POST /api/v1/dead-letters/{id}/edit                 {"revision":0,"event":{…},"reason":"…"}
+//! POST /api/v1/parked/try                             {"id":"…"}
+//! POST /api/v1/parked/set-aside                       {"id":"…","reason":"…"}
+//! POST /api/v1/circuits/{function}/{action}           {"reason":"…"}
+//! POST /api/v1/pauses/{function}/{action}             {"partition":0,"reason":"…"}
+//! POST /api/v1/checkpoints/seek                       {"function":"…","to":"…","reason":"…"}
 //! ```
+//!
+//! The first need the right `listen`, those that change something `manage`.
 //!
 //! A listing answers with one JSON object a line and, when there is more, the cursor of the next page in the header
 //! `tidegate-next`. The commands of the program are written against this API and nothing else, whether a server runs or
 //! they opened the data directory themselves.
 
+mod actor;
 mod audit;
+mod audit_deep;
 mod checkpoints;
+mod circuits;
+mod dead_letter_acts;
 mod dead_letters;
+pub(crate) mod diff;
 mod documents;
+mod edit;
 mod error;
 mod events;
 mod hubs;
+pub(crate) mod members;
+mod operations;
 pub(crate) mod page;
+mod parameters;
+mod parked;
 mod query;
+mod seek;
 pub mod shapes;
+mod trail;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
+use tidegate_host::circuit::CircuitSettings;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::clock::SharedClock;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
 
+pub use actor::USER_HEADER;
 pub use error::ApiError;
 pub(crate) use error::ErrorBody;
+pub use operations::{Operations, Processing};
 pub use page::NEXT_HEADER;
 pub use query::{DocumentQuery, QueryRequest, TRUNCATED_HEADER};
 
-/// What the API reads.
+/// The largest body of a request: an event at its limit, with every byte of it escaped in JSON.
+const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the API reads, and acts on.
 pub struct Api {
     /// The hubs of the log, ordered by name.
     pub logs: Vec<Arc<dyn EventLog>>,
@@ -53,8 +94,14 @@ pub struct Api {
     pub query: Arc<dyn DocumentQuery>,
     /// Which functions are configured to read which hubs.
     pub configured: Vec<(FunctionName, HubName)>,
+    /// When the circuits open. Those that are not named have the default settings.
+    pub circuits: Vec<(FunctionName, CircuitSettings)>,
     /// What the lanes of a running processor do; nothing when none runs.
     pub lanes: LaneStatuses,
+    /// The running processor, which is told what a person changed.
+    pub processing: Processing,
+    /// The clock that acts are dated by.
+    pub clock: SharedClock,
 }
 
 /// Tells what the lanes of a running processor do.
@@ -65,7 +112,7 @@ pub fn hub_router(api: Arc<Api>) -> Router {
     Router::new().route("/api/v1/hubs/{hub}/events", get(events::read)).with_state(api)
 }
 
-/// The routes that are about everything, without authorisation.
+/// The routes that read what is about everything, without authorisation.
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/api/v1/collections", get(documents::collections))
@@ -74,9 +121,35 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/query", post(query::run))
         .route("/api/v1/dead-letters", get(dead_letters::list))
         .route("/api/v1/dead-letters/{id}", get(dead_letters::get))
+        .route("/api/v1/dead-letter-ids", get(dead_letters::ids))
+        .route("/api/v1/dead-letter-groups", get(dead_letters::groups))
+        .route("/api/v1/parked", get(parked::list))
+        .route("/api/v1/circuits", get(circuits::list))
+        .route("/api/v1/pauses", get(circuits::pauses))
+        .route("/api/v1/trail", get(trail::list))
         .route("/api/v1/checkpoints", get(checkpoints::list))
         .route("/api/v1/hubs", get(hubs::list))
         .route("/api/v1/audit", get(audit::run))
+        .route("/api/v1/audit/deep", get(audit_deep::run))
+        .with_state(api)
+}
+
+/// The routes that change something, without authorisation. They refuse a request that carries no
+/// [`Principal`](tidegate_gateway::auth::Principal).
+pub fn change_router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/api/v1/dead-letters/redrive", post(dead_letter_acts::redrive))
+        .route("/api/v1/dead-letters/discard", post(dead_letter_acts::discard))
+        .route("/api/v1/dead-letters/lease", post(dead_letter_acts::lease))
+        .route("/api/v1/dead-letters/extend-lease", post(dead_letter_acts::extend))
+        .route("/api/v1/dead-letters/release", post(dead_letter_acts::release))
+        .route("/api/v1/dead-letters/{id}/edit", post(dead_letter_acts::edit))
+        .route("/api/v1/parked/try", post(parked::try_now))
+        .route("/api/v1/parked/set-aside", post(parked::set_aside))
+        .route("/api/v1/circuits/{function}/{action}", post(circuits::act))
+        .route("/api/v1/pauses/{function}/{action}", post(circuits::pause))
+        .route("/api/v1/checkpoints/seek", post(seek::run))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(api)
 }
 

@@ -31,6 +31,13 @@ pub enum Gap {
         /// The dead letters there are.
         found: u64,
     },
+    /// The number of parked events is not the one the checkpoint counts.
+    Parked {
+        /// The checkpoint's count.
+        counted: u64,
+        /// The parked events there are.
+        found: u64,
+    },
     /// Events were dropped from the log before they were resolved.
     Dropped {
         /// The first of them.
@@ -90,6 +97,7 @@ impl Gap {
             Self::Miscounted { .. } => "miscounted",
             Self::BeforeStart { .. } => "before-start",
             Self::DeadLetters { .. } => "dead-letters",
+            Self::Parked { .. } => "parked",
             Self::Dropped { .. } => "dropped",
             Self::BeyondTail { .. } => "beyond-tail",
             Self::GivenUp { .. } => "given-up",
@@ -113,6 +121,9 @@ impl fmt::Display for Gap {
             }
             Self::DeadLetters { counted, found } => {
                 write!(f, "the checkpoint counts {counted} dead letters, but there are {found}")
+            }
+            Self::Parked { counted, found } => {
+                write!(f, "the checkpoint counts {counted} parked events, but there are {found}")
             }
             Self::Dropped { from, to } => {
                 write!(

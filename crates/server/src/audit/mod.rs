@@ -1,18 +1,20 @@
 //! The audit: accounts for every sequence number of a hub, function by function and partition by partition (pure).
 //!
 //! ```text
-//!          start          position              tail
-//!            ▼                ▼                   ▼
-//!   not ours │ applied        │ pending           │ next to be written
-//!            │ filtered       │
-//!            │ dead-lettered  │       published = tail − start
-//!            │ parked, lost   │                 = applied + filtered + dead-lettered + parked + lost + pending
+//!          start            position              tail
+//!            ▼                  ▼                   ▼
+//!   not ours │ applied          │ pending           │ next to be written
+//!            │ filtered         │
+//!            │ dead-lettered    │       published = tail − start
+//!            │ parked           │                 = applied + filtered + dead-lettered + parked + discarded + lost
+//!            │ discarded, lost  │                   + pending
 //! ```
 //!
 //! A partition is accounted for when the counts of its checkpoint add up to the distance the checkpoint went, when there
-//! are as many dead letters as it counts, and when the log still holds everything that is pending. Otherwise the audit
-//! names the [`Gap`].
+//! are as many dead letters and parked events as it counts, and when the log still holds everything that is pending.
+//! Otherwise the audit names the [`Gap`]. [`deep`] looks at every event one by one besides.
 
+pub mod deep;
 mod gap;
 mod observation;
 
@@ -20,10 +22,11 @@ use serde::Serialize;
 
 use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
 use tidegate_model::event::HubName;
+use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
 pub use gap::Gap;
-pub use observation::{HubObservation, Observation, PartitionObservation};
+pub use observation::{HubObservation, Observation, PartitionObservation, Parts};
 
 /// The account of one function on one hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,10 +78,18 @@ pub struct Account {
     pub applied: u64,
     /// Events the function asked nothing for.
     pub filtered: u64,
-    /// Events in the dead letters.
+    /// Events in the dead letters, open or quarantined.
     pub dead_lettered: u64,
-    /// Events parked behind an earlier event of their key.
+    /// Those of them that keep coming back from redrives.
+    pub quarantined: u64,
+    /// Events that wait in the store: to be tried again, held, or behind an earlier event of their key.
     pub parked: u64,
+    /// Those of them that wait for a person or the circuit.
+    pub held: u64,
+    /// Those of them that are dead letters being redriven.
+    pub redriving: u64,
+    /// Dead letters that a person discarded.
+    pub discarded: u64,
     /// Events that a repair of the log had given up before they were processed.
     pub lost: u64,
     /// Events that are not resolved yet.
@@ -91,7 +102,11 @@ impl std::ops::AddAssign for Account {
         self.applied = self.applied.saturating_add(other.applied);
         self.filtered = self.filtered.saturating_add(other.filtered);
         self.dead_lettered = self.dead_lettered.saturating_add(other.dead_lettered);
+        self.quarantined = self.quarantined.saturating_add(other.quarantined);
         self.parked = self.parked.saturating_add(other.parked);
+        self.held = self.held.saturating_add(other.held);
+        self.redriving = self.redriving.saturating_add(other.redriving);
+        self.discarded = self.discarded.saturating_add(other.discarded);
         self.lost = self.lost.saturating_add(other.lost);
         self.pending = self.pending.saturating_add(other.pending);
     }
@@ -152,12 +167,17 @@ fn audit_partition(
     let (start, position) =
         checkpoint.map_or((head, head), |checkpoint| (checkpoint.start, checkpoint.position));
     let counts = checkpoint.map(|checkpoint| checkpoint.counts).unwrap_or_default();
+    let parts = seen.parts.iter().find(|(of, _)| of == lane).map(|(_, parts)| *parts).unwrap_or_default();
     let account = Account {
         published: tail.distance_from(start),
         applied: counts.applied,
         filtered: counts.filtered,
         dead_lettered: counts.dead_lettered,
+        quarantined: parts.quarantined,
         parked: counts.parked,
+        held: parts.held,
+        redriving: parts.redriving,
+        discarded: counts.discarded,
         lost: counts.lost,
         pending: tail.distance_from(position),
     };
@@ -181,7 +201,7 @@ fn audit_partition(
             gaps.push(Gap::Dropped { from: position, to: head });
         }
     }
-    gaps.extend(gap_of_dead_letters(seen, lane));
+    gaps.extend(gaps_of_counted(seen, lane));
     for lost in &partition.lost {
         // What was given up after it was processed is no loss.
         if lost.end > position {
@@ -210,14 +230,22 @@ fn gap_of_counts(checkpoint: &Checkpoint) -> Option<Gap> {
     (counted != resolved).then_some(Gap::Miscounted { resolved, counted })
 }
 
-/// There are as many dead letters as the checkpoint counts. Counting takes a moment, and a running processor may commit
-/// meanwhile: the number must lie between the counts before and after.
-fn gap_of_dead_letters(seen: &Observation, lane: &Lane) -> Option<Gap> {
-    let count =
-        |checkpoint: Option<&Checkpoint>| checkpoint.map_or(0, |checkpoint| checkpoint.counts.dead_lettered);
-    let (at_least, at_most) = (count(seen.checkpoint_before(lane)), count(seen.checkpoint_after(lane)));
-    let found = seen.dead_letters.iter().find(|(of, _)| of == lane).map_or(0, |(_, found)| *found);
-    (found < at_least || found > at_most).then_some(Gap::DeadLetters { counted: at_most, found })
+/// There are as many dead letters and parked events as the checkpoint counts. Counting takes a moment, and a running
+/// processor may commit meanwhile: the number must lie between the counts before and after.
+fn gaps_of_counted(seen: &Observation, lane: &Lane) -> impl Iterator<Item = Gap> {
+    let (before, after) = (seen.checkpoint_before(lane), seen.checkpoint_after(lane));
+    let found = |list: &[(Lane, u64)]| list.iter().find(|(of, _)| of == lane).map_or(0, |(_, found)| *found);
+    let differs = |found: u64, count: fn(&OutcomeCounts) -> u64| {
+        let of =
+            |checkpoint: Option<&Checkpoint>| checkpoint.map_or(0, |checkpoint| count(&checkpoint.counts));
+        let (one, other) = (of(before), of(after));
+        (found < one.min(other) || found > one.max(other)).then_some((other, found))
+    };
+    let dead_letters = differs(found(&seen.dead_letters), |counts| counts.dead_lettered)
+        .map(|(counted, found)| Gap::DeadLetters { counted, found });
+    let parked = differs(found(&seen.parked), |counts| counts.parked)
+        .map(|(counted, found)| Gap::Parked { counted, found });
+    dead_letters.into_iter().chain(parked)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What the audit looks at, read in an order that stays meaningful while a processor runs.
 //!
-//! Nothing stops while the facts are gathered, so they are read in this order: heads, checkpoints, dead letters,
-//! checkpoints again, tails. Every number only grows. A head read first is not past a checkpoint read later unless
+//! Nothing stops while the facts are gathered, so they are read in this order: heads, checkpoints, dead letters and parked
+//! events, checkpoints again, tails. Positions only grow. A head read first is not past a checkpoint read later unless
 //! unresolved events were dropped; a tail read last is not before a checkpoint read earlier unless acknowledged events
-//! are missing; and the dead letters lie between the two counts.
+//! are missing; and the dead letters and parked events lie between the two counts. Events are parked and unparked, and dead
+//! letters redriven and set aside again, so a count may leave that range for a moment and come back: an observation that
+//! shows a difference is made again.
 
 use std::ops::Range;
 
@@ -22,8 +24,23 @@ pub struct Observation {
     pub checkpoints_before: Vec<Checkpoint>,
     /// The dead letters of each lane, counted one by one.
     pub dead_letters: Vec<(Lane, u64)>,
+    /// The parked events of each lane, counted one by one.
+    pub parked: Vec<(Lane, u64)>,
+    /// Parts of these two.
+    pub parts: Vec<(Lane, Parts)>,
     /// The checkpoints after that.
     pub checkpoints_after: Vec<Checkpoint>,
+}
+
+/// Parts of the dead letters and parked events of a lane that are worth knowing by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Dead letters that keep coming back.
+    pub quarantined: u64,
+    /// Parked events that wait for a person or the circuit.
+    pub held: u64,
+    /// Parked events that are redrives.
+    pub redriving: u64,
 }
 
 /// What the log says about a hub.

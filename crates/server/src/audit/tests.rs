@@ -38,7 +38,7 @@ fn checkpoint(lane: Lane, start: u64, position: u64, counts: [u64; 4]) -> Checkp
         incarnation: LIFE,
         start: SequenceNumber(start),
         position: SequenceNumber(position),
-        counts: OutcomeCounts { applied, filtered, dead_lettered, parked, lost: 0 },
+        counts: OutcomeCounts { applied, filtered, dead_lettered, parked, ..OutcomeCounts::default() },
         updated_at: Timestamp::from_millis(0),
     }
 }
@@ -56,6 +56,8 @@ fn sound() -> Observation {
         configured: vec![(FunctionName::new("f").unwrap(), hub("flights"))],
         checkpoints_before: vec![at_90.clone()],
         dead_letters: vec![(lane("f", 0), 3)],
+        parked: vec![(lane("f", 0), 2)],
+        parts: vec![(lane("f", 0), Parts { quarantined: 1, held: 1, redriving: 1 })],
         checkpoints_after: vec![at_90],
     }
 }
@@ -87,7 +89,11 @@ fn a_sound_account_adds_up() {
             applied: 80,
             filtered: 5,
             dead_lettered: 3,
+            quarantined: 1,
             parked: 2,
+            held: 1,
+            redriving: 1,
+            discarded: 0,
             lost: 0,
             pending: 10
         }
@@ -110,6 +116,8 @@ fn a_configured_function_without_checkpoint_has_everything_pending() {
     seen.checkpoints_before.clear();
     seen.checkpoints_after.clear();
     seen.dead_letters.clear();
+    seen.parked.clear();
+    seen.parts.clear();
     seen.hubs[0].partitions = vec![partition(0, 10, 100), partition(1, 0, 0)];
     let all = audit(&seen);
     assert!(all[0].ok);
@@ -130,6 +138,7 @@ fn every_event_behind_the_checkpoint_is_counted() {
     for wrong in [[79, 5, 3, 2], [81, 5, 3, 2], [80, 4, 3, 2], [80, 5, 3, 3], [u64::MAX, u64::MAX, 3, 0]] {
         let mut seen = sound();
         both(&mut seen, |checkpoint| *checkpoint = super::tests::checkpoint(lane("f", 0), 0, 90, wrong));
+        seen.parked = vec![(lane("f", 0), wrong[3])];
         assert!(matches!(gaps(&seen)[..], [Gap::Miscounted { resolved: 90, .. }]), "{wrong:?}");
     }
 }
@@ -160,7 +169,43 @@ fn dead_letters_of_a_lane_without_checkpoint_are_named() {
     let mut seen = sound();
     seen.checkpoints_before.clear();
     seen.checkpoints_after.clear();
-    assert_eq!(gaps(&seen), [Gap::DeadLetters { counted: 0, found: 3 }]);
+    assert_eq!(
+        gaps(&seen),
+        [Gap::DeadLetters { counted: 0, found: 3 }, Gap::Parked { counted: 0, found: 2 }]
+    );
+}
+
+#[test]
+fn parked_events_are_counted_one_by_one() {
+    for rows in [0, 1, 3] {
+        let mut seen = sound();
+        seen.parked = vec![(lane("f", 0), rows)];
+        assert_eq!(gaps(&seen), [Gap::Parked { counted: 2, found: rows }]);
+    }
+}
+
+#[test]
+fn a_discarded_dead_letter_is_accounted_for() {
+    let mut seen = sound();
+    both(&mut seen, |checkpoint| {
+        checkpoint.counts.dead_lettered -= 1;
+        checkpoint.counts.discarded = 1;
+    });
+    seen.dead_letters = vec![(lane("f", 0), 2)];
+    assert_eq!(gaps(&seen), []);
+    let account = audit(&seen)[0].totals;
+    assert_eq!((account.dead_lettered, account.discarded), (2, 1));
+}
+
+#[test]
+fn a_redrive_between_the_two_readings_is_no_gap() {
+    for (rows, parked) in [(3, 2), (2, 3), (1, 4), (3, 4)] {
+        let mut seen = sound();
+        seen.checkpoints_after[0] = checkpoint(lane("f", 0), 0, 90, [80, 5, 1, 4]);
+        seen.dead_letters = vec![(lane("f", 0), rows)];
+        seen.parked = vec![(lane("f", 0), parked)];
+        assert_eq!(gaps(&seen), [], "{rows} and {parked} rows");
+    }
 }
 
 #[test]
@@ -288,6 +333,10 @@ fn the_json_has_the_fields_that_others_rely_on() {
         ("filtered", serde_json::json!(5)),
         ("dead_lettered", serde_json::json!(3)),
         ("parked", serde_json::json!(2)),
+        ("discarded", serde_json::json!(0)),
+        ("held", serde_json::json!(1)),
+        ("quarantined", serde_json::json!(1)),
+        ("redriving", serde_json::json!(1)),
         ("pending", serde_json::json!(10)),
     ] {
         assert_eq!(json[field], value, "{field}");

@@ -4,10 +4,9 @@ use serde::Deserialize;
 
 use tidegate_model::error::ErrorCode;
 
-use crate::api::page::percent_encode;
-use crate::cli::Context;
+use crate::cli::listing::{Asking, address};
 use crate::cli::output::{Output, Table, grouped};
-use crate::cli::target::Target;
+use crate::cli::{Context, audit_deep};
 use crate::client::{Pages, understood};
 use crate::failure::{Exit, Failure, Problem};
 
@@ -15,11 +14,11 @@ use crate::failure::{Exit, Failure, Problem};
 pub(crate) struct Args {
     /// Only this hub.
     hub: Option<String>,
-    #[command(flatten)]
-    target: Target,
-    /// One JSON object a hub and function.
+    /// Read the log once more, and check what became of each single event.
     #[arg(long)]
-    json: bool,
+    deep: bool,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 /// The account of a function on a hub, as far as it is shown.
@@ -32,7 +31,11 @@ pub(crate) struct Account {
     pub(crate) applied: u64,
     pub(crate) filtered: u64,
     pub(crate) dead_lettered: u64,
+    pub(crate) quarantined: u64,
     pub(crate) parked: u64,
+    pub(crate) held: u64,
+    pub(crate) redriving: u64,
+    pub(crate) discarded: u64,
     #[serde(default)]
     pub(crate) lost: u64,
     pub(crate) pending: u64,
@@ -44,6 +47,8 @@ pub(crate) struct Account {
 #[derive(Deserialize)]
 pub(crate) struct Partition {
     pub(crate) partition: u32,
+    pub(crate) start: u64,
+    pub(crate) tail: u64,
     pub(crate) gaps: Vec<Gap>,
 }
 
@@ -53,27 +58,39 @@ pub(crate) struct Gap {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
-    let connected = args.target.connect(&context).await?;
-    let mut output = Output::new(args.json);
-    let query = args.hub.as_ref().map(|hub| format!("?hub={}", percent_encode(hub))).unwrap_or_default();
-    let mut pages = Pages::new(&connected.connection, format!("/api/v1/audit{query}"), "after", None);
-    let mut accounts = Vec::new();
+    let mut session = args.asking.open(&context).await?;
+    let path = address("/api/v1/audit", &[("hub", args.hub)]);
+    let mut accounts: Vec<Account> = Vec::new();
+    let mut pages = Pages::new(&session.connected.connection, path, "after", None);
     while let Some(line) = pages.next().await? {
-        if args.json {
-            output.raw_line(&line)?;
+        if args.asking.json {
+            session.output.raw_line(&line)?;
         }
-        accounts.push(understood::<Account>(&line)?);
+        accounts.push(understood(&line)?);
     }
-    let problems = gaps(&accounts);
-    if !args.json {
-        show(&accounts, &problems, &mut output)?;
+    let mut problems = gaps(&accounts);
+    if !args.asking.json {
+        show(&accounts, &mut session.output)?;
     }
-    let next = match accounts.iter().any(|account| account.dead_lettered > 0) {
-        true => vec![format!("tidegate dead-letters list{}", args.target.options())],
-        false => Vec::new(),
-    };
-    output.finish(&next)?;
-    connected.close().await?;
+    if args.deep {
+        problems.extend(audit_deep::run(&accounts, &mut session).await?);
+    }
+    if !args.asking.json && !accounts.is_empty() {
+        let verdict = if problems.is_empty() {
+            session.output.good("every sequence number is accounted for")
+        } else {
+            session.output.bad("not every sequence number is accounted for")
+        };
+        session.output.line(&verdict)?;
+    }
+    let mut next = Vec::new();
+    if accounts.iter().any(|account| account.dead_lettered > 0) {
+        next.push("dead-letters groups".to_owned());
+    }
+    if accounts.iter().any(|account| account.parked > 0) {
+        next.push("parked list".to_owned());
+    }
+    session.finish(&next).await?;
     if problems.is_empty() { Ok(Exit::Done) } else { Err(Failure { problems, exit: Exit::AuditGap }) }
 }
 
@@ -102,7 +119,7 @@ fn gaps(accounts: &[Account]) -> Vec<Problem> {
     problems
 }
 
-fn show(accounts: &[Account], problems: &[Problem], output: &mut Output) -> Result<(), Failure> {
+fn show(accounts: &[Account], output: &mut Output) -> Result<(), Failure> {
     if accounts.is_empty() {
         return output.line("no function has run here yet, so there is nothing to account for");
     }
@@ -114,6 +131,7 @@ fn show(accounts: &[Account], problems: &[Problem], output: &mut Output) -> Resu
         ">filtered",
         ">dead-lettered",
         ">parked",
+        ">discarded",
         ">lost",
         ">pending",
         "verdict",
@@ -127,16 +145,26 @@ fn show(accounts: &[Account], problems: &[Problem], output: &mut Output) -> Resu
             grouped(account.filtered),
             grouped(account.dead_lettered),
             grouped(account.parked),
+            grouped(account.discarded),
             grouped(account.lost),
             grouped(account.pending),
             if account.ok { "ok" } else { "GAP" }.to_owned(),
         ]);
     }
     output.table(&table)?;
-    let verdict = if problems.is_empty() {
-        output.good("every sequence number is accounted for")
-    } else {
-        output.bad("not every sequence number is accounted for")
-    };
-    output.line(&verdict)
+    for account in accounts {
+        let parts: Vec<String> = [
+            (account.quarantined, "dead letters are quarantined"),
+            (account.held, "parked events are held"),
+            (account.redriving, "parked events are redrives"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", grouped(count)))
+        .collect();
+        if !parts.is_empty() {
+            output.line(&format!("  {}: {}", account.function, parts.join(", ")))?;
+        }
+    }
+    Ok(())
 }

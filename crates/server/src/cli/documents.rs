@@ -5,12 +5,13 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::api::members::Members;
 use crate::api::page::percent_encode;
 use crate::api::{QueryRequest, TRUNCATED_HEADER};
 use crate::cli::Context;
+use crate::cli::listing::{Asking, Listing, Session, address};
 use crate::cli::output::{Output, Table, shortened};
-use crate::cli::target::Target;
-use crate::client::{Connection, Pages, understood};
+use crate::client::{lines, understood};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]
@@ -24,10 +25,7 @@ enum Action {
     /// Lists the collections.
     Collections {
         #[command(flatten)]
-        target: Target,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
+        asking: Asking,
     },
     /// Lists the documents of a collection, ordered by id.
     List {
@@ -40,10 +38,7 @@ enum Action {
         #[arg(long, value_name = "ID")]
         after: Option<String>,
         #[command(flatten)]
-        target: Target,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
+        asking: Asking,
     },
     /// Shows one document.
     Get {
@@ -52,10 +47,7 @@ enum Action {
         /// The document.
         id: String,
         #[command(flatten)]
-        target: Target,
-        /// One JSON object on one line.
-        #[arg(long)]
-        json: bool,
+        asking: Asking,
     },
     /// Asks a question in SQL. Each collection is a table of its own name; its columns are id, document (the JSON text),
     /// partition, sequence_number, etag, updated_at, and each member that the documents have at their top level.
@@ -63,22 +55,18 @@ enum Action {
         /// One SELECT statement, such as "SELECT id, altitude FROM aircraft ORDER BY altitude DESC LIMIT 10".
         sql: String,
         #[command(flatten)]
-        target: Target,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
+        asking: Asking,
     },
 }
 
 /// What is shown of a document in a list.
 #[derive(Deserialize)]
-struct Row<'a> {
+struct Row {
     id: String,
     partition: u32,
     sequence_number: u64,
     updated_at: String,
-    #[serde(borrow)]
-    document: &'a RawValue,
+    document: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -88,130 +76,89 @@ struct Collection {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
-    let (target, json) = match &args.action {
-        Action::Collections { target, json }
-        | Action::List { target, json, .. }
-        | Action::Get { target, json, .. }
-        | Action::Query { target, json, .. } => (target, *json),
-    };
-    let connected = target.connect(&context).await?;
-    let mut output = Output::new(json);
-    let connection = &connected.connection;
+    let (Action::Collections { asking }
+    | Action::List { asking, .. }
+    | Action::Get { asking, .. }
+    | Action::Query { asking, .. }) = &args.action;
+    let mut session = asking.open(&context).await?;
     let next = match &args.action {
-        Action::Collections { .. } => collections(connection, &mut output, target).await?,
+        Action::Collections { .. } => collections(&mut session).await?,
         Action::List { collection, limit, after, .. } => {
-            list(connection, &mut output, target, collection, *limit, after.as_deref()).await?
+            list(&mut session, collection, *limit, after.clone()).await?
         }
-        Action::Get { collection, id, .. } => get(connection, &mut output, collection, id).await?,
-        Action::Query { sql, .. } => query(connection, &mut output, sql).await?,
+        Action::Get { collection, id, .. } => get(&mut session, collection, id).await?,
+        Action::Query { sql, .. } => query(&mut session, sql).await?,
     };
-    output.finish(&next)?;
-    connected.close().await?;
-    Ok(Exit::Done)
+    session.finish(&next).await
 }
 
-async fn collections(
-    connection: &Connection,
-    output: &mut Output,
-    target: &Target,
-) -> Result<Vec<String>, Failure> {
-    let mut pages = Pages::new(connection, "/api/v1/collections".to_owned(), "after", None);
-    let mut table = Table::new(&["collection", ">documents"]);
+async fn collections(session: &mut Session) -> Result<Vec<String>, Failure> {
     let mut first = None;
-    while let Some(line) = pages.next().await? {
-        if output.is_json() {
-            output.raw_line(&line)?;
-            continue;
-        }
-        let row: Collection = understood(&line)?;
+    let listing = Listing::all("/api/v1/collections", &["collection", ">documents"]);
+    let count = session.list(listing, |row: Collection, rows| {
         first.get_or_insert_with(|| row.collection.clone());
-        table.row(vec![row.collection, row.documents.to_string()]);
+        rows.push(vec![row.collection, row.documents.to_string()]);
+    });
+    if count.await? == 0 && !session.output.is_json() {
+        session.output.line("there are no documents yet")?;
     }
-    if output.is_json() {
-        return Ok(Vec::new());
-    }
-    let Some(first) = first else {
-        output.line("there are no documents yet")?;
-        return Ok(Vec::new());
-    };
-    output.table(&table)?;
-    Ok(vec![format!("tidegate documents list {first}{}", target.options())])
+    Ok(first.map(|first| format!("documents list {first}")).into_iter().collect())
 }
 
 async fn list(
-    connection: &Connection,
-    output: &mut Output,
-    target: &Target,
+    session: &mut Session,
     collection: &str,
     limit: Option<u64>,
-    after: Option<&str>,
+    after: Option<String>,
 ) -> Result<Vec<String>, Failure> {
-    let after = after.map(|id| format!("?after={}", percent_encode(id))).unwrap_or_default();
-    let path = format!("/api/v1/collections/{}/documents{after}", percent_encode(collection));
-    let mut pages = Pages::new(connection, path, "after", limit);
-    let mut table = Table::new(&["id", "document", ">partition", ">sequence", "updated"]);
-    let (mut count, mut first) = (0u64, None);
-    while let Some(line) = pages.next().await? {
-        count += 1;
-        if output.is_json() {
-            output.raw_line(&line)?;
-            continue;
-        }
-        let row: Row<'_> = understood(&line)?;
+    let path = format!("/api/v1/collections/{}/documents", percent_encode(collection));
+    let columns = ["id", "document", ">partition", ">sequence", "updated"];
+    let listing = Listing::all(address(&path, &[("after", after)]), &columns).limit(limit);
+    let mut first = None;
+    let count = session.list(listing, |row: Row, rows| {
         first.get_or_insert_with(|| row.id.clone());
-        table.row(vec![
+        rows.push(vec![
             shortened(&row.id, 40),
             shortened(row.document.get(), 70),
             row.partition.to_string(),
             row.sequence_number.to_string(),
             row.updated_at,
         ]);
-        // A table of everything would need all of it in memory at once.
-        if count.is_multiple_of(1000) {
-            output.table(&std::mem::replace(
-                &mut table,
-                Table::new(&["id", "document", ">partition", ">sequence", "updated"]),
-            ))?;
-        }
-    }
-    if output.is_json() {
+    });
+    let count = count.await?;
+    if session.output.is_json() {
         return Ok(Vec::new());
     }
     let Some(first) = first else {
-        output.line(&format!("the collection {collection} has no documents"))?;
-        return Ok(vec![format!("tidegate documents collections{}", target.options())]);
+        session.output.line(&format!("the collection {collection} has no documents"))?;
+        return Ok(vec!["documents collections".to_owned()]);
     };
-    output.table(&table)?;
-    output.line(&format!("{count} documents"))?;
-    Ok(vec![format!("tidegate documents get {collection} {first}{}", target.options())])
+    session.output.line(&format!("{count} documents"))?;
+    Ok(vec![format!("documents get {collection} {first}")])
 }
 
-async fn get(
-    connection: &Connection,
-    output: &mut Output,
-    collection: &str,
-    id: &str,
-) -> Result<Vec<String>, Failure> {
+async fn get(session: &mut Session, collection: &str, id: &str) -> Result<Vec<String>, Failure> {
     let path = format!("/api/v1/collections/{}/documents/{}", percent_encode(collection), percent_encode(id));
-    let body = connection.get(&path).await?.into_body();
-    if output.is_json() {
-        output.raw_line(&body)?;
+    let body = session.connection().get(&path).await?.into_body();
+    if session.output.is_json() {
+        session.output.raw_line(&body)?;
     } else {
         let value: serde_json::Value = understood(&body)?;
-        output.line(&format!("{value:#}"))?;
+        session.output.line(&format!("{value:#}"))?;
     }
     Ok(Vec::new())
 }
 
-async fn query(connection: &Connection, output: &mut Output, sql: &str) -> Result<Vec<String>, Failure> {
+async fn query(session: &mut Session, sql: &str) -> Result<Vec<String>, Failure> {
     let request = serde_json::to_vec(&QueryRequest { sql: sql.to_owned() }).expect("a query has a JSON form");
-    let answer = connection.post("/api/v1/query", "application/json", Bytes::from(request)).await?;
+    let answer = session.connection().post("/api/v1/query", "application/json", Bytes::from(request)).await?;
     let truncated = answer.headers().contains_key(TRUNCATED_HEADER);
     let rows = answer.into_body();
-    let rows = rows.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
+    let rows = lines(&rows);
+    let output = &mut session.output;
     if output.is_json() {
         for row in rows {
-            output.raw_line(row)?;
+            output.raw_line(&row)?;
         }
     } else {
         show_rows(rows, output)?;
@@ -222,11 +169,11 @@ async fn query(connection: &Connection, output: &mut Output, sql: &str) -> Resul
     Ok(Vec::new())
 }
 
-fn show_rows<'r>(rows: impl Iterator<Item = &'r [u8]>, output: &mut Output) -> Result<(), Failure> {
+fn show_rows(rows: impl Iterator<Item = Bytes>, output: &mut Output) -> Result<(), Failure> {
     let mut table: Option<Table> = None;
     for row in rows {
         // Members keep the order of the columns, which a map would not.
-        let row: Members = understood(row)?;
+        let row: Members<serde_json::Value> = understood(&row)?;
         let table =
             table.get_or_insert_with(|| Table::with_columns(row.0.iter().map(|(name, _)| name.clone())));
         table.row(row.0.into_iter().map(|(_, value)| cell(&value)).collect());
@@ -240,29 +187,4 @@ fn show_rows<'r>(rows: impl Iterator<Item = &'r [u8]>, output: &mut Output) -> R
 fn cell(value: &serde_json::Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     shortened(&text, 80)
-}
-
-/// The members of an object in their order.
-struct Members(Vec<(String, serde_json::Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
 }

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use crate::api::page::percent_encode;
 use crate::cli::Context;
-use crate::cli::output::{Output, printable, shortened};
-use crate::cli::target::Target;
+use crate::cli::listing::{Asking, Session};
+use crate::cli::output::{printable, shortened};
 use crate::client::{Pages, understood};
 use crate::failure::{Exit, Failure};
 
@@ -32,10 +32,7 @@ enum Action {
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
         #[command(flatten)]
-        target: Target,
-        /// One JSON object a line.
-        #[arg(long)]
-        json: bool,
+        asking: Asking,
     },
 }
 
@@ -62,9 +59,8 @@ struct Event {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
-    let Action::Read { hub, partition, from, limit, target, json } = args.action;
-    let connected = target.connect(&context).await?;
-    let mut output = Output::new(json);
+    let Action::Read { hub, partition, from, limit, asking } = args.action;
+    let Session { connected, mut output, .. } = asking.open(&context).await?;
     let partitions = match partition {
         Some(partition) => vec![partition],
         None => partitions_of(&connected.connection, &hub, &from).await?,
@@ -79,7 +75,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         let mut pages = Pages::new(&connected.connection, path, "from", Some(left));
         while let Some(line) = pages.next().await? {
             left -= 1;
-            if json {
+            if asking.json {
                 output.raw_line(&line)?;
                 continue;
             }

@@ -63,6 +63,7 @@ enum Line<'a> {
         lanes: u64,
         documents: u64,
         dead_letters: u64,
+        parked: u64,
         problems: &'a [String],
     },
 }
@@ -258,21 +259,23 @@ fn damage_problem(hub: &HubName, partition: PartitionId, damage: &DamageReport, 
 }
 
 fn show_store(report: &check::Report, output: &mut Output) -> Result<(), Failure> {
-    let check::Report { lanes, documents, dead_letters, problems } = report;
+    let check::Report { lanes, documents, dead_letters, parked, problems } = report;
     if output.is_json() {
-        let (lanes, documents, dead_letters) = (*lanes, *documents, *dead_letters);
+        let (lanes, documents, dead_letters, parked) = (*lanes, *documents, *dead_letters, *parked);
         return output.object(&Line::Store {
             ok: problems.is_empty(),
             lanes,
             documents,
             dead_letters,
+            parked,
             problems,
         });
     }
     output.line(&format!(
-        "  store: {} documents, {} dead letters, {} checkpoints: {}",
+        "  store: {} documents, {} dead letters, {} parked events, {} checkpoints: {}",
         grouped(*documents),
         grouped(*dead_letters),
+        grouped(*parked),
         grouped(*lanes),
         if problems.is_empty() { "ok" } else { "DAMAGED" }
     ))

@@ -3,18 +3,14 @@
 use serde::Deserialize;
 
 use crate::cli::Context;
-use crate::cli::output::{Output, Table, grouped, shortened};
-use crate::cli::target::Target;
-use crate::client::{Pages, understood};
+use crate::cli::listing::{Asking, Listing};
+use crate::cli::output::{grouped, shortened};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 #[derive(Deserialize)]
@@ -33,20 +29,15 @@ struct Partition {
     damage: Option<String>,
 }
 
+const COLUMNS: [&str; 7] = ["hub", ">partition", ">oldest", ">next", ">bytes", "last event", "state"];
+
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
-    let connected = args.target.connect(&context).await?;
-    let mut output = Output::new(args.json);
-    let mut pages = Pages::new(&connected.connection, "/api/v1/hubs".to_owned(), "after", None);
-    let mut table = Table::new(&["hub", ">partition", ">oldest", ">next", ">bytes", "last event", "state"]);
+    let mut session = args.asking.open(&context).await?;
     let mut first = None;
-    while let Some(line) = pages.next().await? {
-        if args.json {
-            output.raw_line(&line)?;
-            continue;
-        }
-        let hub: Hub = understood(&line)?;
+    let listing = Listing::all("/api/v1/hubs", &COLUMNS);
+    let count = session.list(listing, |hub: Hub, rows| {
         for partition in hub.partitions {
-            table.row(vec![
+            rows.push(vec![
                 hub.hub.clone(),
                 partition.partition.to_string(),
                 grouped(partition.head),
@@ -57,19 +48,12 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
             ]);
         }
         first.get_or_insert(hub.hub);
-    }
-    let mut next = Vec::new();
-    match first {
-        _ if args.json => {}
-        None => output.line(
+    });
+    if count.await? == 0 && !args.asking.json {
+        session.output.line(
             "there are no hubs; one is made by a table [hub.NAME] in the configuration of `tidegate run`",
-        )?,
-        Some(hub) => {
-            output.table(&table)?;
-            next.push(format!("tidegate events read {hub}{}", args.target.options()));
-        }
+        )?;
     }
-    output.finish(&next)?;
-    connected.close().await?;
-    Ok(Exit::Done)
+    let next: Vec<String> = first.map(|hub| format!("events read {hub}")).into_iter().collect();
+    session.finish(&next).await
 }

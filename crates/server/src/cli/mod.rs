@@ -1,7 +1,9 @@
 //! The command line: one file a command.
 
 mod audit;
+mod audit_deep;
 mod checkpoints;
+mod circuit;
 mod config;
 mod dead_letters;
 mod demo;
@@ -10,12 +12,16 @@ mod events;
 mod explain;
 mod fsck;
 mod hubs;
+mod listing;
 pub(crate) mod output;
+mod pace;
+mod parked;
 #[cfg(test)]
 mod reference;
 mod run;
 mod send;
 mod target;
+mod trail;
 
 use clap::{Parser, Subcommand};
 
@@ -54,9 +60,17 @@ enum Command {
     Send(send::Args),
     /// Shows documents: what functions made of the events.
     Documents(documents::Args),
-    /// Shows dead letters: the events that nobody could process.
+    /// Shows dead letters, the events that nobody could process, and redrives, edits or discards them.
     DeadLetters(dead_letters::Args),
-    /// Shows how far each function is in each partition.
+    /// Shows parked events, which wait in the store, and what can be done about them.
+    Parked(parked::Args),
+    /// Shows the circuits of functions, and opens, closes or probes them.
+    Circuit(circuit::Args),
+    /// Stops a function, or one partition of it, until it is resumed. It stays stopped across restarts.
+    Pause(circuit::PauseArgs),
+    /// Lets a paused function go on.
+    Resume(circuit::ResumeArgs),
+    /// Shows how far each function is in each partition, and sets it back or forward.
     Checkpoints(checkpoints::Args),
     /// Shows the hubs and their partitions.
     Hubs(hubs::Args),
@@ -64,6 +78,8 @@ enum Command {
     Events(events::Args),
     /// Accounts for every sequence number.
     Audit(audit::Args),
+    /// Shows what was done by hand, by whom, and why.
+    Trail(trail::Args),
     /// Checks the files of a data directory, and repairs what can be repaired.
     Fsck(fsck::Args),
     /// Checks or prints a configuration.
@@ -89,10 +105,15 @@ impl Cli {
             Command::Send(args) => send::run(args, context).await,
             Command::Documents(args) => documents::run(args, context).await,
             Command::DeadLetters(args) => dead_letters::run(args, context).await,
+            Command::Parked(args) => parked::run(args, context).await,
+            Command::Circuit(args) => circuit::run(args, context).await,
+            Command::Pause(args) => circuit::pause(args, context).await,
+            Command::Resume(args) => circuit::resume(args, context).await,
             Command::Checkpoints(args) => checkpoints::run(args, context).await,
             Command::Hubs(args) => hubs::run(args, context).await,
             Command::Events(args) => events::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
+            Command::Trail(args) => trail::run(args, context).await,
             Command::Fsck(args) => fsck::run(args, &context),
             Command::Config(args) => config::run(args, &context),
             Command::Explain(args) => explain::run(&args),

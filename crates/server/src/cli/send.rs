@@ -8,18 +8,18 @@
 //! the first line of the last request is durable.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use tidegate_model::clock::{Clock, SharedClock};
+use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 
 use crate::api::page::percent_encode;
 use crate::cli::Context;
 use crate::cli::output::{Output, grouped, quoted};
+use crate::cli::pace::Pace;
 use crate::cli::target::Target;
 use crate::client::{Connection, Refusal};
 use crate::failure::Exit;
@@ -29,9 +29,6 @@ use crate::run::find_config;
 
 /// A request has at most so many bytes of lines.
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
-
-/// With --rate, a request has the lines of at most so much time.
-const RATE_STEP: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -111,8 +108,8 @@ async fn send_all(
     sent: &mut Sent,
 ) -> Result<(), Failure> {
     let path = address(args);
-    let mut pace = args.rate.map(|rate| Pace { rate, began: clock.monotonic(), lines: 0 });
-    let most_lines = pace.as_ref().map_or(u64::MAX, Pace::lines_a_step);
+    let mut pace = args.rate.map(|rate| Pace::new(rate, &**clock));
+    let most_lines = pace.as_ref().map_or(u64::MAX, Pace::a_step);
     sent.acknowledged = lines.skip(args.skip)?;
     if sent.acknowledged < args.skip {
         let message =
@@ -194,35 +191,6 @@ fn resumable(mut failure: Failure, args: &Args, sent: Sent) -> Failure {
     failure
 }
 
-/// Keeps to a number of lines a second.
-struct Pace {
-    rate: u64,
-    began: Duration,
-    lines: u64,
-}
-
-impl Pace {
-    fn lines_a_step(&self) -> u64 {
-        let step = u64::try_from(RATE_STEP.as_millis()).unwrap_or(u64::MAX);
-        (self.rate.saturating_mul(step) / 1000).max(1)
-    }
-
-    /// Waits until the lines sent so far may have been sent.
-    async fn keep(&mut self, lines: u64, clock: &dyn Clock) {
-        self.lines += lines;
-        let due = self.due();
-        let elapsed = clock.monotonic().saturating_sub(self.began);
-        if due > elapsed {
-            clock.sleep(due - elapsed).await;
-        }
-    }
-
-    fn due(&self) -> Duration {
-        let milliseconds = u128::from(self.lines) * 1000 / u128::from(self.rate);
-        Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
-    }
-}
-
 fn progress_bar(lines: &Lines, json: bool) -> ProgressBar {
     // Indicatif shows nothing where standard error is no terminal.
     let bar = match lines.total_bytes() {
@@ -238,19 +206,5 @@ fn progress_bar(lines: &Lines, json: bool) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_due_at_their_rate() {
-        let mut pace = Pace { rate: 1000, began: Duration::ZERO, lines: 0 };
-        assert_eq!(pace.lines_a_step(), 200);
-        pace.lines = 2500;
-        assert_eq!(pace.due(), Duration::from_millis(2500));
-        assert_eq!(Pace { rate: 1, began: Duration::ZERO, lines: 0 }.lines_a_step(), 1);
     }
 }

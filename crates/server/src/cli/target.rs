@@ -36,6 +36,11 @@ pub(crate) struct Connected {
 }
 
 impl Connected {
+    /// True when a server answers, whose functions run; false where the command opened the data directory itself.
+    pub(crate) fn is_server(&self) -> bool {
+        self.node.is_none()
+    }
+
     /// Closes what was opened for the command.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         drop(self.connection);
@@ -47,7 +52,7 @@ impl Connected {
 }
 
 impl Target {
-    /// Connects for reading what is there.
+    /// Connects for looking at what is there, and for acting on it.
     pub(crate) async fn connect(&self, context: &Context) -> Result<Connected, Failure> {
         self.connect_as(context, None).await
     }

@@ -14,12 +14,12 @@ use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
 
 use tidegate_model::error::ErrorCode;
 
-use crate::api::ErrorBody;
+use crate::api::{ErrorBody, USER_HEADER};
 use crate::failure::Failure;
 
 pub(crate) use pages::Pages;
@@ -31,6 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Connection {
     to: To,
     authorization: HeaderValue,
+    user: Option<HeaderValue>,
 }
 
 enum To {
@@ -81,7 +82,7 @@ impl Connection {
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { to: To::Server { base, client }, authorization: bearer(key)? })
+        Ok(Self { to: To::Server { base, client }, authorization: bearer(key)?, user: user() })
     }
 
     /// Speaks to the routes of this process.
@@ -89,7 +90,7 @@ impl Connection {
     /// # Errors
     /// When the key cannot be used in a request.
     pub(crate) fn to_router(router: Router, key: &str) -> Result<Self, Failure> {
-        Ok(Self { to: To::Router(router), authorization: bearer(key)? })
+        Ok(Self { to: To::Router(router), authorization: bearer(key)?, user: user() })
     }
 
     /// True when somebody answers, healthy or not.
@@ -122,6 +123,15 @@ impl Connection {
         self.request(Method::POST, path, Some(content_type), body).await
     }
 
+    /// Sends an object as JSON to `path` and reads the whole answer.
+    ///
+    /// # Errors
+    /// When nothing answers, or the answer is an error.
+    pub(crate) async fn post_json(&self, path: &str, object: &impl Serialize) -> Result<Bytes, Refusal> {
+        let body = serde_json::to_vec(object).expect("the program's objects have JSON forms");
+        Ok(self.post(path, "application/json", Bytes::from(body)).await?.into_body())
+    }
+
     async fn request(
         &self,
         method: Method,
@@ -137,6 +147,9 @@ impl Connection {
             .method(method)
             .uri(format!("{base}{path}"))
             .header(AUTHORIZATION, self.authorization.clone());
+        if let Some(user) = &self.user {
+            request = request.header(USER_HEADER, user.clone());
+        }
         if let Some(content_type) = content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
@@ -160,6 +173,19 @@ impl Connection {
         }
         Err(refusal(parts.status.as_u16(), &body))
     }
+}
+
+/// Who is at the command line, for the audit trail; nobody where the environment does not say it in plain characters.
+fn user() -> Option<HeaderValue> {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()?;
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'(' && byte != b')';
+    let is_plain = !name.is_empty() && name.len() <= 64 && name.bytes().all(plain);
+    is_plain.then(|| HeaderValue::from_str(&name).ok()).flatten()
+}
+
+/// The lines of an answer that is not paged.
+pub(crate) fn lines(body: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| body.slice_ref(line))
 }
 
 fn bearer(key: &str) -> Result<HeaderValue, Failure> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tidegate_model::error::ErrorCode;
 
 use crate::api::NEXT_HEADER;
-use crate::client::Connection;
+use crate::client::{Connection, lines};
 use crate::failure::Failure;
 
 /// The lines of a listing, page after page, at most as many as were asked for.
@@ -57,8 +57,7 @@ impl<'c> Pages<'c> {
                 self.next = Some(self.with_cursor(cursor));
             }
             let body = response.into_body();
-            let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            self.lines.extend(lines.map(|line| body.slice_ref(line)));
+            self.lines.extend(lines(&body));
         }
         self.left -= 1;
         Ok(self.lines.pop_front())

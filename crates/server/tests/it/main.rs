@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds something else than it expects has failed")]
 
 mod audit;
+mod checkpoint_seek;
+mod circuit;
 mod cli;
 mod config;
 mod crash;
+mod dead_letters;
 mod demo;
 mod disk_full;
 mod drain;
@@ -14,6 +17,8 @@ mod fsck;
 mod health;
 mod ledger;
 mod million;
+mod redrive;
+mod rights;
 mod send;
 mod support;
 mod upsert;

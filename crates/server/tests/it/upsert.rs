@@ -56,7 +56,10 @@ fn lines_become_documents_and_corrupt_ones_dead_letters() {
         assert_eq!(letter["offset"], json!(letter["sequence_number"].to_string()));
         assert_eq!(letter["attempts"].as_array().unwrap().len(), 1);
         assert!(!letter["reason"].as_str().unwrap().is_empty());
-        assert_eq!(place.json(&format!("dead-letters show {}", letter["id"]))[0], *letter);
+        let shown = place.json(&format!("dead-letters show {}", letter["id"])).remove(0);
+        for (field, value) in letter.as_object().unwrap() {
+            assert_eq!(&shown[field], value, "{field}");
+        }
     }
     // A key that cannot be found is no key; whether the line is corrupt is for the function to say.
     for letter in letters.iter().filter(|letter| !letter["reason"].as_str().unwrap().contains("is not JSON"))

@@ -3,17 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use tidegate_model::attempt::{Attempt, EventAttempts, FailureClass};
+use tidegate_model::attempt::{Attempt, EventAttempts, FailureClass, FailureKind};
 use tidegate_model::checkpoint::{Advance, Epoch, FunctionName, Lane};
 use tidegate_model::clock::{SystemClock, Timestamp};
 use tidegate_model::commit::{Commit, DocumentWrite, LaneCommit};
-use tidegate_model::dead_letter::{DeadLetter, DocumentSnapshot, StoredDeadLetter};
+use tidegate_model::dead_letter::{DeadLetter, DeadLetterFilter, DocumentSnapshot, StoredDeadLetter};
 use tidegate_model::document::{CollectionName, Document, DocumentId, Precondition};
 use tidegate_model::event::{Event, EventData, HubName, PropertyValue};
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::ports::{
-    Checkpoints, Commits, DeadLetterFilter, DeadLetters, Documents, Ownerships, StoreError,
-};
+use tidegate_model::ports::{Checkpoints, Commits, DeadLetters, Documents, Ownerships, StoreError};
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
 use tidegate_store::{SqliteStore, StoreOptions};
 
@@ -79,8 +77,11 @@ pub(crate) async fn nth_commit(store: &SqliteStore, epoch: Epoch, n: u64) -> Res
         counts: OutcomeCounts { applied: 8, filtered: 1, dead_lettered: 1, ..OutcomeCounts::default() },
         dead_letters: vec![letter(n)],
         attempts: vec![attempts(n)],
+        parked: Vec::new(),
+        unparked: Vec::new(),
+        reparked: Vec::new(),
     };
-    Ok(Commit { lanes: vec![step], documents: documents.collect(), at: at(n) })
+    Ok(Commit { lanes: vec![step], documents: documents.collect(), health: Vec::new(), at: at(n) })
 }
 
 /// All that the store holds of the load. Etags are left out: a refused commit may use one up.
@@ -191,7 +192,7 @@ fn body(n: u64) -> Bytes {
 fn attempts(n: u64) -> EventAttempts {
     EventAttempts {
         sequence_number: SequenceNumber(n * 10 + 12),
-        attempts: vec![Attempt { at: at(n), error: format!("commit {n}") }],
+        attempts: vec![Attempt { at: at(n), kind: FailureKind::Transient, error: format!("commit {n}") }],
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod acts;
 mod load;
 
 mod conformance;
@@ -12,5 +13,6 @@ mod concurrency;
 mod crash;
 mod damage;
 mod disk_full;
+mod migration;
 mod opening;
 mod query;

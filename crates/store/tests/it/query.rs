@@ -27,7 +27,7 @@ async fn put(store: &SqliteStore, collection: &str, documents: &[(&str, &str)]) 
     };
     let documents = documents.iter().map(write).collect();
     let at = Timestamp::from_millis(1_633_608_001_250);
-    store.commit(&Commit { lanes: Vec::new(), documents, at }).await.unwrap();
+    store.commit(&Commit { lanes: Vec::new(), health: Vec::new(), documents, at }).await.unwrap();
 }
 
 async fn planes() -> (Place, SqliteStore) {

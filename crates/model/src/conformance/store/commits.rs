@@ -4,9 +4,12 @@ use bytes::Bytes;
 
 use crate::checkpoint::Advance;
 use crate::commit::Commit;
+use crate::dead_letter::DeadLetterId;
 use crate::document::{ETag, Precondition};
 use crate::error::ErrorKind;
+use crate::health::{HealthCounts, HealthRecord};
 use crate::outcome::OutcomeCounts;
+use crate::parking::{Reparked, Turn, UnparkedEnd};
 use crate::ports::{Checkpoints, Commits, StoreError};
 use crate::position::SequenceNumber;
 
@@ -51,14 +54,31 @@ pub async fn a_refused_commit_writes_nothing<F: StoreFactory>(factory: &F) {
     before.lanes[0].attempts = vec![attempts(2, 1)];
     before.documents = vec![write("kept", r#"{"n":1}"#, Precondition::Absent)];
     let etag = store.commit(&before).await.unwrap().etag;
+    park(&store, first, 2, &[Some("a"), Some("b")]).await;
+    let versions = (version(&store, 2).await, version(&store, 3).await);
     let unchanged = Everything::of(&store).await;
 
     // A commit that would go through, and touches everything there is to touch.
     let good = || {
-        let mut commit = step(0, first, 2, 4);
-        commit.lanes[0].dead_letters = vec![letter(0, 3)];
-        commit.lanes[0].counts = OutcomeCounts { applied: 1, dead_lettered: 1, ..OutcomeCounts::default() };
-        commit.lanes[0].attempts = vec![attempts(4, 2)];
+        let mut commit = step(0, first, 4, 7);
+        commit.lanes[0].dead_letters = vec![letter(0, 5)];
+        commit.lanes[0].parked = vec![parked(0, 6, Some("a"))];
+        commit.lanes[0].counts =
+            OutcomeCounts { applied: 1, dead_lettered: 1, parked: 1, ..OutcomeCounts::default() };
+        commit.lanes[0].attempts = vec![attempts(7, 2)];
+        commit.lanes[0].unparked = vec![unparked(2, versions.0, UnparkedEnd::Applied)];
+        commit.lanes[0].reparked = vec![Reparked {
+            sequence_number: SequenceNumber(3),
+            version: versions.1,
+            turn: Turn::At(at(90)),
+            attempts: attempts(3, 1).attempts,
+        }];
+        commit.health = vec![HealthRecord {
+            circuit: lane(0).function,
+            instance: "a".to_owned(),
+            second: at(0),
+            counts: HealthCounts { succeeded: 1, ..HealthCounts::default() },
+        }];
         commit.lanes.push(step(1, second, 0, 1).lanes.remove(0));
         commit.documents = vec![
             write("a new one", r#"{"n":1}"#, Precondition::Absent),
@@ -67,7 +87,7 @@ pub async fn a_refused_commit_writes_nothing<F: StoreFactory>(factory: &F) {
         commit
     };
     type Breakage = fn(&mut Commit);
-    let breakages: [(&str, Breakage, Option<ErrorKind>); 14] = [
+    let breakages: [(&str, Breakage, Option<ErrorKind>); 25] = [
         ("a stale epoch", |commit| commit.lanes[1].epoch.0 -= 1, Some(ErrorKind::Fenced)),
         ("an unknown lane", |commit| commit.lanes[1].lane = lane(9), Some(ErrorKind::Fenced)),
         ("another incarnation", |commit| commit.lanes[1].incarnation = incarnation(2), None),
@@ -116,12 +136,75 @@ pub async fn a_refused_commit_writes_nothing<F: StoreFactory>(factory: &F) {
         ("a wrong count", |commit| commit.lanes[1].counts.applied += 1, Some(ErrorKind::Permanent)),
         (
             "a dead letter of another event",
-            |commit| commit.lanes[0].dead_letters[0] = letter(0, 4),
+            |commit| commit.lanes[0].dead_letters[0] = letter(0, 7),
             Some(ErrorKind::Permanent),
         ),
         (
             "attempts at a resolved event",
-            |commit| commit.lanes[0].attempts[0] = attempts(3, 1),
+            |commit| commit.lanes[0].attempts[0] = attempts(5, 1),
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a resolved parked event of another version",
+            |commit| commit.lanes[0].unparked[0].version.0 += 100,
+            Some(ErrorKind::Conflict),
+        ),
+        (
+            "a parked event of another version that stays",
+            |commit| commit.lanes[0].reparked[0].version.0 += 100,
+            Some(ErrorKind::Conflict),
+        ),
+        (
+            "a resolved parked event that is not parked",
+            |commit| commit.lanes[0].unparked[0].sequence_number = SequenceNumber(1),
+            Some(ErrorKind::Conflict),
+        ),
+        (
+            "a parked event twice",
+            |commit| commit.lanes[0].reparked[0].sequence_number = SequenceNumber(2),
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a parked event that the checkpoint has not passed",
+            |commit| commit.lanes[0].unparked[0].sequence_number = SequenceNumber(7),
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a parked event set aside as another",
+            |commit| {
+                commit.lanes[0].unparked[0].end = UnparkedEnd::DeadLettered(Box::new(letter(0, 3)));
+            },
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a parked event that is not of the step",
+            |commit| commit.lanes[0].parked[0] = parked(0, 7, None),
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a parked event of another lane",
+            |commit| commit.lanes[0].parked[0] = parked(1, 6, None),
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a parked event that claims to be a redrive",
+            |commit| commit.lanes[0].parked[0].redrive_of = Some(DeadLetterId(1)),
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a parked event that is not counted",
+            |commit| {
+                commit.lanes[0].counts.parked = 0;
+                commit.lanes[0].counts.applied = 2;
+            },
+            Some(ErrorKind::Permanent),
+        ),
+        (
+            "a discarded event",
+            |commit| {
+                commit.lanes[0].counts.applied = 0;
+                commit.lanes[0].counts.discarded = 1;
+            },
             Some(ErrorKind::Permanent),
         ),
     ];
@@ -170,7 +253,7 @@ pub async fn of_two_commits_of_one_step_one_goes_through<F: StoreFactory>(factor
 pub async fn an_empty_commit_changes_nothing<F: StoreFactory>(factory: &F) {
     let store = factory.open().await;
     let before = Everything::of(&store).await;
-    store.commit(&Commit { lanes: Vec::new(), documents: Vec::new(), at: at(1) }).await.unwrap();
+    store.commit(&documents_only([])).await.unwrap();
     store.barrier().await.unwrap();
     assert_eq!(Everything::of(&store).await, before);
 
@@ -189,7 +272,15 @@ pub async fn everything_survives_reopening<F: StoreFactory>(factory: &F) {
     for round in 0..5 {
         let mut commit = step(0, epoch, round * 10, round * 10 + 10);
         commit.lanes[0].dead_letters = vec![letter(0, round * 10 + 3)];
-        commit.lanes[0].counts = OutcomeCounts { applied: 9, dead_lettered: 1, ..OutcomeCounts::default() };
+        commit.lanes[0].parked = vec![parked(0, round * 10 + 5, Some("a")), parked(0, round * 10 + 6, None)];
+        commit.lanes[0].counts =
+            OutcomeCounts { applied: 7, dead_lettered: 1, parked: 2, ..OutcomeCounts::default() };
+        commit.health = vec![HealthRecord {
+            circuit: lane(0).function,
+            instance: "a".to_owned(),
+            second: at(0),
+            counts: HealthCounts { succeeded: 7, failed: 3, ..HealthCounts::default() },
+        }];
         commit.lanes[0].attempts = vec![attempts(round * 10 + 12, 1)];
         commit.documents = vec![write(&format!("d{round}"), "{}", Precondition::Absent)];
         store.commit(&commit).await.unwrap();

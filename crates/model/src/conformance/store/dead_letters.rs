@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 
-use crate::attempt::{Attempt, FailureClass};
+use crate::attempt::{Attempt, FailureClass, FailureKind};
+use crate::checkpoint::Lane;
 use crate::clock::Timestamp;
-use crate::dead_letter::{DeadLetterId, DocumentSnapshot, StoredDeadLetter};
+use crate::dead_letter::{
+    DeadLetterFilter, DeadLetterGroup, DeadLetterId, DeadLetterStatus, DocumentSnapshot, Fingerprint,
+    StoredDeadLetter,
+};
 use crate::event::{EventData, HubName, PropertyValue};
 use crate::outcome::OutcomeCounts;
-use crate::ports::{Commits, DeadLetterFilter, DeadLetters};
+use crate::ports::{Commits, DeadLetters};
+use crate::position::{PartitionId, SequenceNumber};
 
 use super::StoreFactory;
 use super::samples::*;
@@ -56,8 +61,10 @@ pub async fn dead_letters_keep_every_byte<F: StoreFactory>(factory: &F) {
         .collect(),
         body: (0..=255_u8).cycle().take(70_000).collect::<Vec<u8>>().into(),
     };
-    full.attempts =
-        vec![Attempt { at: at(3), error: "first\n".to_owned() }, Attempt { at: at(5), error: String::new() }];
+    full.attempts = vec![
+        Attempt { at: at(3), kind: FailureKind::Transient, error: "first\n".to_owned() },
+        Attempt { at: at(5), kind: FailureKind::Transient, error: String::new() },
+    ];
     full.class = FailureClass::Exhausted;
     let snapshot = |body: Option<&'static [u8]>| DocumentSnapshot {
         collection: collection("planes"),
@@ -133,7 +140,12 @@ pub async fn dead_letters_are_filtered_paged_and_counted<F: StoreFactory>(factor
     for function in &functions {
         for hub in &hubs {
             for class in classes {
-                let filter = DeadLetterFilter { function: function.clone(), hub: hub.clone(), class };
+                let filter = DeadLetterFilter {
+                    function: function.clone(),
+                    hub: hub.clone(),
+                    class,
+                    ..DeadLetterFilter::default()
+                };
                 let expected: Vec<_> = given
                     .iter()
                     .filter(|letter| {
@@ -162,4 +174,176 @@ pub async fn dead_letters_are_filtered_paged_and_counted<F: StoreFactory>(factor
     let mut expected: Vec<_> = lanes.iter().map(|lane| (lane.clone(), 6)).collect();
     expected.sort();
     assert_eq!(store.count_dead_letters().await, Ok(expected));
+}
+
+/// Each condition of a filter holds for itself; several hold together; ids and letters are found alike.
+pub async fn dead_letters_are_found_by_each_condition<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let (first, second) = (begin(&store, 0, 0).await, begin(&store, 1, 0).await);
+    let mut letters: Vec<_> = (0..6).map(|event| letter(0, event)).collect();
+    for (n, letter) in (0..).zip(&mut letters) {
+        letter.dead_lettered_at = at(100 * n);
+        letter.event.data.partition_key = [Some("a"), Some("A"), Some(""), None, Some("a"), Some("a%")]
+            [usize::try_from(n).unwrap()]
+        .map(Into::into);
+    }
+    letters[4].class = FailureClass::Exhausted;
+    letters[5].reason = "another cause".to_owned();
+    let mut ids = set_letters_aside(&store, first, 0, letters).await;
+    ids.extend(set_letters_aside(&store, second, 0, vec![letter(1, 0)]).await);
+    store.discard(&ids[1..2], &act("ann", 700)).await.unwrap();
+    store.redrive(&ids[2..3], false, &act("ann", 700)).await.unwrap();
+
+    let any = DeadLetterFilter::default;
+    let number = |n| Some(SequenceNumber(n));
+    let cases: Vec<(DeadLetterFilter, &[usize])> = vec![
+        (any(), &[0, 1, 2, 3, 4, 5, 6]),
+        (DeadLetterFilter { function: Some(lane(0).function), ..any() }, &[0, 1, 2, 3, 4, 5, 6]),
+        (DeadLetterFilter { function: Some(other_function(lane(0)).function), ..any() }, &[]),
+        (DeadLetterFilter { hub: Some(other_hub(lane(0)).hub), ..any() }, &[]),
+        (DeadLetterFilter { partition: Some(PartitionId(1)), ..any() }, &[6]),
+        (DeadLetterFilter { partition: Some(PartitionId(0)), ..any() }, &[0, 1, 2, 3, 4, 5]),
+        (DeadLetterFilter { from_sequence_number: number(3), ..any() }, &[3, 4, 5]),
+        (DeadLetterFilter { before_sequence_number: number(3), ..any() }, &[0, 1, 2, 6]),
+        (DeadLetterFilter { before_sequence_number: number(0), ..any() }, &[]),
+        (DeadLetterFilter { from_sequence_number: number(u64::MAX), ..any() }, &[]),
+        (DeadLetterFilter { before_sequence_number: number(u64::MAX), ..any() }, &[0, 1, 2, 3, 4, 5, 6]),
+        (
+            DeadLetterFilter { from_sequence_number: number(1), before_sequence_number: number(4), ..any() },
+            &[1, 2, 3],
+        ),
+        (DeadLetterFilter { partition_key: Some("a".to_owned()), ..any() }, &[0, 4]),
+        (DeadLetterFilter { partition_key: Some(String::new()), ..any() }, &[2]),
+        (DeadLetterFilter { partition_key: Some("a%".to_owned()), ..any() }, &[5]),
+        (DeadLetterFilter { class: Some(FailureClass::Exhausted), ..any() }, &[4]),
+        (
+            DeadLetterFilter {
+                fingerprint: Some(Fingerprint::of(
+                    &lane(0).function,
+                    FailureClass::Permanent,
+                    "another cause",
+                )),
+                ..any()
+            },
+            &[5],
+        ),
+        (DeadLetterFilter { fingerprint: Some(Fingerprint(u64::MAX)), ..any() }, &[]),
+        (DeadLetterFilter { since: Some(at(300)), ..any() }, &[3, 4, 5]),
+        (DeadLetterFilter { until: Some(at(300)), ..any() }, &[0, 1, 2, 6]),
+        (DeadLetterFilter { since: Some(at(100)), until: Some(at(101)), ..any() }, &[1]),
+        (DeadLetterFilter { status: vec![DeadLetterStatus::Open], ..any() }, &[0, 3, 4, 5, 6]),
+        (
+            DeadLetterFilter {
+                status: vec![DeadLetterStatus::Redriving, DeadLetterStatus::Discarded],
+                ..any()
+            },
+            &[1, 2],
+        ),
+        (DeadLetterFilter { status: DeadLetterStatus::ALL.to_vec(), ..any() }, &[0, 1, 2, 3, 4, 5, 6]),
+        (DeadLetterFilter { status: vec![DeadLetterStatus::Replayed], ..any() }, &[]),
+        (
+            DeadLetterFilter {
+                partition: Some(PartitionId(0)),
+                partition_key: Some("a".to_owned()),
+                class: Some(FailureClass::Permanent),
+                status: vec![DeadLetterStatus::Open],
+                since: Some(at(0)),
+                ..any()
+            },
+            &[0],
+        ),
+    ];
+    for (filter, expected) in cases {
+        let expected: Vec<_> = expected.iter().map(|index| ids[*index]).collect();
+        let listed = store.list_dead_letters(&filter, None, 100).await.unwrap();
+        assert_eq!(listed.iter().map(|stored| stored.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        assert_eq!(store.find_dead_letters(&filter, None, 100).await, Ok(expected.clone()), "{filter:?}");
+        let after = expected.first().copied();
+        let rest: Vec<_> = expected.iter().skip(1).take(2).copied().collect();
+        if after.is_some() {
+            assert_eq!(store.find_dead_letters(&filter, after, 2).await, Ok(rest), "{filter:?}");
+        }
+        let groups = store.group_dead_letters(&filter).await.unwrap();
+        assert_eq!(groups.iter().map(|group| group.count).sum::<u64>(), expected.len() as u64, "{filter:?}");
+    }
+    assert_eq!(store.find_dead_letters(&any(), None, 0).await, Ok(Vec::new()));
+}
+
+/// Dead letters with one cause are a group: function, class, and reason without what differs from event to event. The
+/// most frequent come first; the newest speaks for its group.
+pub async fn dead_letters_are_grouped_by_cause<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let (epoch, other) = (begin(&store, 0, 0).await, begin_lane(&store, &other_function(lane(0)), 0).await);
+    assert_eq!(store.group_dead_letters(&DeadLetterFilter::default()).await, Ok(Vec::new()));
+    let with = |event: u64, class, reason: &str| {
+        let mut letter = letter(0, event);
+        (letter.class, letter.reason) = (class, reason.to_owned());
+        letter.dead_lettered_at = at(i64::try_from(event).unwrap() * 10);
+        letter
+    };
+    use FailureClass::{Exhausted, Permanent};
+    let letters = vec![
+        with(0, Permanent, "line 1 of \"a\""),
+        with(1, Exhausted, "line 2 of \"b\""),
+        with(2, Permanent, "line 33 of \"c\""),
+        with(3, Permanent, "something else"),
+        with(4, Exhausted, "line 5 of \"d\""),
+        with(5, Permanent, "line 6 of \"e\""),
+    ];
+    let ids = set_letters_aside(&store, epoch, 0, letters).await;
+    let mut elsewhere = (0..4).map(|event| with(event, Permanent, "line 1 of \"a\"")).collect::<Vec<_>>();
+    for letter in &mut elsewhere {
+        letter.lane = other_function(lane(0));
+    }
+    let others = set_letters_aside(&store, other, 0, elsewhere).await;
+    let store = factory.reopen(store).await;
+
+    let group = |function: &Lane, class, reason: &str, count, first, last, newest| DeadLetterGroup {
+        fingerprint: Fingerprint::of(&function.function, class, reason),
+        function: function.function.clone(),
+        class,
+        reason: reason.to_owned(),
+        count,
+        first_at: at(first),
+        last_at: at(last),
+        newest,
+    };
+    let expected = [
+        group(&other_function(lane(0)), Permanent, "line 1 of \"a\"", 4, 0, 30, others[3]),
+        group(&lane(0), Permanent, "line 6 of \"e\"", 3, 0, 50, ids[5]),
+        group(&lane(0), Exhausted, "line 5 of \"d\"", 2, 10, 40, ids[4]),
+        group(&lane(0), Permanent, "something else", 1, 30, 30, ids[3]),
+    ];
+    assert_eq!(store.group_dead_letters(&DeadLetterFilter::default()).await, Ok(expected.to_vec()));
+
+    let some = DeadLetterFilter {
+        function: Some(lane(0).function),
+        before_sequence_number: Some(SequenceNumber(3)),
+        class: Some(Permanent),
+        ..DeadLetterFilter::default()
+    };
+    let expected = group(&lane(0), Permanent, "line 33 of \"c\"", 2, 0, 20, ids[2]);
+    assert_eq!(store.group_dead_letters(&some).await, Ok(vec![expected]));
+}
+
+/// A new dead letter is open, nobody has it, and nobody has touched it.
+pub async fn a_new_dead_letter_is_open<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let epoch = begin(&store, 0, 0).await;
+    let ids = set_aside(&store, epoch, 0, 1).await;
+    let stored = dead_letter(&store, ids[0]).await;
+    let expected = StoredDeadLetter {
+        id: DeadLetterId(1),
+        letter: letter(0, 0),
+        status: DeadLetterStatus::Open,
+        changed_at: step(0, epoch, 0, 1).at,
+        fingerprint: Fingerprint::of(&lane(0).function, FailureClass::Permanent, "not JSON"),
+        edited: None,
+        revision: 0,
+        redrives: 0,
+        returns: 0,
+        lease: None,
+        leases: 0,
+    };
+    assert_eq!(stored, expected);
 }

@@ -127,7 +127,9 @@ pub async fn counts_add_up<F: StoreFactory>(factory: &F) {
     let store = factory.open().await;
     let epoch = begin(&store, 0, 100).await;
     let mut commit = step(0, epoch, 100, 110);
-    commit.lanes[0].counts = OutcomeCounts { applied: 4, filtered: 2, dead_lettered: 1, parked: 2, lost: 1 };
+    commit.lanes[0].counts =
+        OutcomeCounts { applied: 4, filtered: 2, dead_lettered: 1, parked: 2, discarded: 0, lost: 1 };
+    commit.lanes[0].parked = vec![parked(0, 104, Some("key")), parked(0, 107, None)];
     commit.lanes[0].dead_letters = vec![letter(0, 109)];
     store.commit(&commit).await.unwrap();
     let mut commit = step(0, epoch, 110, 113);
@@ -136,7 +138,8 @@ pub async fn counts_add_up<F: StoreFactory>(factory: &F) {
     store.commit(&commit).await.unwrap();
 
     let checkpoint = store.checkpoint(&lane(0)).await.unwrap().unwrap();
-    let expected = OutcomeCounts { applied: 5, filtered: 2, dead_lettered: 1, parked: 2, lost: 3 };
+    let expected =
+        OutcomeCounts { applied: 5, filtered: 2, dead_lettered: 1, parked: 2, discarded: 0, lost: 3 };
     assert_eq!(checkpoint.counts, expected);
     assert_eq!(checkpoint.counts.total(), checkpoint.position.distance_from(checkpoint.start));
     assert_eq!(checkpoint.updated_at, at(77));

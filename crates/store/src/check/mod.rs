@@ -11,7 +11,9 @@ use tidegate_model::ports::StoreError;
 
 use crate::error::Failure;
 use crate::schema::{APPLICATION_ID, FORMAT, documents_table};
-use crate::{attempts, checkpoints, dead_letters, documents, ownerships};
+use crate::{attempts, checkpoints, documents, health, outbox, ownerships, registers, trail};
+
+mod waiting;
 
 /// How many problems of one kind are listed; the rest is only counted.
 const LISTED_PROBLEMS: usize = 100;
@@ -25,6 +27,8 @@ pub struct Report {
     pub documents: u64,
     /// Dead letters that were read.
     pub dead_letters: u64,
+    /// Parked events that were read.
+    pub parked: u64,
     /// What is wrong, one sentence each; at most 100 of a kind.
     pub problems: Vec<String>,
 }
@@ -41,8 +45,10 @@ impl Report {
 ///
 /// - SQLite's own check of every page, index and constraint;
 /// - every row against its checksum;
-/// - for each lane: as many outcomes counted as events resolved, as many dead letters as counted, and no attempts at
-///   events that are resolved;
+/// - for each lane: as many outcomes counted as events resolved, as many unsettled dead letters and parked events from the
+///   checkpoint's start on as counted, and no attempts at events that are resolved;
+/// - for each dead letter: a story and a state that agree, and a parked event if it is on its way to the function;
+/// - for each key: as many parked events and bytes as counted, and the right head;
 /// - for each collection: as many documents as counted, none with an etag that was not given out.
 ///
 /// # Errors
@@ -61,9 +67,13 @@ pub fn check(path: &Path) -> Result<Report, StoreError> {
     let pages = checker.pages(&snapshot);
     checker.found(pages)?;
     let lanes = checker.lanes(&snapshot);
-    checker.found(lanes)?;
-    let dead_letters = checker.dead_letters(&snapshot);
+    let checkpoints = checker.found(lanes)?.unwrap_or_default();
+    let dead_letters = checker.dead_letters(&snapshot, &checkpoints);
     checker.found(dead_letters)?;
+    let parked = checker.parked(&snapshot, &checkpoints);
+    checker.found(parked)?;
+    let records = checker.records(&snapshot);
+    checker.found(records)?;
     let documents = checker.documents(&snapshot);
     checker.found(documents)?;
     Ok(checker.report)
@@ -92,8 +102,13 @@ impl Checker<'_> {
         let (application_id, format) = (pragma("application_id")?, pragma("user_version")?);
         let known = (application_id, format) == (APPLICATION_ID, FORMAT);
         if !known {
+            let older = if application_id == APPLICATION_ID && format < FORMAT {
+                "; the program brings it to the newer format when it opens it"
+            } else {
+                ""
+            };
             self.report.problems.push(format!(
-                "{} is no store of format {FORMAT}: its application id is {application_id:#x}, its format {format}",
+                "{} is no store of format {FORMAT}: its application id is {application_id:#x}, its format {format}{older}",
                 self.path.display()
             ));
         }
@@ -112,55 +127,55 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn lanes(&mut self, connection: &Connection) -> Result<(), Failure> {
-        let mut letters: BTreeMap<Lane, u64> = dead_letters::count(connection)?.into_iter().collect();
-        for Checkpoint { lane, start, position, counts, .. } in checkpoints::all(connection)? {
+    /// Checkpoints, ownership and attempts; the checkpoints.
+    fn lanes(&mut self, connection: &Connection) -> Result<BTreeMap<Lane, Checkpoint>, Failure> {
+        let mut checkpoints = BTreeMap::new();
+        for checkpoint in checkpoints::all(connection)? {
             self.report.lanes += 1;
+            let Checkpoint { lane, start, position, counts, .. } = &checkpoint;
             let problems = &mut self.report.problems;
             if position < start {
                 problems.push(format!("the checkpoint of {lane} is at {position}, before its start {start}"));
             }
-            let (counted, resolved) = (counts.total(), position.distance_from(start));
+            let (counted, resolved) = (counts.total(), position.distance_from(*start));
             if counted != resolved {
                 problems.push(format!(
                     "the checkpoint of {lane} counts {counted} outcomes for the {resolved} events from {start} to \
                      {position}"
                 ));
             }
-            let stored = letters.remove(&lane).unwrap_or(0);
-            if stored != counts.dead_lettered {
-                let counted = counts.dead_lettered;
-                problems.push(format!("{lane} counts {counted} dead letters, and {stored} are stored"));
-            }
-            for event in attempts::of_lane(connection, &lane)? {
+            for event in attempts::of_lane(connection, lane)? {
                 let event = event.sequence_number;
-                if event < position {
+                if event < *position {
                     problems
                         .push(format!("attempts at event {event} of {lane} are stored, and it is resolved"));
                 }
             }
+            checkpoints.insert(lane.clone(), checkpoint);
         }
         ownerships::all(connection)?;
-        for (lane, stored) in letters {
-            self.report
-                .problems
-                .push(format!("{lane} has no checkpoint, and {stored} dead letters of it are stored"));
-        }
-        Ok(())
+        Ok(checkpoints)
     }
 
-    fn dead_letters(&mut self, connection: &Connection) -> Result<(), Failure> {
-        let mut bad = 0;
-        dead_letters::for_each(connection, |letter| match letter {
-            Ok(_) => self.report.dead_letters += 1,
-            Err(failure) => {
-                bad += 1;
-                if bad <= LISTED_PROBLEMS {
-                    self.report.problems.push(failure.at(self.path).to_string());
-                }
-            }
-        })?;
-        self.report.more("dead letters", bad);
+    /// Rows that stand for themselves: the audit trail, registers, notices and health.
+    fn records(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let mut bad = Bad::new("lines of the audit trail");
+        trail::for_each(connection, |line| drop(bad.see(line, self)))?;
+        bad.tell(self);
+        let mut bad = Bad::new("registers");
+        registers::for_each(connection, |register| drop(bad.see(register, self)))?;
+        bad.tell(self);
+        let mut bad = Bad::new("notices");
+        outbox::for_each(connection, |notice| drop(bad.see(notice, self)))?;
+        bad.tell(self);
+        let mut bad = Bad::new("rows of health");
+        health::for_each(connection, |health| drop(bad.see(health, self)))?;
+        bad.tell(self);
+        let lost = "SELECT count(*) FROM deliveries WHERE notice NOT IN (SELECT id FROM notices)";
+        let lost: i64 = connection.query_row(lost, [], |row| row.get(0))?;
+        if lost > 0 {
+            self.report.problems.push(format!("{lost} deliveries are of notices that are not there"));
+        }
         Ok(())
     }
 
@@ -206,6 +221,40 @@ fn document_problem(row: &rusqlite::Row<'_>, last_etag: i64) -> Result<(), Failu
         Ok(())
     } else {
         Err(Failure::Stored(format!("the document {id} has the etag {etag}, which was not given out yet")))
+    }
+}
+
+/// Bad rows of one kind: the first are listed, the rest is counted.
+struct Bad {
+    what: &'static str,
+    rows: usize,
+}
+
+impl Bad {
+    fn new(what: &'static str) -> Self {
+        Self { what, rows: 0 }
+    }
+
+    /// Takes a row; what is in it, if that is sound.
+    fn see<T>(&mut self, row: Result<T, Failure>, checker: &mut Checker<'_>) -> Option<T> {
+        match row {
+            Ok(row) => Some(row),
+            Err(failure) => {
+                self.add(failure.at(checker.path).to_string(), checker);
+                None
+            }
+        }
+    }
+
+    fn add(&mut self, problem: String, checker: &mut Checker<'_>) {
+        self.rows += 1;
+        if self.rows <= LISTED_PROBLEMS {
+            checker.report.problems.push(problem);
+        }
+    }
+
+    fn tell(self, checker: &mut Checker<'_>) {
+        checker.report.more(self.what, self.rows);
     }
 }
 

@@ -1,60 +1,28 @@
-//! The dead letters.
+//! What dead letters tell: the event, whole, and the story of its failure.
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use bytestring::ByteString;
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::clock::Timestamp;
-use tidegate_model::dead_letter::{DeadLetter, DeadLetterId, DocumentSnapshot, StoredDeadLetter};
+use tidegate_model::dead_letter::{DeadLetter, DocumentSnapshot};
 use tidegate_model::document::{CollectionName, DocumentId};
 use tidegate_model::event::{Event, EventData};
-use tidegate_model::ports::{DeadLetterFilter, DeadLetters, StoreError};
 use tidegate_model::position::{Incarnation, SequenceNumber};
 
 use crate::checksum::Checksum;
 use crate::codec;
 use crate::error::Failure;
 use crate::ownerships::{lane, lane_key};
-use crate::sqlite_store::{SqliteStore, integer, unsigned};
+use crate::sqlite_store::integer;
 
 /// The columns of a dead letter, as [`Columns::read`] expects them.
 const COLUMNS: &str = "function, hub, partition, id, class, incarnation, sequence_number, enqueued_at, dead_lettered_at, \
                        function_version, reason, partition_key, document_collection, document_id, checksum, attempts, \
                        properties, system_properties, document_body, body";
 
-#[async_trait]
-impl DeadLetters for SqliteStore {
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
-        let Ok(id) = i64::try_from(id.0) else { return Ok(None) };
-        self.readers
-            .run(move |connection| {
-                let mut find = connection
-                    .prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?;
-                let mut rows = find.query([id])?;
-                rows.next()?.map(read).transpose()
-            })
-            .await
-    }
-
-    async fn list_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        after: Option<DeadLetterId>,
-        limit: usize,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let after = after.map_or(0, |after| i64::try_from(after.0).unwrap_or(i64::MAX));
-        let filter = filter.clone();
-        self.readers.run(move |connection| list(connection, &filter, after, limit)).await
-    }
-
-    async fn count_dead_letters(&self) -> Result<Vec<(Lane, u64)>, StoreError> {
-        self.readers.run(|connection| count(connection)).await
-    }
-}
-
-/// Adds a dead letter under the next number.
-pub(crate) fn insert(connection: &Connection, letter: &DeadLetter) -> Result<(), Failure> {
+/// Adds the story of a dead letter; its number is the next.
+pub(super) fn insert(connection: &Connection, letter: &DeadLetter) -> Result<i64, Failure> {
     let columns = Columns::of(letter)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO dead_letters (function, hub, partition, class, incarnation, sequence_number, enqueued_at,
@@ -84,81 +52,54 @@ pub(crate) fn insert(connection: &Connection, letter: &DeadLetter) -> Result<(),
         columns.document_body,
         columns.body,
     ])?;
-    Ok(())
+    Ok(connection.last_insert_rowid())
 }
 
-fn list(
-    connection: &Connection,
-    filter: &DeadLetterFilter,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<StoredDeadLetter>, Failure> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let function = filter.function.as_ref().map(|function| function.as_str());
-    let hub = filter.hub.as_ref().map(|hub| hub.as_str());
-    let class = filter.class.map(|class| class.as_str());
-    let mut conditions = String::from("id > ?1");
-    let mut values: Vec<&dyn ToSql> = vec![&after, &limit];
-    let given: [(&str, Option<&dyn ToSql>); 3] = [
-        ("function", function.as_ref().map(|value| value as _)),
-        ("hub", hub.as_ref().map(|value| value as _)),
-        ("class", class.as_ref().map(|value| value as _)),
-    ];
-    for (column, value) in given {
-        if let Some(value) = value {
-            values.push(value);
-            conditions.push_str(&format!(" AND {column} = ?{}", values.len()));
-        }
-    }
-    // Both ways come in the order of ids and stop at the limit.
-    let index = if function.is_some() { "INDEXED BY dead_letters_by_function" } else { "NOT INDEXED" };
-    let mut page = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM dead_letters {index} WHERE {conditions} ORDER BY id LIMIT ?2"
-    ))?;
-    let mut rows = page.query(&values[..])?;
-    let mut letters = Vec::new();
-    while let Some(row) = rows.next()? {
-        letters.push(read(row)?);
-    }
-    Ok(letters)
-}
-
-/// How many rows each lane has, ordered by lane.
-pub(crate) fn count(connection: &Connection) -> Result<Vec<(Lane, u64)>, Failure> {
-    let mut count = connection.prepare_cached(
-        "SELECT function, hub, partition, count(*) FROM dead_letters GROUP BY function, hub, partition
-         ORDER BY function, hub, partition",
+/// Writes the story of a dead letter anew. Its lane and its event stay.
+pub(super) fn update(connection: &Connection, id: i64, letter: &DeadLetter) -> Result<(), Failure> {
+    let columns = Columns::of(letter)?;
+    let mut update = connection.prepare_cached(
+        "UPDATE dead_letters SET class = ?2, dead_lettered_at = ?3, function_version = ?4, reason = ?5,
+                                 document_collection = ?6, document_id = ?7, document_body = ?8, attempts = ?9,
+                                 checksum = ?10
+         WHERE id = ?1",
     )?;
-    let mut rows = count.query([])?;
-    let mut counts = Vec::new();
-    while let Some(row) = rows.next()? {
-        counts.push((lane(row)?, unsigned(row.get(3)?, "count")?));
-    }
-    Ok(counts)
-}
-
-/// Calls `each` with every dead letter, in the order of ids.
-pub(crate) fn for_each(
-    connection: &Connection,
-    mut each: impl FnMut(Result<StoredDeadLetter, Failure>),
-) -> Result<(), Failure> {
-    let mut all = connection.prepare(&format!("SELECT {COLUMNS} FROM dead_letters ORDER BY id"))?;
-    let mut rows = all.query([])?;
-    while let Some(row) = rows.next()? {
-        each(read(row));
-    }
+    update.execute(params![
+        id,
+        columns.class,
+        columns.dead_lettered_at,
+        columns.function_version,
+        columns.reason,
+        columns.document_collection,
+        columns.document_id,
+        columns.document_body,
+        columns.attempts,
+        columns.checksum(),
+    ])?;
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> Result<StoredDeadLetter, Failure> {
+/// The story of a dead letter, if there is one.
+pub(super) fn find(connection: &Connection, id: i64) -> Result<Option<DeadLetter>, Failure> {
+    let mut find = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?1"))?;
+    let mut rows = find.query([id])?;
+    rows.next()?.map(read).transpose()
+}
+
+/// The life of the hub that the event of a dead letter is of.
+pub(super) fn incarnation(connection: &Connection, id: i64) -> Result<Option<Incarnation>, Failure> {
+    let mut find = connection.prepare_cached("SELECT incarnation FROM dead_letters WHERE id = ?1")?;
+    let found = find.query_row([id], |row| row.get::<_, [u8; 16]>(0)).optional()?;
+    Ok(found.map(|bytes| Incarnation(uuid::Uuid::from_bytes(bytes))))
+}
+
+fn read(row: &Row<'_>) -> Result<DeadLetter, Failure> {
     let id: i64 = row.get(3)?;
     let columns = Columns::read(row)?;
     if row.get::<_, i64>(14)? != columns.checksum() {
         return Err(Failure::Stored(format!("the dead letter {id} does not match its checksum")));
     }
-    let letter =
-        columns.into_letter().map_err(|error| Failure::Stored(format!("the dead letter {id}: {error}")))?;
-    Ok(StoredDeadLetter { id: DeadLetterId(unsigned(id, "dead letter's number")?), letter })
+    columns.into_letter().map_err(|error| Failure::Stored(format!("the dead letter {id}: {error}")))
 }
 
 /// A dead letter as its columns.

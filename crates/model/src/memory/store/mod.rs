@@ -1,5 +1,11 @@
 //! The store in memory: the shortest readable statement of what a store with one transaction does.
 
+mod dead_letters;
+mod documents;
+mod parking;
+mod progress;
+mod registers;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -9,19 +15,26 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::attempt::EventAttempts;
-use crate::checkpoint::{Checkpoint, Epoch, Lane, Ownership};
+use crate::checkpoint::{Checkpoint, Epoch, FunctionName, Lane, Ownership};
 use crate::clock::Timestamp;
 use crate::commit::{Commit, CommitGuarantee, CommitReceipt, DocumentWrite, LaneCommit};
-use crate::dead_letter::{DeadLetter, DeadLetterId, StoredDeadLetter};
+use crate::dead_letter::{DeadLetterId, StoredDeadLetter};
 use crate::document::{CollectionName, Document, DocumentId, ETag, Precondition};
+use crate::health::{self, HealthCounts, HealthRecord, InstanceHealth};
 use crate::outcome::OutcomeCounts;
-use crate::ports::{Checkpoints, Commits, DeadLetterFilter, DeadLetters, Documents, Ownerships, StoreError};
-use crate::position::{Incarnation, PartitionId, SequenceNumber};
+use crate::ports::{Commits, StoreError};
+use crate::position::{PartitionId, SequenceNumber};
+use crate::register::RegisterKey;
+use crate::trail::{NewTrailEntry, TrailEntry};
+
+use self::parking::ParkingPlaces;
+use self::registers::{Notices, Slot};
 
 /// A store in memory. Clones share one state: a clone is what reopening is for a durable store.
 ///
 /// For tests of its users it can be told to fail: [`fail_next_commit`](Self::fail_next_commit),
 /// [`lose_next_reply`](Self::lose_next_reply), [`fail_next_read`](Self::fail_next_read),
+/// [`fail_next_act`](Self::fail_next_act), [`lose_next_act_reply`](Self::lose_next_act_reply),
 /// [`hold_commits`](Self::hold_commits), [`change_document`](Self::change_document) and [`steal`](Self::steal).
 #[derive(Clone)]
 pub struct MemoryStore {
@@ -35,15 +48,21 @@ struct State {
     checkpoints: BTreeMap<Lane, Checkpoint>,
     attempts: BTreeMap<(Lane, SequenceNumber), EventAttempts>,
     documents: BTreeMap<CollectionName, BTreeMap<DocumentId, Document>>,
-    dead_letters: BTreeMap<DeadLetterId, DeadLetter>,
+    parked: ParkingPlaces,
+    dead_letters: BTreeMap<DeadLetterId, StoredDeadLetter>,
+    registers: BTreeMap<RegisterKey, Slot>,
+    notices: Notices,
+    trail: Vec<TrailEntry>,
+    health: BTreeMap<(FunctionName, Timestamp, String), HealthCounts>,
     last_etag: u64,
     commit_count: u64,
-    commit_faults: VecDeque<CommitFault>,
+    commit_faults: VecDeque<WriteFault>,
+    act_faults: VecDeque<WriteFault>,
     read_faults: VecDeque<StoreError>,
 }
 
-/// What goes wrong with a commit.
-enum CommitFault {
+/// What goes wrong with a commit or an act.
+enum WriteFault {
     NothingWritten(StoreError),
     ReplyLost(StoreError),
 }
@@ -62,16 +81,28 @@ impl MemoryStore {
 
     /// The next commit writes nothing and returns `error`. Called n times, it is about the next n commits.
     pub fn fail_next_commit(&self, error: StoreError) {
-        self.state.lock().commit_faults.push_back(CommitFault::NothingWritten(error));
+        self.state.lock().commit_faults.push_back(WriteFault::NothingWritten(error));
     }
 
     /// The next commit goes through, but its reply is lost: it returns `error`. If the commit would have been refused,
     /// the refusal is what gets lost.
     pub fn lose_next_reply(&self, error: StoreError) {
-        self.state.lock().commit_faults.push_back(CommitFault::ReplyLost(error));
+        self.state.lock().commit_faults.push_back(WriteFault::ReplyLost(error));
     }
 
-    /// The next read of documents, checkpoints, attempts, ownerships or dead letters returns `error`.
+    /// The next act writes nothing and returns `error`. Acts are all writes but commits, claims, releases and first
+    /// checkpoints: what people do to dead letters, parked events and checkpoints, changes of registers, and the
+    /// deliveries of notices.
+    pub fn fail_next_act(&self, error: StoreError) {
+        self.state.lock().act_faults.push_back(WriteFault::NothingWritten(error));
+    }
+
+    /// The next [act](Self::fail_next_act) goes through, but its reply is lost: it returns `error`.
+    pub fn lose_next_act_reply(&self, error: StoreError) {
+        self.state.lock().act_faults.push_back(WriteFault::ReplyLost(error));
+    }
+
+    /// The next read of anything returns `error`.
     pub fn fail_next_read(&self, error: StoreError) {
         self.state.lock().read_faults.push_back(error);
     }
@@ -124,6 +155,19 @@ impl MemoryStore {
             None => Ok(read(&state)),
         }
     }
+
+    /// Does an act, which checks everything before it changes anything.
+    fn act<T>(&self, act: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut state = self.state.lock();
+        match state.act_faults.pop_front() {
+            None => act(&mut state),
+            Some(WriteFault::NothingWritten(error)) => Err(error),
+            Some(WriteFault::ReplyLost(error)) => {
+                let _lost = act(&mut state);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl State {
@@ -145,6 +189,10 @@ impl State {
         for lane in &commit.lanes {
             self.check_lane(lane)?;
         }
+        // After the lanes: a commit that had gone through must hear of its checkpoint.
+        for lane in &commit.lanes {
+            self.check_parked(lane)?;
+        }
         let mut seen = BTreeSet::new();
         for write in &commit.documents {
             if !seen.insert((&write.collection, &write.id)) {
@@ -162,6 +210,7 @@ impl State {
         for write in &commit.documents {
             self.write_document(write, etag, commit.at);
         }
+        self.write_health(&commit.health, commit.at);
         Ok(CommitReceipt { etag })
     }
 
@@ -184,6 +233,18 @@ impl State {
                 from: ours.advance.from,
                 stored: checkpoint.position,
             });
+        }
+        Ok(())
+    }
+
+    fn check_parked(&self, ours: &LaneCommit) -> Result<(), StoreError> {
+        let resolved = ours.unparked.iter().map(|unparked| (unparked.sequence_number, unparked.version));
+        let staying = ours.reparked.iter().map(|reparked| (reparked.sequence_number, reparked.version));
+        for (sequence_number, version) in resolved.chain(staying) {
+            let stored = self.parked.get(&ours.lane, sequence_number);
+            if stored.is_none_or(|stored| stored.version != version) {
+                return Err(StoreError::ParkedMoved { lane: ours.lane.clone(), sequence_number });
+            }
         }
         Ok(())
     }
@@ -218,8 +279,19 @@ impl State {
             self.attempts.insert((lane.clone(), attempts.sequence_number), attempts.clone());
         }
         for letter in &ours.dead_letters {
-            let id = self.dead_letters.last_key_value().map_or(1, |(last, _)| last.0 + 1);
-            self.dead_letters.insert(DeadLetterId(id), letter.clone());
+            self.open_dead_letter(letter.clone(), at);
+        }
+        for parked in &ours.parked {
+            self.parked.park(parked.clone());
+        }
+        for unparked in &ours.unparked {
+            self.end_parked(lane, unparked.sequence_number, &unparked.end, at);
+        }
+        for reparked in &ours.reparked {
+            self.parked.change(lane, reparked.sequence_number, |parked| {
+                parked.turn = reparked.turn.clone();
+                parked.attempts.clone_from(&reparked.attempts);
+            });
         }
     }
 
@@ -234,142 +306,42 @@ impl State {
         };
         self.documents.entry(write.collection.clone()).or_default().insert(write.id.clone(), document);
     }
-}
 
-#[async_trait]
-impl Ownerships for MemoryStore {
-    async fn claim(&self, lane: &Lane, owner: &str, at: Timestamp) -> Result<Ownership, StoreError> {
-        Ok(self.state.lock().claim(lane, owner, at))
-    }
-
-    async fn release(&self, lane: &Lane, epoch: Epoch, at: Timestamp) -> Result<(), StoreError> {
-        if let Some(ownership) = self.state.lock().ownerships.get_mut(lane)
-            && ownership.epoch == epoch
-        {
-            ownership.owner.clear();
-            ownership.changed_at = at;
+    fn write_health(&mut self, records: &[HealthRecord], at: Timestamp) {
+        for record in records {
+            let key = (record.circuit.clone(), record.second, record.instance.clone());
+            *self.health.entry(key).or_default() += record.counts;
         }
-        Ok(())
+        let oldest = at.minus(health::KEPT_FOR);
+        self.health.retain(|(_, second, _), _| *second >= oldest);
     }
 
-    async fn ownerships(&self) -> Result<Vec<Ownership>, StoreError> {
-        self.read(|state| state.ownerships.values().cloned().collect())
-    }
-}
-
-#[async_trait]
-impl Checkpoints for MemoryStore {
-    async fn checkpoint(&self, lane: &Lane) -> Result<Option<Checkpoint>, StoreError> {
-        self.read(|state| state.checkpoints.get(lane).cloned())
+    fn write_trail(&mut self, entry: NewTrailEntry) {
+        self.trail.push(entry.numbered(self.trail.len() as u64 + 1));
     }
 
-    async fn begin(
+    /// Moves an event of a lane from one count to another, if it is counted at all.
+    fn recount(&mut self, lane: &Lane, event: SequenceNumber, change: impl FnOnce(&mut OutcomeCounts)) {
+        if let Some(checkpoint) = self.checkpoints.get_mut(lane)
+            && event >= checkpoint.start
+        {
+            change(&mut checkpoint.counts);
+        }
+    }
+
+    /// How many of these events each lane has from its checkpoint's start on.
+    fn count_by_lane<'a>(
         &self,
-        lane: &Lane,
-        incarnation: Incarnation,
-        start: SequenceNumber,
-        at: Timestamp,
-    ) -> Result<Checkpoint, StoreError> {
-        let first = || Checkpoint {
-            lane: lane.clone(),
-            incarnation,
-            start,
-            position: start,
-            counts: OutcomeCounts::default(),
-            updated_at: at,
-        };
-        Ok(self.state.lock().checkpoints.entry(lane.clone()).or_insert_with(first).clone())
-    }
-
-    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
-        self.read(|state| state.checkpoints.values().cloned().collect())
-    }
-
-    async fn attempts(&self, lane: &Lane) -> Result<Vec<EventAttempts>, StoreError> {
-        self.read(|state| {
-            let of_lane = state.attempts.iter().filter(|((other, _), _)| other == lane);
-            of_lane.map(|(_, attempts)| attempts.clone()).collect()
-        })
-    }
-}
-
-#[async_trait]
-impl Documents for MemoryStore {
-    async fn documents(
-        &self,
-        collection: &CollectionName,
-        ids: &[DocumentId],
-    ) -> Result<Vec<Option<Document>>, StoreError> {
-        self.read(|state| {
-            let documents = state.documents.get(collection);
-            ids.iter().map(|id| documents.and_then(|documents| documents.get(id)).cloned()).collect()
-        })
-    }
-
-    async fn list_documents(
-        &self,
-        collection: &CollectionName,
-        after: Option<&DocumentId>,
-        limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        self.read(|state| {
-            let documents = state.documents.get(collection).into_iter().flat_map(BTreeMap::values);
-            documents
-                .filter(|document| after.is_none_or(|after| document.id > *after))
-                .take(limit)
-                .cloned()
-                .collect()
-        })
-    }
-
-    async fn collections(&self) -> Result<Vec<(CollectionName, u64)>, StoreError> {
-        self.read(|state| {
-            let collections = state.documents.iter();
-            collections.map(|(name, documents)| (name.clone(), documents.len() as u64)).collect()
-        })
-    }
-}
-
-#[async_trait]
-impl DeadLetters for MemoryStore {
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<StoredDeadLetter>, StoreError> {
-        self.read(|state| state.dead_letters.get(&id).map(|letter| stored(id, letter)))
-    }
-
-    async fn list_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        after: Option<DeadLetterId>,
-        limit: usize,
-    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        let matches = |letter: &DeadLetter| {
-            filter.function.as_ref().is_none_or(|function| letter.lane.function == *function)
-                && filter.hub.as_ref().is_none_or(|hub| letter.lane.hub == *hub)
-                && filter.class.is_none_or(|class| letter.class == class)
-        };
-        self.read(|state| {
-            let letters = state.dead_letters.iter();
-            letters
-                .filter(|(id, letter)| after.is_none_or(|after| **id > after) && matches(letter))
-                .take(limit)
-                .map(|(id, letter)| stored(*id, letter))
-                .collect()
-        })
-    }
-
-    async fn count_dead_letters(&self) -> Result<Vec<(Lane, u64)>, StoreError> {
-        self.read(|state| {
-            let mut counts = BTreeMap::<Lane, u64>::new();
-            for letter in state.dead_letters.values() {
-                *counts.entry(letter.lane.clone()).or_default() += 1;
+        events: impl Iterator<Item = (&'a Lane, SequenceNumber)>,
+    ) -> Vec<(Lane, u64)> {
+        let mut counts = BTreeMap::<Lane, u64>::new();
+        for (lane, event) in events {
+            if self.checkpoints.get(lane).is_some_and(|checkpoint| event >= checkpoint.start) {
+                *counts.entry(lane.clone()).or_default() += 1;
             }
-            counts.into_iter().collect()
-        })
+        }
+        counts.into_iter().collect()
     }
-}
-
-fn stored(id: DeadLetterId, letter: &DeadLetter) -> StoredDeadLetter {
-    StoredDeadLetter { id, letter: letter.clone() }
 }
 
 #[async_trait]
@@ -378,14 +350,33 @@ impl Commits for MemoryStore {
         CommitGuarantee::OneTransaction
     }
 
+    async fn health(
+        &self,
+        circuit: &FunctionName,
+        since: Timestamp,
+    ) -> Result<Vec<InstanceHealth>, StoreError> {
+        self.read(|state| {
+            let mut instances = BTreeMap::<&String, HealthCounts>::new();
+            for ((of, second, instance), counts) in &state.health {
+                if of == circuit && *second >= since {
+                    *instances.entry(instance).or_default() += *counts;
+                }
+            }
+            let instances = instances.into_iter();
+            instances
+                .map(|(instance, counts)| InstanceHealth { instance: instance.clone(), counts })
+                .collect()
+        })
+    }
+
     async fn commit(&self, commit: &Commit) -> Result<CommitReceipt, StoreError> {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.held.subscribe().wait_for(|held| !held).await;
         let mut state = self.state.lock();
         match state.commit_faults.pop_front() {
             None => state.commit(commit),
-            Some(CommitFault::NothingWritten(error)) => Err(error),
-            Some(CommitFault::ReplyLost(error)) => {
+            Some(WriteFault::NothingWritten(error)) => Err(error),
+            Some(WriteFault::ReplyLost(error)) => {
                 let _lost = state.commit(commit);
                 Err(error)
             }
@@ -401,6 +392,12 @@ impl Commits for MemoryStore {
 mod tests {
     use super::*;
     use crate::conformance::store::StoreFactory;
+    use crate::dead_letter::DeadLetterFilter;
+    use crate::event::EventData;
+    use crate::notice::{DeliveryState, NoticeId};
+    use crate::ports::{Checkpoints, DeadLetters, Outbox, Parking, RegisterChange, Registers};
+    use crate::register::Version;
+    use crate::trail::Act;
 
     #[async_trait]
     impl StoreFactory for MemoryStore {
@@ -422,7 +419,7 @@ mod tests {
     }
 
     fn empty_commit() -> Commit {
-        Commit { lanes: Vec::new(), documents: Vec::new(), at: Timestamp::from_millis(0) }
+        Commit { lanes: Vec::new(), documents: Vec::new(), health: Vec::new(), at: Timestamp::from_millis(0) }
     }
 
     #[tokio::test]
@@ -435,6 +432,76 @@ mod tests {
         assert_eq!(store.commit(&empty_commit()).await, Err(unavailable()));
         assert_eq!(store.commit_count(), 1);
         assert!(store.commit(&empty_commit()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_failing_act_changes_nothing_and_a_lost_reply_does() {
+        let store = MemoryStore::new();
+        let key = RegisterKey::new("circuit", "track");
+        let change = || RegisterChange {
+            key: key.clone(),
+            from: Version::NONE,
+            value: Some(serde_json::Value::Null),
+            at: Timestamp::from_millis(0),
+            notices: Vec::new(),
+            trail: Vec::new(),
+        };
+        store.fail_next_act(unavailable());
+        store.lose_next_act_reply(unavailable());
+        assert!(store.commit(&empty_commit()).await.is_ok(), "a commit is no act");
+        assert_eq!(store.change_register(change()).await, Err(unavailable()));
+        assert_eq!(store.register(&key).await, Ok(None));
+        assert_eq!(store.change_register(change()).await, Err(unavailable()));
+        assert!(store.register(&key).await.unwrap().is_some());
+        let moved = StoreError::RegisterMoved { register: key.to_string() };
+        assert_eq!(store.change_register(change()).await, Err(moved));
+    }
+
+    #[tokio::test]
+    async fn every_act_can_be_told_to_fail() {
+        let store = MemoryStore::new();
+        let act = Act { by: "ann".to_owned(), reason: String::new(), at: Timestamp::from_millis(0) };
+        let entry = || NewTrailEntry {
+            action: "a test",
+            subject: String::new(),
+            act: act.clone(),
+            detail: serde_json::Value::Null,
+        };
+        let lane = Lane {
+            function: FunctionName::new("track").unwrap(),
+            hub: crate::event::HubName::new("flights").unwrap(),
+            partition: PartitionId(0),
+        };
+        let (zero, now) = (SequenceNumber::ZERO, act.at);
+        let filter = DeadLetterFilter::default();
+        for _ in 0..11 {
+            store.fail_next_act(unavailable());
+        }
+        assert_eq!(store.seek(&lane, zero, zero, entry()).await, Err(unavailable()));
+        assert_eq!(store.try_parked_now(&lane, zero, &act).await, Err(unavailable()));
+        assert_eq!(store.release_held(&lane.function, now).await, Err(unavailable()));
+        assert_eq!(store.set_aside(&lane, zero, &act).await, Err(unavailable()));
+        assert_eq!(store.redrive(&[], false, &act).await, Err(unavailable()));
+        assert_eq!(store.discard(&[], &act).await, Err(unavailable()));
+        let edit = store.edit(DeadLetterId(1), 0, &EventData::default(), entry()).await;
+        assert_eq!(edit, Err(unavailable()));
+        assert_eq!(store.lease_dead_letters(&filter, 1, now, &act).await, Err(unavailable()));
+        assert_eq!(store.extend_lease(&[], now, &act).await, Err(unavailable()));
+        let delivered = store.record_delivery(NoticeId(1), "mail", DeliveryState::Due(now), None).await;
+        assert_eq!(delivered, Err(unavailable()));
+        assert_eq!(store.prune_notices(now).await, Err(unavailable()));
+        assert_eq!(store.redrive(&[], false, &act).await, Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn a_read_can_be_told_to_fail() {
+        let store = MemoryStore::new();
+        store.fail_next_read(unavailable());
+        store.fail_next_read(unavailable());
+        let function = FunctionName::new("track").unwrap();
+        assert_eq!(store.registers("circuit").await, Err(unavailable()));
+        assert_eq!(store.health(&function, Timestamp::from_millis(0)).await, Err(unavailable()));
+        assert_eq!(store.registers("circuit").await, Ok(Vec::new()));
     }
 
     #[tokio::test]

@@ -1,0 +1,190 @@
+//! The gate before the function: the circuit, its probe, and pauses.
+
+use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::clock::Timestamp;
+use tokio::sync::watch;
+
+use super::work::Work;
+use super::{PartitionPump, Stop};
+use crate::circuit::{self, CircuitBreaker, Flow, GateState, ProbeLease};
+use crate::outcome::commit::second_of;
+use crate::outcome::decide::{Next, Resolution};
+use crate::status::LaneState;
+
+/// Whether events may go to the function.
+#[derive(Clone)]
+pub struct Gate {
+    function: FunctionName,
+    breaker: CircuitBreaker,
+    gate: circuit::Gate,
+}
+
+impl Gate {
+    /// The gate of a function's circuit; `None` if `breaker` has no such circuit.
+    pub fn new(breaker: &CircuitBreaker, function: FunctionName) -> Option<Self> {
+        let gate = breaker.gate(&function)?;
+        Some(Self { function, breaker: breaker.clone(), gate })
+    }
+
+    /// The state, as a value that can be waited for.
+    pub(super) fn changes(&self) -> watch::Receiver<GateState> {
+        let mut changes = self.gate.watch();
+        changes.mark_unchanged();
+        changes
+    }
+}
+
+/// What became of the first event of an invocation, for the probe that it may have been.
+#[derive(Debug)]
+pub(super) enum FirstEvent {
+    /// It is resolved, once the batch with this ticket is committed.
+    Processed { ticket: u64 },
+    /// It failed.
+    Failed { error: String },
+    /// It said nothing: it was rejected for good, or not tried.
+    Unknown,
+}
+
+impl FirstEvent {
+    pub(super) fn of(resolved: &[Resolution], next: &Next, ticket: u64) -> Self {
+        match (resolved.first(), next) {
+            (Some(Resolution::Applied | Resolution::Filtered), _) => Self::Processed { ticket },
+            (Some(Resolution::Parked { attempts, .. }), _) | (None, Next::Retry { attempts, .. }) => {
+                let error = attempts.last().map_or_else(|| "it failed".to_owned(), |last| last.error.clone());
+                Self::Failed { error }
+            }
+            (None, Next::Isolate { error }) => Self::Failed { error: error.clone() },
+            (Some(Resolution::DeadLettered { .. }), _) | (None, Next::Continue) => Self::Unknown,
+        }
+    }
+}
+
+impl PartitionPump {
+    /// How many events may go to the function at once; `None` when none may.
+    pub(super) fn allowed_batch(&self) -> Option<usize> {
+        let state = self.gate.gate.state();
+        if state.step_aside.is_some() || state.pause_of(&self.lane().lane).is_some() {
+            return None;
+        }
+        match state.flow {
+            Flow::Flowing { max_batch } => Some(max_batch.unwrap_or(usize::MAX).max(1)),
+            Flow::Stopped { .. } | Flow::Probing => None,
+        }
+    }
+
+    /// Whether failures are to be put down to an outage.
+    pub(super) fn is_outage(&self) -> bool {
+        let is_closed = matches!(self.gate.gate.state().flow, Flow::Flowing { .. });
+        !is_closed || !self.guard.lets_fail(second_of(self.clock.now()))
+    }
+
+    /// Waits until the gate changes, or makes the probe if this lane has the event for it.
+    pub(super) async fn wait_for_gate(&mut self, work: &mut Work) -> Result<(), Stop> {
+        let state = self.gate.gate.state();
+        let lane = self.lane().lane.clone();
+        let paused = state.pause_of(&lane);
+        let why = match (&state.step_aside, paused, &state.flow) {
+            (Some(aside), _, _) => aside.reason.clone(),
+            (None, Some(pause), _) => format!("paused by {}: {}", pause.by, pause.reason),
+            (None, None, Flow::Stopped { why }) => why.clone(),
+            (None, None, Flow::Probing) => "the circuit is half-open: one event is tried".to_owned(),
+            (None, None, Flow::Flowing { .. }) => return Ok(()),
+        };
+        self.lane().set_state(LaneState::Gated { why });
+        let may_probe = state.step_aside.is_none() && paused.is_none() && state.flow == Flow::Probing;
+        let oldest = if may_probe { self.oldest_pending(work).await? } else { None };
+        let (mut changes, mut gate, mut tail) =
+            (self.changes.clone(), self.gate.changes(), work.tail.clone());
+        let lease = self
+            .unless_drained(async {
+                let probe = async {
+                    match oldest {
+                        Some(at) => self.gate.breaker.probe_turn(&self.gate.function, at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = changes.changed() => None,
+                    lease = probe => lease,
+                    // Who has no event for the probe waits for one.
+                    _ = tail.changed(), if may_probe && oldest.is_none() => None,
+                    _ = gate.changed() => None,
+                }
+            })
+            .await?;
+        match lease {
+            Some(lease) => self.probe(work, lease).await,
+            // When a circuit closes, what was held is released.
+            None if work.parking.held() > 0 && self.allowed_batch().is_some() => Err(Stop::Reload),
+            None => Ok(()),
+        }
+    }
+
+    /// When the oldest event of this lane that could be tried was enqueued.
+    async fn oldest_pending(&mut self, work: &mut Work) -> Result<Option<Timestamp>, Stop> {
+        let committed = self.lane().progress().borrow().ticket;
+        if let Some((_, enqueued_at)) = work.parking.oldest(committed) {
+            return Ok(Some(enqueued_at));
+        }
+        if work.parking.stops_the_lane() {
+            return Ok(None);
+        }
+        let end = *work.tail.borrow_and_update();
+        if work.buffer.is_empty() && work.read_from < end {
+            self.read(work).await?;
+        }
+        Ok(work.buffer.front().map(|event| event.enqueued_at))
+    }
+
+    /// Tries one event, and tells the circuit what became of it.
+    async fn probe(&mut self, work: &mut Work, lease: ProbeLease) -> Result<(), Stop> {
+        work.first_event = FirstEvent::Unknown;
+        let tried = {
+            let attempt = self.try_one(work);
+            let out_of_time = lease.run_out();
+            tokio::select! {
+                biased;
+                tried = attempt => Some(tried),
+                () = out_of_time => None,
+            }
+        };
+        let result = match tried {
+            // What the function does now nobody waits for any more: its answers are void.
+            None => {
+                let _ = lease.failed("the probe took too long").await;
+                return Err(Stop::Reload);
+            }
+            Some(Err(stop)) => {
+                let _ = lease.abandoned().await;
+                return Err(stop);
+            }
+            Some(Ok(())) => std::mem::replace(&mut work.first_event, FirstEvent::Unknown),
+        };
+        match result {
+            FirstEvent::Processed { ticket } => {
+                tokio::select! {
+                    biased;
+                    () = self.committed(ticket) => { let _ = lease.succeeded().await; }
+                    () = lease.run_out() => { let _ = lease.failed("its effect was not committed in time").await; }
+                }
+            }
+            FirstEvent::Failed { error } => {
+                let _ = lease.failed(&error).await;
+            }
+            FirstEvent::Unknown => {
+                let _ = lease.abandoned().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_one(&mut self, work: &mut Work) -> Result<(), Stop> {
+        work.allowed = 1;
+        let committed = self.lane().progress().borrow().ticket;
+        match work.parking.oldest(committed) {
+            Some((id, _)) => self.try_queues(work, vec![id], committed).await,
+            None => self.process_batch(work, 1).await,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Trying parked events whose turn has come.
+//!
+//! Heads of different keys go together, and behind a head that never failed the events of its key follow in the same
+//! invocation. What an invocation resolves leaves the parking place in the commit that holds its effect; the next events
+//! of those keys are read when that commit is in the store.
+
+use hashbrown::HashMap;
+use tidegate_model::attempt::FailureClass;
+use tidegate_model::checkpoint::Advance;
+use tidegate_model::dead_letter::DeadLetter;
+use tidegate_model::error::ErrorKind;
+use tidegate_model::event::Event;
+use tidegate_model::health::HealthCounts;
+use tidegate_model::outcome::OutcomeCounts;
+use tidegate_model::parking::{Reparked, StoredParked, Turn, Unparked, UnparkedEnd};
+use tidegate_model::ports::StoreError;
+use tracing::warn;
+
+use super::gate::FirstEvent;
+use super::parking::QueueId;
+use super::work::Work;
+use super::{PartitionPump, Stop, snapshot_of};
+use crate::invoker::Invocated;
+use crate::outcome::answers::Shown;
+use crate::outcome::decide::{Circumstances, Decision, Invoked, Next, Prior, Resolution, decide};
+use crate::workspace::DecidedBatch;
+
+impl PartitionPump {
+    /// Tries parked events whose turn has come. False when there are none.
+    pub(super) async fn try_parked(&mut self, work: &mut Work) -> Result<bool, Stop> {
+        let committed = self.lane().progress().borrow().ticket;
+        let due = work.parking.due(self.clock.now(), committed, work.parked_limit.min(work.allowed));
+        if due.is_empty() {
+            return Ok(false);
+        }
+        self.try_queues(work, due, committed).await?;
+        Ok(true)
+    }
+
+    /// Tries the events at the front of queues.
+    pub(super) async fn try_queues(
+        &mut self,
+        work: &mut Work,
+        due: Vec<QueueId>,
+        committed: u64,
+    ) -> Result<(), Stop> {
+        let mut parked = self.fetch_parked(work, due, committed).await?;
+        let (now, max_age) = (self.clock.now(), self.settings.parking.max_age);
+        let is_too_old = |stored: &StoredParked| {
+            stored.parked.redrive_of.is_none() && stored.parked.event.enqueued_at.plus(max_age) <= now
+        };
+        let (too_old, may_be_tried): (Vec<_>, Vec<_>) = parked.drain(..).partition(is_too_old);
+        if !too_old.is_empty() {
+            let reason = format!("it was not processed within {max_age:?}");
+            let resolution = Resolution::DeadLettered {
+                class: FailureClass::Exhausted,
+                reason: reason.clone(),
+                attempts: Vec::new(),
+            };
+            let resolved = too_old.iter().map(|_| resolution.clone()).collect();
+            let decided = self.decided_parked(work, too_old, resolved, Vec::new(), HealthCounts::default());
+            self.submit(work, decided, Vec::new(), None).await?;
+        }
+        if may_be_tried.is_empty() {
+            return Ok(());
+        }
+
+        let events: Vec<Event> = may_be_tried.iter().map(|stored| stored.parked.event.clone()).collect();
+        let count = events.len();
+        let Invocated { mut invoked, documents: _, lease } = self.invoke_events(work, events).await?;
+        let shown = match &mut invoked {
+            Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
+            Invoked::Failed { .. } => Vec::new(),
+        };
+        let prior: Vec<Prior<'_>> = may_be_tried
+            .iter()
+            .map(|stored| Prior {
+                attempts: &stored.parked.attempts,
+                is_redrive: stored.parked.redrive_of.is_some(),
+            })
+            .collect();
+        let circumstances = Circumstances {
+            events: count,
+            prior: &prior,
+            retry: &self.settings.retry,
+            on_exhausted: self.settings.on_exhausted,
+            parks: true,
+            has_room: true,
+            outage: self.is_outage(),
+            now: self.clock.now(),
+            random: self.clock.random(),
+        };
+        let Decision { resolved, writes, next, health } = decide(invoked, circumstances);
+        work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
+        let health = self.counted(health);
+        if let Next::Isolate { error } = &next {
+            warn!(lane = %self.lane().lane, events = count, error, "an invocation failed; its parked events are tried one by one");
+            work.parked_limit = 1;
+            return Ok(());
+        }
+        let failed = resolved.iter().any(|resolution| matches!(resolution, Resolution::Parked { .. }));
+        work.parked_limit = if failed {
+            (work.parked_limit / 2).max(1)
+        } else {
+            (work.parked_limit * 2).min(self.settings.max_event_batch_size)
+        };
+        let decided = self.decided_parked(work, may_be_tried, resolved, shown, health);
+        self.submit(work, decided, writes, lease).await
+    }
+
+    /// Reads the events at the front of queues, in the order of their numbers.
+    async fn fetch_parked(
+        &mut self,
+        work: &mut Work,
+        due: Vec<QueueId>,
+        committed: u64,
+    ) -> Result<Vec<StoredParked>, Stop> {
+        let mut failures = 0;
+        loop {
+            match self.read_parked(work, &due, committed).await {
+                Ok(Some(mut parked)) => {
+                    parked.sort_unstable_by_key(|stored| stored.parked.event.sequence_number);
+                    return Ok(parked);
+                }
+                // Somebody took what was there.
+                Ok(None) => return Err(Stop::Reload),
+                Err(error) if error.kind() == ErrorKind::Transient => {
+                    failures += 1;
+                    self.wait_out(failures, &error.to_string()).await?;
+                }
+                Err(error) => return Err(Stop::Failed(error.to_string())),
+            }
+        }
+    }
+
+    async fn read_parked(
+        &self,
+        work: &mut Work,
+        due: &[QueueId],
+        committed: u64,
+    ) -> Result<Option<Vec<StoredParked>>, StoreError> {
+        let lane = &self.lane().lane;
+        let mut parked: Vec<StoredParked> = Vec::new();
+        let mut room = self.read_bytes;
+        for id in due {
+            let most = work.parked_limit.min(work.allowed);
+            if parked.len() >= most || room == 0 {
+                break;
+            }
+            let found = match id {
+                QueueId::Alone(number) => {
+                    self.store.parked(lane, *number).await?.into_iter().collect::<Vec<_>>()
+                }
+                QueueId::Key(key) => {
+                    let is_tried = work.parking.queue(id).is_some_and(|queue| queue.is_tried);
+                    let limit = if is_tried { 1 } else { most - parked.len() };
+                    self.store.parked_of_key(lane, key, limit, room).await?
+                }
+            };
+            if found.is_empty() && !work.parking.not_found(id, committed) {
+                return Ok(None);
+            }
+            let bytes: u64 = found.iter().map(|stored| stored.parked.size()).sum();
+            room = room.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+            parked.extend(found);
+        }
+        Ok(Some(parked))
+    }
+
+    /// What the store is told about parked events that were tried.
+    pub(super) fn decided_parked(
+        &mut self,
+        work: &mut Work,
+        parked: Vec<StoredParked>,
+        resolved: Vec<Resolution>,
+        shown: Vec<(tidegate_model::position::SequenceNumber, Shown)>,
+        health: HealthCounts,
+    ) -> DecidedBatch {
+        let now = self.clock.now();
+        let mut shown: HashMap<_, _> = shown.into_iter().collect();
+        work.tickets += 1;
+        let ticket = work.tickets;
+        let (mut unparked, mut reparked) = (Vec::new(), Vec::new());
+        let mut left: HashMap<QueueId, (u64, u64)> = HashMap::new();
+        let mut stay: Vec<(QueueId, Turn)> = Vec::new();
+        for (StoredParked { version, parked }, resolution) in parked.into_iter().zip(resolved) {
+            let sequence_number = parked.event.sequence_number;
+            let id = QueueId::of(&parked.event);
+            let end = match resolution {
+                Resolution::Applied => UnparkedEnd::Applied,
+                Resolution::Filtered => UnparkedEnd::Filtered,
+                Resolution::Parked { turn, attempts } => {
+                    stay.push((id, turn.clone()));
+                    reparked.push(Reparked { sequence_number, version, turn, attempts });
+                    continue;
+                }
+                Resolution::DeadLettered { class, reason, attempts } => {
+                    let attempts = if attempts.is_empty() { parked.attempts.clone() } else { attempts };
+                    let document = shown
+                        .remove(&sequence_number)
+                        .map(|shown| snapshot_of(self.function.descriptor(), shown));
+                    UnparkedEnd::DeadLettered(Box::new(DeadLetter {
+                        lane: parked.lane.clone(),
+                        incarnation: parked.incarnation,
+                        event: parked.event.clone(),
+                        function_version: self.function.descriptor().version.clone(),
+                        class,
+                        reason,
+                        attempts,
+                        dead_lettered_at: now,
+                        document,
+                    }))
+                }
+            };
+            let (events, bytes) = left.entry(id).or_default();
+            *events += 1;
+            *bytes += parked.size();
+            unparked.push(Unparked { sequence_number, version, end });
+        }
+        for (id, (events, bytes)) in left {
+            work.parking.unpark(&id, events, bytes, now, ticket);
+        }
+        for (id, turn) in stay {
+            work.parking.repark(&id, turn, ticket);
+        }
+        DecidedBatch {
+            lane: self.index,
+            advance: Advance { from: work.position, to: work.position },
+            counts: OutcomeCounts::default(),
+            dead_letters: Vec::new(),
+            attempts: None,
+            parked: Vec::new(),
+            unparked,
+            reparked,
+            health,
+            // What follows in these queues waits for it.
+            urgent: true,
+            ticket,
+            memory: None,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What a person does with dead letters: redrive, discard, edit, lease. Each act says who and why, is one transaction in the
+//! store, and may be repeated: what is done already is answered so.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+
+use tidegate_model::checkpoint::Lane;
+use tidegate_model::dead_letter::{Acted, DeadLetterId};
+use tidegate_model::error::ErrorCode;
+use tidegate_model::trail::NewTrailEntry;
+
+use crate::api::actor::Actor;
+use crate::api::dead_letters::id_in;
+use crate::api::edit::{EditError, EventEdit, difference, edited};
+use crate::api::operations::Operations as _;
+use crate::api::page::{MAX_ITEMS, Page};
+use crate::api::parameters::{NUMBER, Parameters, dead_letter_filter};
+use crate::api::shapes::{ActedShape, DeadLetterShape, EventDataShape};
+use crate::api::{Api, ApiError};
+use crate::config::elements::duration;
+
+/// The longest lease.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Which dead letters, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ManyRequest {
+    ids: Vec<u64>,
+    /// Also quarantined ones.
+    #[serde(default)]
+    force: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+impl ManyRequest {
+    fn ids(&self) -> Result<Vec<DeadLetterId>, ApiError> {
+        if self.ids.is_empty() || self.ids.len() > MAX_ITEMS {
+            return Err(ApiError::bad_request(format!(
+                "a request names 1 to {MAX_ITEMS} dead letters, and this one {}",
+                self.ids.len()
+            )));
+        }
+        Ok(self.ids.iter().copied().map(DeadLetterId).collect())
+    }
+}
+
+/// Parks the events of dead letters in their lanes again.
+pub(super) async fn redrive(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    request: Result<Json<ManyRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, MANY)?;
+    let (ids, act) = (request.ids()?, actor.act(&request.reason, &*api.clock)?);
+    let acted = api.store.redrive(&ids, request.force, &act).await?;
+    let mut lanes: BTreeSet<Lane> = BTreeSet::new();
+    for (id, _) in ids.iter().zip(&acted).filter(|(_, acted)| **acted == Acted::Done) {
+        lanes.extend(api.store.dead_letter(*id).await?.map(|stored| stored.letter.lane));
+    }
+    lanes.iter().for_each(|lane| api.processing.parked_changed(lane));
+    Ok(answers(&ids, acted))
+}
+
+/// Discards dead letters.
+pub(super) async fn discard(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    request: Result<Json<ManyRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, MANY)?;
+    let (ids, act) = (request.ids()?, actor.act(&request.reason, &*api.clock)?);
+    let acted = api.store.discard(&ids, &act).await?;
+    Ok(answers(&ids, acted))
+}
+
+/// Gives leases back.
+pub(super) async fn release(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    request: Result<Json<ManyRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, MANY)?;
+    let (ids, act) = (request.ids()?, actor.act_without_reason(&request.reason, &*api.clock)?);
+    let acted = api.store.extend_lease(&ids, act.at, &act).await?;
+    Ok(answers(&ids, acted))
+}
+
+/// Moves the ends of leases.
+pub(super) async fn extend(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    mut parameters: Parameters,
+    request: Result<Json<ManyRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let length = lease_length(&mut parameters)?;
+    parameters.done()?;
+    let request = body(request, MANY)?;
+    let (ids, act) = (request.ids()?, actor.act_without_reason(&request.reason, &*api.clock)?);
+    let acted = api.store.extend_lease(&ids, act.at.plus(length), &act).await?;
+    Ok(answers(&ids, acted))
+}
+
+/// Why, where that is asked for.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReasonRequest {
+    #[serde(default)]
+    pub(super) reason: String,
+}
+
+/// Leases the first dead letters that match and are nobody's.
+pub(super) async fn lease(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    mut parameters: Parameters,
+    request: Result<Json<ReasonRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let filter = dead_letter_filter(&mut parameters)?;
+    let limit: usize = parameters.required("limit", NUMBER)?;
+    let length = lease_length(&mut parameters)?;
+    parameters.done()?;
+    if limit == 0 || limit > MAX_LEASED {
+        return Err(ApiError::bad_request(format!(
+            "1 to {MAX_LEASED} dead letters are leased at once, not {limit}"
+        )));
+    }
+    let request = body(request, r#"{"reason":"…"}"#)?;
+    let act = actor.act_without_reason(&request.reason, &*api.clock)?;
+    let until = act.at.plus(length);
+    let mut page = Page::new(Some(limit));
+    for letter in api.store.lease_dead_letters(&filter, limit, until, &act).await? {
+        page.push(&DeadLetterShape::from(letter));
+    }
+    Ok(page.finish(None))
+}
+
+/// How many dead letters are leased at once: they are answered whole, on one page.
+const MAX_LEASED: usize = 100;
+
+fn lease_length(parameters: &mut Parameters) -> Result<Duration, ApiError> {
+    let text = parameters.take("for")?.unwrap_or_default();
+    let length = duration::parse(&text).filter(|length| !length.is_zero() && *length <= LONGEST_LEASE);
+    length.ok_or_else(|| {
+        ApiError::bad_request(format!("a lease cannot be {text:?} long"))
+            .help("`for` is a whole number and one of the units ms, s, m, h, such as 5m; at most 24h")
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EditRequest {
+    /// The newest revision that the person saw.
+    revision: u32,
+    event: EventEdit,
+    #[serde(default)]
+    reason: String,
+    /// Only says what would change.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct EditedShape {
+    id: DeadLetterId,
+    /// `edited`, or `unchanged`: the event is like that already.
+    result: &'static str,
+    revision: u32,
+    diff: String,
+}
+
+/// Makes a new revision of a dead letter's event.
+pub(super) async fn edit(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    id: Result<Path<u64>, PathRejection>,
+    request: Result<Json<EditRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let id = id_in(id)?;
+    let EditRequest { revision, event, reason, dry_run } =
+        body(request, r#"{"revision":0,"event":{"body":"…"},"reason":"…"}"#)?;
+    let stored = api.dead_letter(id).await?;
+    let current = stored.edited.as_ref().unwrap_or(&stored.letter.event.data);
+    let event = edited(current, event)?;
+    let diff = difference(current, &event);
+    if event == *current {
+        // Also after an edit whose answer got lost: it is made once.
+        let shape = EditedShape { id, result: "unchanged", revision: stored.revision, diff };
+        return Ok(Json(shape).into_response());
+    }
+    if dry_run {
+        let shape = EditedShape { id, result: "would-be-edited", revision: stored.revision, diff };
+        return Ok(Json(shape).into_response());
+    }
+    let new_revision = revision.saturating_add(1);
+    let detail = serde_json::json!({
+        "revision": new_revision,
+        "diff": diff,
+        "event": EventDataShape::from(&event),
+    });
+    let act = actor.act(&reason, &*api.clock)?;
+    let entry = NewTrailEntry { action: "dead-letter.edit", subject: id.to_string(), act, detail };
+    done(id, api.store.edit(id, revision, &event, entry).await?)?;
+    Ok(Json(EditedShape { id, result: "edited", revision: new_revision, diff }).into_response())
+}
+
+/// An act on one dead letter that was not done is an error.
+fn done(id: DeadLetterId, acted: Acted) -> Result<(), ApiError> {
+    let conflict = |message: String| {
+        Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::CONFLICT, message)
+            .help(format!("look at it: tidegate dead-letters show {id}")))
+    };
+    match acted {
+        Acted::Done => Ok(()),
+        Acted::NotFound => Err(ApiError::not_found(format!("there is no dead letter {id}"))
+            .help("list them: tidegate dead-letters list")),
+        Acted::WrongStatus(status) => conflict(format!("the dead letter {id} is {}", status.as_str())),
+        Acted::Leased => conflict(format!("somebody else has leased the dead letter {id}")),
+        Acted::OtherIncarnation => {
+            conflict(format!("the hub of the dead letter {id} was made anew: its place in the order is gone"))
+        }
+        Acted::OtherRevision(newest) => {
+            conflict(format!("the newest revision of the dead letter {id} is {newest} by now"))
+        }
+    }
+}
+
+const MANY: &str = r#"{"ids":[1,2],"reason":"…"}"#;
+
+/// The body of a request; `form` shows a person what it must be.
+pub(super) fn body<T>(request: Result<Json<T>, JsonRejection>, form: &str) -> Result<T, ApiError> {
+    match request {
+        Ok(Json(request)) => Ok(request),
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, error.body_text()))
+        }
+        Err(error) => Err(ApiError::bad_request(error.body_text())
+            .help(format!("send {form} with content-type application/json"))),
+    }
+}
+
+fn answers(ids: &[DeadLetterId], acted: Vec<Acted>) -> Response {
+    let mut page = Page::new(None);
+    for (id, acted) in ids.iter().zip(acted) {
+        page.push(&ActedShape::new(*id, acted));
+    }
+    page.finish(None)
+}
+
+impl From<EditError> for ApiError {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::TooLarge(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TOO_LARGE, error.to_string())
+            }
+            _ => Self::bad_request(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Setting checkpoints back or forward by hand.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
+use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
+use tidegate_model::error::ErrorCode;
+use tidegate_model::event::HubName;
+use tidegate_model::ports::StoreError;
+use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
+use tidegate_model::trail::{Act, NewTrailEntry};
+
+use crate::api::actor::Actor;
+use crate::api::dead_letter_acts::body;
+use crate::api::operations::Operations as _;
+use crate::api::page::Page;
+use crate::api::{Api, ApiError, events};
+
+/// How often a lane that moves meanwhile is tried again.
+const TRIES: usize = 20;
+
+/// How many parked events are looked at at a time.
+const PARKED: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SeekRequest {
+    function: FunctionName,
+    #[serde(default)]
+    hub: Option<HubName>,
+    #[serde(default)]
+    partition: Option<u32>,
+    /// `earliest`, `latest`, a sequence number or a time.
+    to: String,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+/// What a seek does to a lane, or would do.
+#[derive(Debug, Serialize)]
+struct SeekShape {
+    function: FunctionName,
+    hub: HubName,
+    partition: PartitionId,
+    /// The first unresolved event so far.
+    from: SequenceNumber,
+    /// The first unresolved event from then on.
+    to: SequenceNumber,
+    /// Resolved events that are processed again.
+    repeated: u64,
+    /// Unresolved events that are never processed.
+    skipped: u64,
+    /// Dead letters whose events are processed again from the log: they become `replayed`.
+    dead_letters_replayed: u64,
+    /// Parked events that are processed again from the log.
+    parked_replayed: u64,
+    /// Whether it was done; false in a dry run, and where nothing was to be done.
+    done: bool,
+}
+
+/// Moves the checkpoints of a function.
+pub(super) async fn run(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    request: Result<Json<SeekRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, r#"{"function":"…","to":"earliest","reason":"…"}"#)?;
+    let act = match request.dry_run {
+        true => actor.act_without_reason(&request.reason, &*api.clock)?,
+        false => actor.act(&request.reason, &*api.clock)?,
+    };
+    let start = events::start_position(&request.to)?;
+    let lanes = lanes(&api, &request).await?;
+    if let (StartPosition::SequenceNumber(_), [_, _, ..]) = (start, lanes.as_slice()) {
+        return Err(ApiError::bad_request(format!(
+            "a sequence number is a place in one partition, and {} reads {}",
+            request.function,
+            lanes.len()
+        ))
+        .help("name one with --partition N, or seek to a time, earliest or latest"));
+    }
+    // All places are found before anything moves.
+    let mut places = Vec::new();
+    for lane in lanes {
+        let log = api.log(lane.hub.as_str())?;
+        places.push((log.locate(lane.partition, start).await?, lane));
+    }
+    let mut page = Page::new(None);
+    for (to, lane) in places {
+        page.push(&seek(&api, &lane, to, request.dry_run, &act).await?);
+    }
+    Ok(page.finish(None))
+}
+
+/// The lanes that are meant.
+async fn lanes(api: &Api, request: &SeekRequest) -> Result<Vec<Lane>, ApiError> {
+    let checkpoints = api.store.checkpoints().await?;
+    let of_function = checkpoints.iter().map(|checkpoint| &checkpoint.lane).filter(|lane| {
+        lane.function == request.function && request.hub.as_ref().is_none_or(|hub| *hub == lane.hub)
+    });
+    let lanes: Vec<Lane> = of_function.cloned().collect();
+    if lanes.is_empty() {
+        return Err(api.no_function(&request.function).await);
+    }
+    let Some(partition) = request.partition.map(PartitionId) else { return Ok(lanes) };
+    let lanes: Vec<Lane> = lanes.into_iter().filter(|lane| lane.partition == partition).collect();
+    if lanes.is_empty() {
+        let message = format!("the function {} has no checkpoint in partition {partition}", request.function);
+        return Err(ApiError::not_found(message).help("list them: tidegate checkpoints"));
+    }
+    Ok(lanes)
+}
+
+/// Moves one checkpoint, unless it is there already.
+async fn seek(
+    api: &Api,
+    lane: &Lane,
+    to: SequenceNumber,
+    dry_run: bool,
+    act: &Act,
+) -> Result<SeekShape, ApiError> {
+    for _ in 0..TRIES {
+        let Some(checkpoint) = api.store.checkpoint(lane).await? else {
+            return Err(ApiError::not_found(format!("there is no checkpoint of {lane} any more")));
+        };
+        refuse_other_life(api, &checkpoint)?;
+        let from = checkpoint.position;
+        let mut shape = SeekShape {
+            function: lane.function.clone(),
+            hub: lane.hub.clone(),
+            partition: lane.partition,
+            from,
+            to,
+            repeated: from.distance_from(to),
+            skipped: to.distance_from(from),
+            dead_letters_replayed: dead_letters_from(api, lane, to).await?,
+            parked_replayed: parked_from(api, lane, to).await?,
+            done: false,
+        };
+        if dry_run || from == to {
+            return Ok(shape);
+        }
+        let detail = serde_json::json!({ "from": from, "to": to });
+        let entry =
+            NewTrailEntry { action: "checkpoint.seek", subject: lane.to_string(), act: act.clone(), detail };
+        match api.store.seek(lane, from, to, entry).await {
+            Ok(_) => {
+                shape.done = true;
+                api.processing.lane_changed(lane);
+                return Ok(shape);
+            }
+            // A running processor got on meanwhile.
+            Err(StoreError::CheckpointMoved { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::FENCED,
+        format!("the checkpoint of {lane} moves faster than it can be set"),
+    )
+    .help(format!("pause the function first: tidegate pause {} --reason TEXT", lane.function)))
+}
+
+fn refuse_other_life(api: &Api, checkpoint: &Checkpoint) -> Result<(), ApiError> {
+    let log = api.log(checkpoint.lane.hub.as_str())?;
+    let (ours, stored) = (log.incarnation(), checkpoint.incarnation);
+    if ours == stored {
+        return Ok(());
+    }
+    Err(StoreError::OtherIncarnation { lane: checkpoint.lane.clone(), ours, stored }.into())
+}
+
+/// How many dead letters of a lane are processed again from the log after a seek.
+async fn dead_letters_from(api: &Api, lane: &Lane, to: SequenceNumber) -> Result<u64, ApiError> {
+    let filter = DeadLetterFilter {
+        function: Some(lane.function.clone()),
+        hub: Some(lane.hub.clone()),
+        partition: Some(lane.partition),
+        from_sequence_number: Some(to),
+        status: vec![DeadLetterStatus::Open, DeadLetterStatus::Quarantined, DeadLetterStatus::Redriving],
+        ..DeadLetterFilter::default()
+    };
+    let groups = api.store.group_dead_letters(&filter).await?;
+    Ok(groups.iter().map(|group| group.count).sum())
+}
+
+/// How many parked events of a lane are processed again from the log after a seek.
+async fn parked_from(api: &Api, lane: &Lane, to: SequenceNumber) -> Result<u64, ApiError> {
+    let (mut count, mut from) = (0, to);
+    loop {
+        let parked = api.store.list_parked(lane, from, PARKED).await?;
+        count += parked.len() as u64;
+        match parked.last() {
+            Some(last) if parked.len() == PARKED => from = last.parked.event.sequence_number.next(),
+            _ => return Ok(count),
+        }
+    }
+}
+
+impl Api {
+    /// Nothing is known of a function: an error that names those that are.
+    pub(super) async fn no_function(&self, function: &FunctionName) -> ApiError {
+        let checkpoints = match self.store.checkpoints().await {
+            Ok(checkpoints) => checkpoints,
+            Err(error) => return error.into(),
+        };
+        let mut names: Vec<&str> = checkpoints
+            .iter()
+            .map(|checkpoint| checkpoint.lane.function.as_str())
+            .chain(self.configured.iter().map(|(function, _)| function.as_str()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let known = if names.is_empty() { "there are none yet".to_owned() } else { names.join(", ") };
+        ApiError::not_found(format!("no function {function} has run here"))
+            .help(format!("functions here: {known}"))
+    }
+}

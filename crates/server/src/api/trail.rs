@@ -1,0 +1,32 @@
+//! The audit trail: what was done by hand, by whom, and why.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::api::page::Page;
+use crate::api::parameters::{NUMBER, Parameters};
+use crate::api::{Api, ApiError};
+
+/// A page of the audit trail, oldest first; of one subject if given.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    mut parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let subject = parameters.take("subject")?;
+    let mut after: u64 = parameters.parsed("after", NUMBER)?.unwrap_or(0);
+    let mut page = Page::new(parameters.parsed("limit", NUMBER)?);
+    parameters.done()?;
+    let mut more = true;
+    while more && !page.is_full() {
+        let wanted = page.wants();
+        let entries = api.store.trail(subject.as_deref(), after, wanted).await?;
+        more = entries.len() == wanted;
+        for entry in entries {
+            after = entry.number;
+            page.push(&entry);
+        }
+    }
+    Ok(page.finish(more.then(|| after.to_string())))
+}

@@ -1,0 +1,60 @@
+//! `tidegate trail`: what was done by hand, by whom, and why.
+
+use serde::Deserialize;
+
+use crate::cli::Context;
+use crate::cli::listing::{Asking, Listing, address};
+use crate::cli::output::shortened;
+use crate::failure::{Exit, Failure};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only what was done to this: the number of a dead letter, a function, a lane such as FUNCTION/HUB/PARTITION.
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// Begin after the line with this number.
+    #[arg(long, value_name = "N")]
+    after: Option<u64>,
+    /// Show at most so many.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    number: u64,
+    at: String,
+    by: String,
+    action: String,
+    subject: String,
+    reason: String,
+}
+
+const COLUMNS: [&str; 6] = [">number", "at", "by", "action", "subject", "reason"];
+
+pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
+    let mut session = args.asking.open(&context).await?;
+    let parameters = [("subject", args.subject), ("after", args.after.map(|after| after.to_string()))];
+    let listing = Listing::all(address("/api/v1/trail", &parameters), &COLUMNS).limit(args.limit);
+    let mut letter = None;
+    let listed = session.list(listing, |row: Row, rows| {
+        if row.action.starts_with("dead-letter.") {
+            letter = Some(row.subject.clone());
+        }
+        rows.push(vec![
+            row.number.to_string(),
+            row.at,
+            row.by,
+            row.action,
+            row.subject,
+            shortened(&row.reason, 80),
+        ]);
+    });
+    if listed.await? == 0 && !args.asking.json {
+        session.output.line("nothing was done by hand")?;
+    }
+    let next: Vec<String> = letter.map(|id| format!("dead-letters show {id}")).into_iter().collect();
+    session.finish(&next).await
+}

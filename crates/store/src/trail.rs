@@ -1,0 +1,94 @@
+//! The audit trail: a line for each act, written with it.
+
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use tidegate_model::clock::Timestamp;
+use tidegate_model::trail::{Act, NewTrailEntry, TrailEntry};
+
+use crate::checksum::Checksum;
+use crate::error::Failure;
+use crate::sqlite_store::unsigned;
+
+/// The columns of a line, as [`read`] expects them.
+const COLUMNS: &str = "number, action, subject, who, reason, at, detail, checksum";
+
+/// Writes the next line.
+pub(crate) fn append(connection: &Connection, entry: &NewTrailEntry) -> Result<(), Failure> {
+    write(connection, entry.action, &entry.subject, &entry.act, &entry.detail)
+}
+
+/// Writes the next line.
+pub(crate) fn write(
+    connection: &Connection,
+    action: &str,
+    subject: &str,
+    act: &Act,
+    detail: &Value,
+) -> Result<(), Failure> {
+    // Lines are never removed, so the next number is one more than the last.
+    let mut last = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM trail")?;
+    let number = last.query_row([], |row| row.get::<_, i64>(0))? + 1;
+    let (at, detail) = (act.at.as_millis(), detail.to_string());
+    let checksum = checksum(number, [action, subject, &act.by, &act.reason, &detail], at);
+    let mut write = connection.prepare_cached(
+        "INSERT INTO trail (number, action, subject, who, reason, at, detail, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    write.execute(params![number, action, subject, act.by, act.reason, at, detail, checksum])?;
+    Ok(())
+}
+
+/// At most `limit` lines with numbers greater than `after`, in order; of one subject if given.
+pub(crate) fn list(
+    connection: &Connection,
+    subject: Option<&str>,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<TrailEntry>, Failure> {
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // The index orders the lines of a subject by number.
+    let of_subject = if subject.is_some() { "AND subject = ?3" } else { "AND ?3 IS NULL" };
+    let mut page = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM trail WHERE number > ?1 {of_subject} ORDER BY number LIMIT ?2"
+    ))?;
+    let mut rows = page.query(params![after, limit, subject])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(read(row)?);
+    }
+    Ok(entries)
+}
+
+/// Calls `each` with every line, in order.
+pub(crate) fn for_each(
+    connection: &Connection,
+    mut each: impl FnMut(Result<TrailEntry, Failure>),
+) -> Result<(), Failure> {
+    let mut all = connection.prepare(&format!("SELECT {COLUMNS} FROM trail ORDER BY number"))?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        each(read(row));
+    }
+    Ok(())
+}
+
+fn read(row: &rusqlite::Row<'_>) -> Result<TrailEntry, Failure> {
+    let (number, at) = (row.get(0)?, row.get(5)?);
+    let texts: [String; 5] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(6)?];
+    if row.get::<_, i64>(7)? != checksum(number, texts.each_ref().map(String::as_str), at) {
+        return Err(Failure::Stored(format!("line {number} of the audit trail does not match its checksum")));
+    }
+    let [action, subject, by, reason, detail] = texts;
+    let detail = serde_json::from_str(&detail).map_err(|error| {
+        Failure::Stored(format!("the detail of line {number} of the audit trail: {error}"))
+    })?;
+    let act = Act { by, reason, at: Timestamp::from_millis(at) };
+    Ok(TrailEntry { number: unsigned(number, "line's number")?, action, subject, act, detail })
+}
+
+/// The checksum of a line; `texts` are action, subject, who, reason and detail.
+fn checksum(number: i64, texts: [&str; 5], at: i64) -> i64 {
+    let checksum = Checksum::of("trail").number(number).number(at);
+    texts.into_iter().fold(checksum, |checksum, text| checksum.bytes(text.as_bytes())).value()
+}

@@ -1,0 +1,117 @@
+//! Whether what can be observed is what was promised.
+//!
+//! The oracles know nothing of how the host works. They see what anybody could see: what producers were told, what is in
+//! the log, what is in the store after each commit, who claimed which lane, which registers hold what, and which events
+//! functions were invoked with. Each promise is checked as soon as it could be broken.
+
+mod circuits;
+mod commits;
+mod ending;
+mod sends;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidegate_model::attempt::Attempt;
+use tidegate_model::checkpoint::{Epoch, FunctionName, Lane};
+use tidegate_model::document::{CollectionName, DocumentId};
+use tidegate_model::position::{PartitionId, SequenceNumber};
+
+use crate::function::Downstream;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+
+pub(crate) use circuits::Invoked;
+pub(crate) use commits::now;
+pub(crate) use sends::Told;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    /// Which promise.
+    pub promise: &'static str,
+    /// How, for a person.
+    pub detail: String,
+}
+
+/// All oracles of a run.
+pub(crate) struct Oracle {
+    scenario: Scenario,
+    downstream: Arc<Downstream>,
+    trace: Trace,
+    seen: Mutex<Seen>,
+}
+
+/// What was observed.
+#[derive(Default)]
+struct Seen {
+    violation: Option<Violation>,
+    sends: sends::Sends,
+    /// The events of each partition, as far as anybody read them.
+    log: BTreeMap<PartitionId, Vec<LoggedEvent>>,
+    /// Where each event is.
+    places: BTreeMap<String, (PartitionId, SequenceNumber)>,
+    owners: BTreeMap<Lane, (String, Epoch)>,
+    positions: BTreeMap<Lane, SequenceNumber>,
+    journals: BTreeMap<(CollectionName, DocumentId), Vec<String>>,
+    /// Which events each function applied.
+    applied: BTreeSet<(FunctionName, String)>,
+    /// The last applied event of each key; of a lane without keys in partition order.
+    last_applied: BTreeMap<(Lane, Option<String>), SequenceNumber>,
+    attempts: BTreeMap<(Lane, SequenceNumber), Vec<Attempt>>,
+    /// Dead letters that were redriven: they come out of order.
+    redriven: BTreeSet<(Lane, SequenceNumber)>,
+    circuits: circuits::Circuits,
+    commits: u64,
+}
+
+/// An event of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LoggedEvent {
+    id: String,
+    key: Option<String>,
+}
+
+impl Oracle {
+    /// Oracles that have seen nothing.
+    pub(crate) fn new(scenario: Scenario, downstream: Arc<Downstream>, trace: Trace) -> Arc<Self> {
+        Arc::new(Self { scenario, downstream, trace, seen: Mutex::default() })
+    }
+
+    /// The first promise that was broken.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.seen.lock().violation.clone()
+    }
+
+    /// How many commits went through.
+    pub(crate) fn commits(&self) -> u64 {
+        self.seen.lock().commits
+    }
+
+    /// Says that a promise was broken.
+    pub(crate) fn report(&self, promise: &'static str, detail: String) {
+        let mut seen = self.seen.lock();
+        self.violate(&mut seen, promise, detail);
+    }
+
+    fn violate(&self, seen: &mut Seen, promise: &'static str, detail: String) {
+        self.trace.note("oracle", format_args!("{promise}: {detail}"));
+        seen.violation.get_or_insert(Violation { promise, detail });
+    }
+
+    /// Somebody owns a lane from now on.
+    pub(crate) fn claimed(&self, instance: &str, lane: &Lane, epoch: Epoch) {
+        self.seen.lock().owners.insert(lane.clone(), (instance.to_owned(), epoch));
+    }
+
+    /// Whether an instance is the last that claimed a lane.
+    pub(crate) fn owns(&self, instance: &str, lane: &Lane) -> bool {
+        self.seen.lock().owners.get(lane).is_some_and(|(owner, _)| owner == instance)
+    }
+
+    /// A person redrives a dead letter.
+    pub(crate) fn redriven(&self, lane: &Lane, number: SequenceNumber) {
+        self.seen.lock().redriven.insert((lane.clone(), number));
+    }
+}

@@ -1,0 +1,109 @@
+//! The promise to producers: acknowledged means durable, refused means not stored.
+
+use std::collections::BTreeMap;
+
+use tidegate_model::event::Event;
+use tidegate_model::position::{PartitionId, SequenceNumber};
+
+use super::{LoggedEvent, Oracle, Seen};
+use crate::event::parse;
+
+/// What the producer of an event was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing, or that it may have been stored.
+    Nothing,
+    /// That it is stored, and where if that was said.
+    Stored(PartitionId, Option<SequenceNumber>),
+    /// That it is not stored.
+    NotStored,
+}
+
+/// Every event that was sent, by id.
+pub(super) type Sends = BTreeMap<String, Told>;
+
+impl Oracle {
+    /// A producer sends an event, or is told something about it.
+    pub(crate) fn told(&self, id: &str, told: Told) {
+        self.seen.lock().sends.insert(id.to_owned(), told);
+    }
+
+    /// Somebody read events.
+    pub(crate) fn read(&self, partition: PartitionId, events: &[Event]) {
+        let mut seen = self.seen.lock();
+        for event in events {
+            self.found(&mut seen, partition, event);
+        }
+    }
+
+    /// The log was read as a whole: the events of each partition.
+    pub(crate) fn read_all(&self, partitions: &[(PartitionId, Vec<Event>)]) {
+        let mut seen = self.seen.lock();
+        for (partition, events) in partitions {
+            for event in events {
+                self.found(&mut seen, *partition, event);
+            }
+            let known = seen.log.entry(*partition).or_default().len();
+            if known > events.len() {
+                let detail = format!(
+                    "partition {partition} had {known} readable events, and has {} now",
+                    events.len()
+                );
+                self.violate(&mut seen, "what was read once stays", detail);
+            }
+        }
+        self.check_sends(&mut seen);
+    }
+
+    fn found(&self, seen: &mut Seen, partition: PartitionId, event: &Event) {
+        let (_, id) = parse(event);
+        let key = event.data.partition_key.as_ref().map(ToString::to_string);
+        let logged = LoggedEvent { id: id.clone(), key };
+        let number = event.sequence_number;
+        let known = seen.log.entry(partition).or_default();
+        let index = usize::try_from(number.0).expect("a small number");
+        match known.get(index) {
+            Some(before) if *before == logged => return,
+            Some(before) => {
+                let detail = format!("event {number} of partition {partition} was {} and is {id}", before.id);
+                return self.violate(seen, "a re-read gives the same bytes", detail);
+            }
+            None if index > known.len() => {
+                let detail = format!("partition {partition} goes from {} to {number}", known.len());
+                return self.violate(seen, "sequence numbers have no gap", detail);
+            }
+            None => known.push(logged),
+        }
+        match seen.sends.get(&id) {
+            None => self.violate(seen, "only what was sent is stored", format!("nobody sent {id}")),
+            Some(Told::NotStored) => {
+                self.violate(
+                    seen,
+                    "refused means not stored",
+                    format!("{id} was refused and is event {number}"),
+                );
+            }
+            Some(_) => {}
+        }
+        if let Some((other, before)) = seen.places.insert(id.clone(), (partition, number)) {
+            let detail =
+                format!("{id} is event {before} of partition {other} and event {number} of {partition}");
+            self.violate(seen, "an event is stored once", detail);
+        }
+    }
+
+    /// Everything that was acknowledged is where it was said to be.
+    fn check_sends(&self, seen: &mut Seen) {
+        let missing = seen.sends.iter().find_map(|(id, told)| {
+            let Told::Stored(partition, number) = told else { return None };
+            let place = seen.places.get(id);
+            let is_there = place.is_some_and(|(in_fact, at)| {
+                in_fact == partition && number.is_none_or(|number| number == *at)
+            });
+            (!is_there).then(|| format!("{id} was acknowledged as {told:?} and is at {place:?}"))
+        });
+        if let Some(detail) = missing {
+            self.violate(seen, "acknowledged means durable", detail);
+        }
+    }
+}

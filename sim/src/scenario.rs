@@ -1,0 +1,193 @@
+//! What a seed stands for: how large the system is, how its functions are set up, and what becomes of each event.
+
+use std::time::Duration;
+
+use tidegate_host::circuit::{CircuitSettings, ProbePolicy};
+use tidegate_host::retry::RetryPolicy;
+use tidegate_host::settings::{
+    AtLimit, FunctionSettings, HostOptions, Isolation, OnExhausted, Order, ParkingLimits,
+};
+use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::document::CollectionName;
+use tidegate_model::event::HubName;
+
+use crate::random::{Random, hash};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Everything about a run that is known before it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    /// Where it all comes from.
+    pub(crate) seed: u64,
+    /// How many partitions the hub has.
+    pub(crate) partitions: u32,
+    /// How many instances process it.
+    pub(crate) instances: usize,
+    /// How many sends the producers make.
+    pub(crate) sends: u64,
+    /// How many times something goes wrong.
+    pub(crate) faults: u64,
+    /// How many polls pass between two faults at most.
+    pub(crate) fault_pause: u64,
+    /// The functions.
+    pub(crate) functions: Vec<SimFunction>,
+    /// How the instances process.
+    pub(crate) options: HostOptions,
+}
+
+/// A function and how it is run.
+#[derive(Clone, Debug)]
+pub(crate) struct SimFunction {
+    /// Its name.
+    pub(crate) name: FunctionName,
+    /// Where its documents are.
+    pub(crate) collection: CollectionName,
+    /// How it is run.
+    pub(crate) settings: FunctionSettings,
+}
+
+/// The name of the hub.
+pub(crate) fn hub_name() -> HubName {
+    HubName::new("hub").expect("a good name")
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random::of(seed, "scenario");
+        let functions = 1 + random.below(3).min(1);
+        let shares_documents = random.one_in(2);
+        let functions = (0..functions)
+            .map(|index| {
+                let collection = if shares_documents { 0 } else { index };
+                SimFunction {
+                    name: FunctionName::new(["one", "two"][usize::from(index > 0)]).expect("a good name"),
+                    collection: CollectionName::new(&format!("journals-{collection}")).expect("a good name"),
+                    settings: settings(&mut random),
+                }
+            })
+            .collect();
+        Self {
+            seed,
+            partitions: u32::try_from(random.of_range(1..4)).expect("a small number"),
+            instances: usize::try_from(random.of_range(1..4)).expect("a small number"),
+            sends: random.of_range(10..60),
+            faults: random.of_range(0..30),
+            fault_pause: random.pick(&[20, 100, 400]),
+            functions,
+            options: HostOptions {
+                document_cache_bytes: random.pick(&[0, 2000, 1_000_000]),
+                in_flight_bytes: (16 * 1024) << random.below(4),
+                commit_delay: millis(random.below(30)),
+                commit_events: usize::try_from(random.of_range(1..60)).expect("a small number"),
+                isolation: Isolation::Inline,
+                ..HostOptions::default()
+            },
+        }
+    }
+
+    /// The function with this name.
+    pub(crate) fn function(&self, name: &FunctionName) -> Option<&SimFunction> {
+        self.functions.iter().find(|function| function.name == *name)
+    }
+}
+
+fn settings(random: &mut Random) -> FunctionSettings {
+    let max_attempts = Some(u32::try_from(random.of_range(1..5)).expect("a small number"));
+    let max_event_batch_size = random.pick(&[1, 2, 5, 20, 1000]);
+    FunctionSettings {
+        max_event_batch_size,
+        min_event_batch_size: if random.one_in(3) { max_event_batch_size.min(5) } else { 1 },
+        max_wait_time: millis(random.below(200)),
+        order: random.pick(&[Order::Partition, Order::Key, Order::Key, Order::None]),
+        retry: match random.below(2) {
+            0 => RetryPolicy::FixedDelay { max_attempts, delay: millis(random.below(50)) },
+            _ => RetryPolicy::ExponentialBackoff { max_attempts, min_interval: MS, max_interval: 200 * MS },
+        },
+        on_exhausted: if random.one_in(4) { OnExhausted::Hold } else { OnExhausted::DeadLetter },
+        parking: ParkingLimits {
+            max_events: random.pick(&[2, 8, 100_000]),
+            at_limit: if random.one_in(4) { AtLimit::DeadLetter } else { AtLimit::Wait },
+            ..ParkingLimits::default()
+        },
+        circuit: circuit(random),
+        timeout: 50 * MS,
+        ..FunctionSettings::default()
+    }
+}
+
+/// Circuits that an outage opens, but not the few events that always fail; and some that never open.
+fn circuit(random: &mut Random) -> CircuitSettings {
+    CircuitSettings {
+        enabled: !random.one_in(3),
+        threshold: random.of_range(5..15),
+        window: Duration::from_secs(random.of_range(1..10)),
+        minimum_volume: random.of_range(5..15),
+        failure_ratio: random.pick(&[0.4, 0.7]),
+        probe: ProbePolicy::Automatic {
+            after: millis(random.of_range(100..2000)),
+            longest: Duration::from_secs(random.of_range(2..60)),
+        },
+        probe_timeout: millis(random.of_range(100..5000)),
+        ramp: millis(random.below(2000)),
+        step_aside: millis(random.pick(&[0, 1000, 5000])),
+        poll_interval: millis(random.of_range(20..1000)),
+    }
+}
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// What becomes of an event in the hands of a function: always the same for the same seed, function and event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is applied.
+    Applied,
+    /// It is applied after a while.
+    Slow(Duration),
+    /// The function asks for nothing.
+    Filtered,
+    /// The function rejects it for good.
+    Rejected,
+    /// It goes wrong so often.
+    Fails(Way, u32),
+    /// It always goes wrong.
+    Poison(Way),
+}
+
+/// How it goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The function says so.
+    Answer,
+    /// The function says so, and asks for a pause.
+    Throttle,
+    /// The function says nothing about it.
+    Silence,
+    /// The invocation fails.
+    Error,
+    /// The function panics.
+    Panic,
+    /// The function does not return.
+    Hang,
+}
+
+impl Fate {
+    /// The fate of an event.
+    pub(crate) fn of(seed: u64, function: &FunctionName, event: &str) -> Self {
+        let mut random = Random::new(hash(seed, &["fate", function.as_str(), event]));
+        let way = random.pick(&[Way::Answer, Way::Throttle, Way::Silence, Way::Error, Way::Panic, Way::Hang]);
+        match random.below(40) {
+            0..26 => Self::Applied,
+            26..28 => Self::Slow(millis(random.below(40))),
+            28..31 => Self::Filtered,
+            31..33 => Self::Rejected,
+            33..38 => Self::Fails(way, u32::try_from(random.of_range(1..4)).expect("a small number")),
+            // Being asked for a pause uses up no attempt, so that would never end.
+            _ if way == Way::Throttle => Self::Poison(Way::Answer),
+            _ => Self::Poison(way),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a fixed set of seeds shows. `cargo xtask sim --many N` goes through more.
+
+use tidegate_sim::{Mutation, campaign, caught_by, command, run};
+
+/// Between them they go through every order, key and partition, circuits that open, crashes and full disks.
+const SEEDS: std::ops::Range<u64> = 0..30;
+
+#[test]
+fn every_promise_is_kept() {
+    let done = campaign(SEEDS, 2);
+    assert_eq!(done.runs, SEEDS.end - SEEDS.start);
+    assert!(done.failures.is_empty(), "{:#?}", done.failures);
+}
+
+#[test]
+fn the_seeds_go_through_what_can_happen() {
+    let traces: String = SEEDS.map(|seed| run(seed, None).trace).collect();
+    for happened in [
+        "the machine stops",
+        "a sync will fail",
+        "the disk fills up",
+        "NotStored",
+        "crashes",
+        "drains",
+        "has a new owner",
+        "the reply was lost",
+        "nobody answers",
+        "no room",
+        "a clock jumps",
+        "redrives",
+        "discards",
+        "order: Partition",
+        "order: Key",
+        "order: None",
+        "\"state\":\"open\"",
+        "\"probe\":{",
+        "the probe succeeded",
+    ] {
+        assert!(traces.contains(happened), "nothing like {happened:?} happens in {SEEDS:?}");
+    }
+}
+
+#[test]
+fn every_planted_defect_is_caught_within_its_seeds() {
+    for (mutation, name, seeds) in Mutation::ALL {
+        assert!(caught_by(mutation, 0..seeds).is_some(), "{name} is not caught within {seeds} seeds");
+    }
+}
+
+#[test]
+fn what_repeats_a_failure_names_the_seed_and_the_defect() {
+    assert_eq!(command(7, None), "cargo xtask sim --seed 7 --trace");
+    let command = command(7, Some(Mutation::TwoProbes));
+    assert_eq!(command, "cargo xtask sim --seed 7 --mutation two-probes --trace");
+    assert_eq!(Mutation::named("two-probes"), Some(Mutation::TwoProbes));
+    assert_eq!(Mutation::named("none"), None);
+}
