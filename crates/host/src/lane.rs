@@ -1,22 +1,25 @@
 //! What a lane's pump, the committer and the processor share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidegate_model::checkpoint::{Epoch, Lane};
 use tidegate_model::clock::Timestamp;
-use tidegate_model::ports::EventLog;
+use tidegate_model::ports::{EventLog, StoreError};
 use tidegate_model::position::{Incarnation, SequenceNumber};
 use tokio::sync::watch;
+use tracing::{error, info, warn};
 
-use crate::status::{LaneState, LaneStatus};
+use crate::settings::Sharing;
+use crate::status::{LaneState, LaneStatus, WatchdogStep};
 use crate::workspace::DecidedBatch;
 
 /// The number of a lane within its processor.
 pub type LaneIndex = usize;
 
-/// A lane that this processor owns.
+/// A lane of this processor: one that it owns, or may come to own.
 pub struct OwnedLane {
     /// The lane.
     pub lane: Lane,
@@ -28,6 +31,15 @@ pub struct OwnedLane {
     epoch: Mutex<Epoch>,
     /// Whether it has to be claimed again before it goes on.
     must_claim: AtomicBool,
+    /// Whether its owner may change while the processor runs.
+    is_shared: bool,
+    tenure: watch::Sender<Tenure>,
+    /// Until when this processor leaves it to others, on the steady clock.
+    refused_until: Mutex<Option<Duration>>,
+    /// Which of its pumps is in charge: a number that grows.
+    pump: AtomicU64,
+    /// The last decided batch that is in the queue of what is to be committed.
+    submitted: AtomicU64,
     progress: watch::Sender<Progress>,
     changes: watch::Sender<u64>,
     activity: Mutex<Activity>,
@@ -42,6 +54,31 @@ pub struct Progress {
     pub ticket: u64,
     /// True when the lane is stopped for good.
     pub stopped: bool,
+    /// True while this processor owns the lane.
+    pub owned: bool,
+}
+
+/// Whether this processor owns a lane. Each time that it comes to own it is another term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// It does not. The number of terms so far.
+    None(u64),
+    /// It does.
+    Held(u64),
+    /// It does, and is about to give it up.
+    Leaving(u64),
+}
+
+impl Tenure {
+    fn term(self) -> u64 {
+        let (Self::None(term) | Self::Held(term) | Self::Leaving(term)) = self;
+        term
+    }
+
+    /// Whether the lane is owned in this term.
+    pub fn is_term(self, term: u64) -> bool {
+        matches!(self, Self::Held(current) | Self::Leaving(current) if current == term)
+    }
 }
 
 struct Activity {
@@ -52,24 +89,39 @@ struct Activity {
     progressed_at: Option<Timestamp>,
     parked: u64,
     held: u64,
+    watchdog: Option<WatchdogStep>,
 }
 
 impl OwnedLane {
-    /// A lane whose checkpoint is at `position`.
-    pub fn new(lane: Lane, epoch: Epoch, log: Arc<dyn EventLog>, position: SequenceNumber) -> Self {
+    /// A lane whose checkpoint is at `position`, claimed under `epoch`, or owned by nobody here yet. With
+    /// [`Sharing::Shared`] its owner may change.
+    pub fn new(
+        lane: Lane,
+        epoch: Option<Epoch>,
+        log: Arc<dyn EventLog>,
+        position: SequenceNumber,
+        sharing: Sharing,
+    ) -> Self {
+        let owned = epoch.is_some();
         Self {
             lane,
-            epoch: Mutex::new(epoch),
+            epoch: Mutex::new(epoch.unwrap_or(Epoch(0))),
             must_claim: AtomicBool::new(false),
+            is_shared: matches!(sharing, Sharing::Shared { .. }),
+            tenure: watch::Sender::new(if owned { Tenure::Held(1) } else { Tenure::None(0) }),
+            refused_until: Mutex::new(None),
+            pump: AtomicU64::new(0),
+            submitted: AtomicU64::new(0),
             incarnation: log.incarnation(),
             log,
-            progress: watch::Sender::new(Progress { position, ticket: 0, stopped: false }),
+            progress: watch::Sender::new(Progress { position, ticket: 0, stopped: false, owned }),
             activity: Mutex::new(Activity {
-                pump: LaneState::Running,
+                pump: if owned { LaneState::Running } else { LaneState::Unowned },
                 store_error: None,
                 progressed_at: None,
                 parked: 0,
                 held: 0,
+                watchdog: None,
             }),
             changes: watch::Sender::new(0),
         }
@@ -84,6 +136,108 @@ impl OwnedLane {
     pub fn claimed(&self, epoch: Epoch) {
         *self.epoch.lock() = epoch;
         self.must_claim.store(false, Ordering::Release);
+    }
+
+    /// Whether this processor owns it, as a value that can be waited for.
+    pub fn tenure(&self) -> watch::Receiver<Tenure> {
+        self.tenure.subscribe()
+    }
+
+    /// True while this processor owns it.
+    pub fn is_owned(&self) -> bool {
+        !matches!(*self.tenure.borrow(), Tenure::None(_))
+    }
+
+    /// Notes that it was claimed, and has its pump begin.
+    pub fn assign(&self, epoch: Epoch) {
+        self.claimed(epoch);
+        self.set_state(LaneState::Running);
+        self.progress.send_modify(|progress| progress.owned = true);
+        self.tenure.send_modify(|tenure| *tenure = Tenure::Held(tenure.term() + 1));
+    }
+
+    /// Has its pump finish what it does, and give it up.
+    pub fn leave(&self) {
+        self.tenure.send_if_modified(|tenure| {
+            let Tenure::Held(term) = *tenure else { return false };
+            *tenure = Tenure::Leaving(term);
+            true
+        });
+    }
+
+    /// Notes that a term is over: the lane is released, or somebody else owns it.
+    pub fn lost(&self, term: u64) {
+        self.tenure.send_if_modified(|tenure| {
+            if !tenure.is_term(term) {
+                return false;
+            }
+            // Before the others can see that the term is over.
+            self.set_state(LaneState::Unowned);
+            self.set_parked(0, 0);
+            self.watched(None);
+            self.progress.send_modify(|progress| progress.owned = false);
+            *tenure = Tenure::None(term);
+            true
+        });
+    }
+
+    /// Notes that the store does not take anything under its epoch any more: somebody else owns it.
+    pub fn fenced(&self, refusal: &StoreError) {
+        if matches!(refusal, StoreError::Fenced { ours, .. } if *ours < self.epoch()) {
+            // It was claimed again since.
+            return;
+        }
+        if !self.is_shared {
+            error!(code = %refusal.code(), error = %refusal, "a lane is stopped");
+            self.stop(refusal.to_string());
+            return;
+        }
+        let tenure = *self.tenure.borrow();
+        if let Tenure::Held(term) | Tenure::Leaving(term) = tenure {
+            warn!(lane = %self.lane, error = %refusal, "another processor owns the lane now");
+            self.lost(term);
+        }
+    }
+
+    /// Whether its owner may change while the processor runs.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Leaves it to others until then, on the steady clock, if there are others.
+    pub fn refuse_until(&self, until: Duration) {
+        info!(lane = %self.lane, "the lane is left to other processors for a while");
+        *self.refused_until.lock() = Some(until);
+    }
+
+    /// Whether it is left to others at `now`.
+    pub fn is_refused(&self, now: Duration) -> bool {
+        self.is_stopped() || self.refused_until.lock().is_some_and(|until| now < until)
+    }
+
+    /// Puts a new pump in charge, and every other one out of it; its number.
+    pub fn new_pump(&self) -> u64 {
+        self.pump.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The pump in charge.
+    pub fn pump(&self) -> u64 {
+        self.pump.load(Ordering::Acquire)
+    }
+
+    /// Notes which decided batch is the last one in the queue of what is to be committed.
+    pub fn set_submitted(&self, ticket: u64) {
+        self.submitted.store(ticket, Ordering::Release);
+    }
+
+    /// The last decided batch in the queue of what is to be committed.
+    pub fn submitted(&self) -> u64 {
+        self.submitted.load(Ordering::Acquire)
+    }
+
+    /// Notes what the watchdog did about it.
+    pub fn watched(&self, step: Option<WatchdogStep>) {
+        self.activity.lock().watchdog = step;
     }
 
     /// Notes that a person moved the checkpoint, which ended the term of whoever owned the lane: it is to be claimed again.
@@ -185,6 +339,7 @@ impl OwnedLane {
             parked: activity.parked,
             held: activity.held,
             progressed_at: activity.progressed_at,
+            watchdog: activity.watchdog.clone(),
         }
     }
 }

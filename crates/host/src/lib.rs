@@ -11,9 +11,13 @@
 //! [`outcome::commit`].
 
 pub mod lane;
+pub mod ownership;
 pub mod processor;
 pub mod pump;
+mod pumps;
+pub mod watchdog;
 
+pub mod balance;
 pub mod batcher;
 pub mod circuit;
 pub mod invoker;

@@ -21,10 +21,13 @@ use crate::invoker::Invoker;
 use crate::lane::OwnedLane;
 use crate::memory::Memory;
 use crate::outcome::commit::Committer;
-use crate::pump::{Gate, PartitionPump};
-use crate::settings::{FunctionSettings, HostOptions, InvalidSettings};
+use crate::ownership::{self, Keeper, KeeperSetup};
+use crate::pump::{Gate, HeldTries, PartitionPump};
+use crate::pumps::Pumps;
+use crate::settings::{FunctionSettings, HostOptions, InvalidSettings, Sharing};
 use crate::status::{LaneState, LaneStatus};
-use crate::tasks::{self, Task, Tasks};
+use crate::tasks::{self, Task};
+use crate::watchdog::Watchdog;
 use crate::workspace::Workspace;
 
 /// A function with the hub it reads and how it is run.
@@ -44,17 +47,31 @@ pub struct Processor {
     clock: SharedClock,
     lanes: Arc<[OwnedLane]>,
     workspace: Arc<Workspace>,
-    pumps: Tasks,
+    pumps: Arc<Pumps>,
     committer: Task,
+    watchdog: Task,
+    /// Shares the lanes out with other processors, if there may be others.
+    keeper: Option<RunningKeeper>,
     draining: watch::Sender<bool>,
     give_up: watch::Sender<bool>,
 }
+
+struct RunningKeeper {
+    task: Task,
+    owner: String,
+    life: String,
+    end: watch::Sender<bool>,
+}
+
+/// How long a store that says nothing is waited for after the time for draining is over.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// The least and the most a pump reads at once, in bytes.
 const READ_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=512 * 1024;
 
 impl Processor {
-    /// Claims every lane of every function and starts its pump.
+    /// Starts a pump for every lane of every function. Alone, it claims them all; [sharing](Sharing) its store, it claims
+    /// its share from now on.
     ///
     /// # Errors
     /// See [`StartError`]; nothing runs then.
@@ -64,6 +81,7 @@ impl Processor {
         options: HostOptions,
         functions: Vec<FunctionSetup>,
     ) -> Result<Self, StartError> {
+        options.validate().map_err(StartError::Options)?;
         let mut lanes: Vec<OwnedLane> = Vec::new();
         let mut setups = Vec::new();
         for setup in &functions {
@@ -112,14 +130,18 @@ impl Processor {
             circuits.collect(),
         );
 
-        let mut pumps = Tasks::default();
+        let (heartbeat, expires_after) = match options.sharing {
+            Sharing::Alone => (None, Duration::ZERO),
+            Sharing::Shared { heartbeat, expires_after } => (Some(heartbeat), expires_after),
+        };
+        let mut templates = Vec::new();
         let mut guards: BTreeMap<FunctionName, Arc<Guard>> = BTreeMap::new();
         for (index, setup) in setups.into_iter().enumerate() {
             let name = setup.function.descriptor().name.clone();
             let guard =
                 guards.entry(name.clone()).or_insert_with(|| Arc::new(Guard::new(setup.settings.circuit)));
             let guard = Arc::clone(guard);
-            let pump = PartitionPump {
+            templates.push(PartitionPump {
                 lanes: Arc::clone(&lanes),
                 index,
                 function: setup.function,
@@ -134,19 +156,46 @@ impl Processor {
                 owner: options.owner.clone(),
                 draining: draining.subscribe(),
                 changes: lanes[index].changes(),
+                tenure: lanes[index].tenure(),
+                number: 0,
+                leave_within: expires_after,
                 gate: Gate::new(&breaker, name).expect("each function has its circuit"),
                 guard,
                 failed_lane: FailedLane::default(),
+                failed_probe: None,
+                held: HeldTries::default(),
                 retry: None,
-            };
-            let lanes = Arc::clone(&lanes);
-            pumps.spawn(async move {
-                if AssertUnwindSafe(pump.run()).catch_unwind().await.is_err() {
-                    error!(lane = %lanes[index].lane, "the pump panicked: this is a defect of the host; the lane is stopped");
-                    lanes[index].stop("the pump panicked; restart to go on from the checkpoint".to_owned());
-                }
             });
         }
+        let settings = templates.iter().map(|pump| pump.settings.clone()).collect();
+        let pumps = Arc::new(Pumps::start(templates));
+        let watchdog = Watchdog::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            options.owner.clone(),
+            options.stuck_after,
+            Arc::clone(&lanes),
+            settings,
+            Arc::clone(&pumps),
+        );
+        let watchdog = tasks::spawn(watchdog.run());
+        let keeper = heartbeat.map(|heartbeat| {
+            let gates = guards.keys().filter_map(|name| Some((name.clone(), breaker.gate(name)?))).collect();
+            let keeper = Keeper::new(KeeperSetup {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                workspace: Arc::clone(&workspace),
+                lanes: Arc::clone(&lanes),
+                gates,
+                heartbeat,
+                expires_after,
+                owner: options.owner.clone(),
+                draining: draining.subscribe(),
+            });
+            let (life, end) = (keeper.life(), watch::Sender::new(false));
+            let task = tasks::spawn(keeper.run(end.subscribe()));
+            RunningKeeper { task, owner: options.owner.clone(), life, end }
+        });
         let committer = Committer {
             workspace: Arc::clone(&workspace),
             store: Arc::clone(&store),
@@ -170,7 +219,7 @@ impl Processor {
                 }
             }
         });
-        Ok(Self { store, clock, lanes, workspace, pumps, committer, draining, give_up })
+        Ok(Self { store, clock, lanes, workspace, pumps, committer, watchdog, keeper, draining, give_up })
     }
 
     /// What every lane does, ordered by lane.
@@ -185,24 +234,30 @@ impl Processor {
         &self.lanes
     }
 
-    /// Waits until every lane has resolved everything that was in its partition when this was called, or is stopped.
+    /// Waits until every lane that this processor owns has resolved everything that was in its partition when this was
+    /// called, or is stopped.
     pub async fn caught_up(&self) {
         let targets: Vec<SequenceNumber> = self.lanes.iter().map(|lane| lane.status().tail).collect();
         for (lane, target) in self.lanes.iter().zip(targets) {
-            let reached = |progress: &crate::lane::Progress| progress.stopped || progress.position >= target;
+            let reached = |progress: &crate::lane::Progress| {
+                progress.stopped || !progress.owned || progress.position >= target
+            };
             // The sender lives as long as the lane does.
             let _ = lane.progress().wait_for(reached).await;
         }
     }
 
     /// Waits until every lane has [caught up](Self::caught_up) and nothing is parked but what is held, or the lane is
-    /// stopped. Says `false` when the store does not tell.
+    /// stopped or not owned. Says `false` when the store does not tell.
     pub async fn settled(&self) -> bool {
         self.caught_up().await;
         for lane in &*self.lanes {
             let mut progress = lane.progress();
             loop {
-                let stopped = progress.borrow_and_update().stopped;
+                let stopped = {
+                    let progress = progress.borrow_and_update();
+                    progress.stopped || !progress.owned
+                };
                 let Ok(place) = self.store.parking_place(&lane.lane).await else { return false };
                 let waits_for_its_turn = |head: &ParkedHead| matches!(head.turn, Turn::At(_));
                 if stopped || !place.heads.iter().any(waits_for_its_turn) || progress.changed().await.is_err()
@@ -215,28 +270,57 @@ impl Processor {
     }
 
     /// Stops without losing or skipping anything: no more is read, what is in flight is finished within `grace` or
-    /// abandoned unresolved, what is decided is committed, and the lanes are released. Returns the final status.
+    /// abandoned unresolved, what is decided is committed, and the lanes are released. Returns the final status. It ends
+    /// also when the store says nothing.
     pub async fn drain(mut self, grace: Duration) -> Vec<LaneStatus> {
         self.draining.send_replace(true);
         let began = self.clock.monotonic();
-        let finished = timeout(&*self.clock, grace, self.pumps.ended()).await;
+        self.watchdog.abort();
+        let mut pumps = self.pumps.take();
+        let finished = timeout(&*self.clock, grace, pumps.ended()).await;
         if finished.is_none() {
             warn!(?grace, "invocations that did not end in time are abandoned; their events stay unresolved");
-            self.pumps.abort().await;
+            pumps.abort().await;
         }
 
         self.workspace.close();
         let left = grace.saturating_sub(self.clock.monotonic().saturating_sub(began));
         if timeout(&*self.clock, left, &mut self.committer).await.is_none() {
             self.give_up.send_replace(true);
-            (&mut self.committer).await;
+            if timeout(&*self.clock, LAST_ANSWER, &mut self.committer).await.is_none() {
+                warn!("the store does not answer a commit; the next start finds out whether it went through");
+                self.committer.abort();
+                (&mut self.committer).await;
+            }
         }
 
-        for lane in &*self.lanes {
-            match self.store.release(&lane.lane, lane.epoch(), self.clock.now()).await {
-                Ok(()) => lane.set_state(LaneState::Released),
-                // Releasing only saves the next owner time.
-                Err(error) => warn!(lane = %lane.lane, %error, "the lane was not released"),
+        if let Some(keeper) = &mut self.keeper {
+            // Until here it has kept others from taking what was being finished.
+            keeper.end.send_replace(true);
+            if timeout(&*self.clock, LAST_ANSWER, &mut keeper.task).await.is_none() {
+                keeper.task.abort();
+            }
+        }
+        for lane in self.lanes.iter().filter(|lane| lane.is_owned()) {
+            // Releasing only saves the next owner time.
+            let release = self.store.release(&lane.lane, lane.epoch(), self.clock.now());
+            match timeout(&*self.clock, LAST_ANSWER, release).await {
+                Some(Ok(())) => lane.set_state(LaneState::Released),
+                Some(Err(error)) => warn!(lane = %lane.lane, %error, "the lane was not released"),
+                None => {
+                    warn!("the store does not answer; the lanes are not released");
+                    break;
+                }
+            }
+        }
+        if let Some(RunningKeeper { owner, life, .. }) = &self.keeper {
+            let signed_off = ownership::sign_off(&*self.store, &self.clock, owner, life);
+            match timeout(&*self.clock, LAST_ANSWER, signed_off).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    warn!(%error, "the others find out by themselves that this processor is gone");
+                }
+                None => warn!("the store does not answer; the others find out by themselves"),
             }
         }
         self.status()
@@ -247,10 +331,15 @@ impl Drop for Processor {
     /// Without draining the pumps end where they are, and the committer with what is decided.
     fn drop(&mut self) {
         self.workspace.close();
+        self.watchdog.abort();
+        if let Some(keeper) = &self.keeper {
+            keeper.task.abort();
+        }
+        drop(self.pumps.take());
     }
 }
 
-/// Claims a lane and finds where it is.
+/// Finds where a lane is, and claims it if nobody else may own it.
 async fn own(
     store: &dyn Store,
     clock: &SharedClock,
@@ -259,7 +348,10 @@ async fn own(
     lane: Lane,
 ) -> Result<OwnedLane, StartError> {
     let log = Arc::clone(&setup.log);
-    let ownership = store.claim(&lane, &options.owner, clock.now()).await?;
+    let epoch = match options.sharing {
+        Sharing::Alone => Some(store.claim(&lane, &options.owner, clock.now()).await?.epoch),
+        Sharing::Shared { .. } => None,
+    };
     let checkpoint = match store.checkpoint(&lane).await? {
         Some(checkpoint) => checkpoint,
         None => {
@@ -276,7 +368,7 @@ async fn own(
     }
     let status = log.status(lane.partition)?;
     let tail = status.tail;
-    let owned = OwnedLane::new(lane.clone(), ownership.epoch, log, checkpoint.position);
+    let owned = OwnedLane::new(lane.clone(), epoch, log, checkpoint.position, options.sharing);
     match status.damage {
         _ if checkpoint.position <= tail => {}
         // What is readable ends before the checkpoint because the rest is damaged: that partition alone is out of
@@ -298,6 +390,9 @@ pub enum StartError {
         /// What is wrong.
         cause: InvalidSettings,
     },
+    /// What all functions share makes no sense.
+    #[error("the processor: {0}")]
+    Options(InvalidSettings),
     /// Two functions have the same name and hub.
     #[error("the lane {lane} is set up twice")]
     Twice {

@@ -40,7 +40,7 @@ use crate::batcher::{self, BatchDecision};
 use crate::circuit::guard::Guard;
 use crate::circuit::lanes::FailedLane;
 use crate::invoker::{Invocated, Invoker, MAX_ABANDONED, NotInvoked};
-use crate::lane::{LaneIndex, OwnedLane};
+use crate::lane::{LaneIndex, OwnedLane, Tenure};
 use crate::memory::Memory;
 use crate::outcome::answers::Shown;
 use crate::outcome::commit::second_of;
@@ -50,12 +50,14 @@ use crate::status::LaneState;
 use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace, Write};
 
 use gate::FirstEvent;
-pub use gate::Gate;
+pub use gate::{Candidate, Gate};
+pub use parked::HeldTries;
 use parking::Parking;
 pub use waits::Retry;
 use work::{EVENT_OVERHEAD, Work, memory_of, memory_of_decided};
 
-/// One lane's pump.
+/// One lane's pump. A clone is another one for the same lane.
+#[derive(Clone)]
 pub struct PartitionPump {
     /// All lanes; the pump's own is at `index`.
     pub lanes: Arc<[OwnedLane]>,
@@ -86,12 +88,22 @@ pub struct PartitionPump {
     pub draining: watch::Receiver<bool>,
     /// Changes when what is parked in the lane, or its checkpoint, was changed from outside.
     pub changes: watch::Receiver<u64>,
+    /// Whether the lane is owned.
+    pub tenure: watch::Receiver<Tenure>,
+    /// The number of this pump. It ends when [another one](OwnedLane::new_pump) is in charge.
+    pub number: u64,
+    /// How long it may take to finish what is under way when the lane is to be given up; then that is abandoned.
+    pub leave_within: Duration,
     /// Whether events may go to the function.
     pub gate: Gate,
     /// Keeps an outage from filling the dead letters.
     pub guard: Arc<Guard>,
     /// When this lane last counted as one with final failures.
     pub failed_lane: FailedLane,
+    /// When a held event is tried again.
+    pub held: HeldTries,
+    /// What this lane tried as a probe of the circuit, and failed.
+    pub failed_probe: Option<Candidate>,
     /// The event that is to be tried again. It outlives what is taken back, so that its pause is kept.
     pub retry: Option<Retry>,
 }
@@ -104,6 +116,10 @@ enum Stop {
     Rewound,
     /// What is parked was changed from outside: read it again.
     Reload,
+    /// The lane is to be given up.
+    Leave,
+    /// The lane has another owner.
+    Lost,
     /// It cannot go on without a person.
     Failed(String),
 }
@@ -115,23 +131,38 @@ impl From<Rewound> for Stop {
 }
 
 impl PartitionPump {
-    /// Runs until the processor drains or the lane is stopped.
+    /// Runs until the processor drains, the lane is stopped, or another pump is in charge of it.
     pub async fn run(mut self) {
         let mut generation = self.workspace.generation();
+        if self.lane().is_stopped() {
+            return;
+        }
         loop {
-            if self.lane().is_stopped() {
+            let Ok(term) = self.until_owned().await else { return };
+            let current = *generation.borrow_and_update();
+            let called_off = self.called_off(term);
+            let stop = if self.is_to_leave() {
+                Stop::Leave
+            } else {
+                tokio::select! {
+                    biased;
+                    // The workspace tells a pump that checks something in; one that waits has to be told.
+                    _ = generation.changed() => Stop::Rewound,
+                    stop = called_off => stop,
+                    stop = self.process(current) => stop,
+                }
+            };
+            if self.lane().is_stopped() || self.lane().pump() != self.number {
                 return;
             }
-            let current = *generation.borrow_and_update();
-            let stop = tokio::select! {
-                biased;
-                // The workspace tells a pump that checks something in; one that waits has to be told.
-                _ = generation.changed() => Stop::Rewound,
-                stop = self.process(current) => stop,
-            };
+            let stop = if let Stop::Leave = stop { self.leave(current, term).await } else { stop };
             match stop {
-                Stop::Rewound | Stop::Reload => {}
+                Stop::Rewound | Stop::Reload | Stop::Leave => {}
                 Stop::Drained => return,
+                Stop::Lost => {
+                    self.take_back();
+                    self.lane().lost(term);
+                }
                 Stop::Failed(reason) => {
                     error!(lane = %self.lane().lane, reason, "the lane is stopped");
                     self.lane().stop(reason);
@@ -182,8 +213,14 @@ impl PartitionPump {
                 Ok((tail, Some(checkpoint), attempts, parked)) => {
                     let position = checkpoint.position;
                     self.lane().resumes_at(position);
+                    let tickets = self.lane().progress().borrow().ticket;
+                    self.lane().set_submitted(tickets);
                     self.retry.take_if(|retry| retry.sequence_number < position);
                     let attempts = attempts.into_iter().find(|record| record.sequence_number >= position);
+                    if parked.heads.last().is_some_and(|head| head.sequence_number >= position) {
+                        // The two were read one after the other, and somebody went on in between.
+                        continue;
+                    }
                     let parking = Parking::new(parked, self.settings.order, self.settings.parking);
                     self.lane().set_parked(parking.events(), parking.held());
                     return Ok(Work {
@@ -197,12 +234,14 @@ impl PartitionPump {
                         isolate_until: position,
                         attempts,
                         parking,
+                        gate: self.gate.changes(),
+                        is_probe: false,
                         allowed: usize::MAX,
                         first_event: FirstEvent::Unknown,
                         parked_limit: self.settings.max_event_batch_size,
                         given_limit: self.settings.max_event_batch_size,
-                        tickets: self.lane().progress().borrow().ticket,
-                        submitted: self.lane().progress().borrow().ticket,
+                        tickets,
+                        submitted: tickets,
                         last_batch: 0,
                         last_batch_at: Duration::ZERO,
                     });
@@ -210,8 +249,10 @@ impl PartitionPump {
                 Ok((_, None, ..)) => return Err(Stop::Failed("its checkpoint is gone".to_owned())),
                 Err(said) => said,
             };
-            if kind != ErrorKind::Transient {
-                return Err(Stop::Failed(error));
+            match kind {
+                ErrorKind::Transient => {}
+                ErrorKind::Fenced if self.lane().is_shared() => return Err(Stop::Lost),
+                _ => return Err(Stop::Failed(error)),
             }
             failures += 1;
             self.wait_out(failures, &error).await?;
@@ -223,8 +264,8 @@ impl PartitionPump {
         let lane = &self.lane().lane;
         let ownerships = self.store.ownerships().await?;
         let other = ownerships.into_iter().find(|ownership| ownership.lane == *lane);
-        if let Some(other) =
-            other.filter(|other| !other.owner.is_empty() && other.epoch > self.lane().epoch())
+        if let Some(other) = other
+            .filter(|other| !["", &self.owner].contains(&&*other.owner) && other.epoch > self.lane().epoch())
         {
             let ours = self.lane().epoch();
             return Err(StoreError::Fenced { lane: lane.clone(), ours, stored: Some(other.epoch) });
@@ -239,8 +280,18 @@ impl PartitionPump {
         if *self.draining.borrow() {
             return Err(Stop::Drained);
         }
+        if self.is_to_leave() {
+            return Err(Stop::Leave);
+        }
         if self.changes.has_changed().unwrap_or(false) {
             return Err(Stop::Reload);
+        }
+        if work.gate.has_changed().unwrap_or(false) {
+            work.gate.mark_unchanged();
+            if work.parking.held() > 0 {
+                // When a circuit closes, what was held is released.
+                return Err(Stop::Reload);
+            }
         }
         let Some(allowed) = self.allowed_batch() else { return self.wait_for_gate(work).await };
         work.allowed = allowed;
@@ -258,7 +309,13 @@ impl PartitionPump {
             return Ok(());
         }
         if let Some(retry) = self.retry.clone().filter(|retry| Some(retry.sequence_number) == next) {
-            self.pause_until_due(&retry).await?;
+            if self.is_due(&retry) {
+                self.lane().set_state(LaneState::Running);
+            } else {
+                // Others may need the memory meanwhile.
+                work.drop_buffer();
+                return self.pause_until_due(&retry).await;
+            }
         }
         self.lane().set_state(LaneState::Running);
         if work.buffer.is_empty() && work.position < work.read_from {
@@ -286,7 +343,7 @@ impl PartitionPump {
                 let parked_turn = self.parked_turn(work);
                 let mut tail = work.tail.clone();
                 let (mut draining, mut changes, mut gate) =
-                    (self.draining.clone(), self.changes.clone(), self.gate.changes());
+                    (self.draining.clone(), self.changes.clone(), work.gate.clone());
                 tokio::select! {
                     biased;
                     _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
@@ -294,10 +351,7 @@ impl PartitionPump {
                         changed.map_err(|_| Stop::Failed("the log was closed".to_owned()))
                     }
                     _ = changes.changed() => Ok(()),
-                    _ = gate.changed() => {
-                        // When a circuit closes, what was held is released.
-                        if work.parking.held() > 0 { Err(Stop::Reload) } else { Ok(()) }
-                    }
+                    _ = gate.changed() => Ok(()),
                     () = enough_waited => Ok(()),
                     () = parked_turn => Ok(()),
                 }
@@ -394,8 +448,11 @@ impl PartitionPump {
         let mut decided = self.decided_batch(work, Vec::new(), Vec::new());
         decided.advance.from = SequenceNumber(work.position.0 - lost);
         decided.counts.lost = lost;
-        work.submitted = decided.ticket;
-        Ok(self.workspace.push(work.generation, decided)?)
+        let ticket = decided.ticket;
+        self.workspace.push(work.generation, decided)?;
+        work.submitted = ticket;
+        self.lane().set_submitted(ticket);
+        Ok(())
     }
 
     /// Invokes the function with the first of at most `events` events in the buffer and does what follows from its
@@ -412,6 +469,9 @@ impl PartitionPump {
         }
         let events = selection.given.len();
         let (first, last) = (selection.given[0].sequence_number, selection.given[events - 1].sequence_number);
+        if !work.is_probe && self.allowed_batch().is_none() {
+            return Ok(());
+        }
         (work.last_batch, work.last_batch_at) = (events, self.clock.monotonic());
         let invocated = self.invoke_events(work, selection.given).await?;
 
@@ -424,7 +484,9 @@ impl PartitionPump {
             on_exhausted: self.settings.on_exhausted,
             parks: self.settings.order != Order::Partition,
             has_room: work.parking.has_room(0),
+            at_limit: self.settings.parking.at_limit,
             outage: self.is_outage(),
+            spares: self.spares(),
             now: self.clock.now(),
             random: self.clock.random(),
         };
@@ -551,6 +613,7 @@ impl PartitionPump {
             }
         }
         work.submitted = ticket;
+        self.lane().set_submitted(ticket);
         Ok(())
     }
 
@@ -654,6 +717,10 @@ impl PartitionPump {
 
     fn lane(&self) -> &OwnedLane {
         &self.lanes[self.index]
+    }
+
+    fn is_to_leave(&self) -> bool {
+        matches!(*self.tenure.borrow(), Tenure::Leaving(_))
     }
 }
 

@@ -139,7 +139,7 @@ pub struct InvalidSettings(pub &'static str);
 /// What all functions of a processor share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostOptions {
-    /// Who claims the lanes: the id of this running program.
+    /// Who claims the lanes: the id of this running program. No two that run at the same time have the same one.
     pub owner: String,
     /// Memory for documents that are kept at hand after they were committed, in bytes.
     pub document_cache_bytes: usize,
@@ -153,6 +153,34 @@ pub struct HostOptions {
     pub commit_events: usize,
     /// Where functions run.
     pub isolation: Isolation,
+    /// Whether other processors work on the same store.
+    pub sharing: Sharing,
+    /// How long a lane with work may make no progress before something is done about it; see
+    /// [`watchdog`](crate::watchdog). A lane is given the time that its function may take in any case.
+    pub stuck_after: Duration,
+}
+
+impl HostOptions {
+    /// Checks what the types do not say.
+    pub fn validate(&self) -> Result<(), InvalidSettings> {
+        if let Sharing::Shared { heartbeat, expires_after } = self.sharing {
+            if self.owner.is_empty() {
+                return Err(InvalidSettings("a processor that shares its store needs a name"));
+            }
+            if heartbeat.is_zero() {
+                return Err(InvalidSettings("heartbeat must be longer than zero"));
+            }
+            if expires_after < heartbeat.saturating_mul(3) {
+                return Err(InvalidSettings(
+                    "expires_after must be at least three heartbeats: one or two may be late",
+                ));
+            }
+        }
+        if self.stuck_after.is_zero() {
+            return Err(InvalidSettings("stuck_after must be longer than zero"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for HostOptions {
@@ -164,7 +192,31 @@ impl Default for HostOptions {
             commit_delay: Duration::from_millis(500),
             commit_events: 250_000,
             isolation: Isolation::Thread,
+            sharing: Sharing::Alone,
+            stuck_after: Duration::from_secs(60),
         }
+    }
+}
+
+/// Whether other processors work on the same store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// No. Whoever owned a lane before is gone: the processor takes every lane when it starts, and keeps it.
+    #[default]
+    Alone,
+    /// Yes. They share the lanes out among themselves; see [`ownership`](crate::ownership).
+    Shared {
+        /// How often each says that it is there.
+        heartbeat: Duration,
+        /// After how long without a sign of life others take its lanes.
+        expires_after: Duration,
+    },
+}
+
+impl Sharing {
+    /// With the usual times: a heartbeat a second, and ten seconds until others take over.
+    pub fn shared() -> Self {
+        Self::Shared { heartbeat: Duration::from_secs(1), expires_after: Duration::from_secs(10) }
     }
 }
 

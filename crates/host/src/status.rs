@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::position::SequenceNumber;
@@ -23,6 +24,8 @@ pub struct LaneStatus {
     pub held: u64,
     /// When the position last moved, since the processor was started.
     pub progressed_at: Option<Timestamp>,
+    /// What the watchdog did last, while the lane should move and does not.
+    pub watchdog: Option<WatchdogStep>,
 }
 
 impl LaneStatus {
@@ -63,6 +66,8 @@ pub enum LaneState {
         /// What they said.
         error: String,
     },
+    /// Another processor owns it, or will.
+    Unowned,
     /// Stopped for good: needs a person.
     Stopped {
         /// Why.
@@ -70,4 +75,41 @@ pub enum LaneState {
     },
     /// Drained and released.
     Released,
+}
+
+/// What was done about a lane that should move and does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchdogStep {
+    /// What.
+    pub action: WatchdogAction,
+    /// When.
+    pub since: Timestamp,
+    /// What was wrong with the lane and what is done, for a person.
+    pub what: String,
+}
+
+/// What the watchdog can do, in the order in which it does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WatchdogAction {
+    /// The lane was told to look again at what is there.
+    ReadAgain,
+    /// Its pump was replaced by a new one.
+    Restarted,
+    /// It was given up, so that another processor takes it.
+    HandedOver,
+    /// Nothing more can be done: a person is needed.
+    Reported,
+}
+
+impl WatchdogAction {
+    /// The word used in stored data and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadAgain => "read-again",
+            Self::Restarted => "restarted",
+            Self::HandedOver => "handed-over",
+            Self::Reported => "reported",
+        }
+    }
 }

@@ -74,6 +74,12 @@ impl Tasks {
     }
 }
 
+impl FromIterator<Task> for Tasks {
+    fn from_iter<I: IntoIterator<Item = Task>>(tasks: I) -> Self {
+        Self(tasks.into_iter().collect())
+    }
+}
+
 impl Drop for Tasks {
     fn drop(&mut self) {
         self.0.iter().for_each(Task::abort);

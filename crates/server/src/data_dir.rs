@@ -6,6 +6,7 @@
 //! DIR/log/            the event log
 //! DIR/store/state.db  documents, dead letters, checkpoints
 //! DIR/keys.json       the keys of clients, readable by the owner only
+//! DIR/link.key        what signs the links in mails, readable by the owner only
 //! DIR/functions.json  which functions read which hubs, as the last server was configured
 //! DIR/server.json     where the running server is; left behind by one that died, which the free LOCK shows
 //! ```

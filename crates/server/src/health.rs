@@ -74,7 +74,10 @@ mod tests {
             state,
             position: SequenceNumber::ZERO,
             tail: SequenceNumber(7),
+            parked: 0,
+            held: 0,
             progressed_at: None,
+            watchdog: None,
         }
     }
 

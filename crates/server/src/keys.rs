@@ -5,6 +5,9 @@
 //! ```
 //!
 //! A key may be limited to one hub with `"hub"`. The file is read at start; its owner may edit it.
+//!
+//! What signs the links in mails is beside it, in `link.key`: 32 random bytes in base64. Removing the file ends all links
+//! that are on their way.
 
 use std::path::Path;
 
@@ -12,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use tidegate_alerts::links::LinkKey;
 use tidegate_gateway::auth::{AccessRule, Authorizer, Right, Scope, SecretKey};
 use tidegate_model::clock::Clock;
 use tidegate_model::error::ErrorCode;
@@ -21,6 +25,8 @@ use crate::failure::Failure;
 use crate::files;
 
 const FILE: &str = "keys.json";
+
+const LINK_FILE: &str = "link.key";
 
 /// The name of the key that is made on the first start; Event Hubs' own name for it.
 pub(crate) const ROOT_KEY_NAME: &str = "RootManageSharedAccessKey";
@@ -59,10 +65,9 @@ impl Keys {
         if let Some(keys) = Self::read(path)? {
             return Ok(keys);
         }
-        let random: Vec<u8> = (0..4).flat_map(|_| clock.random().to_be_bytes()).collect();
         let root = Key {
             name: ROOT_KEY_NAME.to_owned(),
-            key: STANDARD.encode(random),
+            key: STANDARD.encode(random_key(clock)),
             rights: vec![KeyRight::Manage],
             hub: None,
         };
@@ -133,6 +138,37 @@ impl Keys {
     }
 }
 
+/// What signs the links of the data directory `path`; made where it is not there.
+///
+/// # Errors
+/// When the file cannot be read, understood or written.
+pub(crate) fn link_key(path: &Path, clock: &dyn Clock) -> Result<LinkKey, Failure> {
+    let file = path.join(LINK_FILE);
+    match std::fs::read(&file) {
+        Ok(text) => {
+            let bytes = STANDARD.decode(text.trim_ascii()).ok().and_then(|bytes| bytes.try_into().ok());
+            bytes.map(LinkKey::new).ok_or_else(|| {
+                let message = format!("{} does not hold 32 bytes in base64", file.display());
+                Failure::new(ErrorCode::DATA_DIR_FORMAT, message)
+                    .help("remove it: the next start makes a new one, and links that were sent before do not work any more")
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let bytes = random_key(clock);
+            files::write_atomically(&file, STANDARD.encode(bytes).as_bytes(), files::Mode::Secret)
+                .map_err(|error| files::failure(&file, "write", error))?;
+            Ok(LinkKey::new(bytes))
+        }
+        Err(error) => Err(files::failure(&file, "read", error)),
+    }
+}
+
+fn random_key(clock: &dyn Clock) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&clock.random().to_be_bytes()));
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -154,6 +190,23 @@ mod tests {
         let authorizer = Keys::read(dir.path()).unwrap().unwrap().authorizer().unwrap();
         let header = format!("Bearer {first}");
         authorizer.authorize(Some(&header), Right::Manage, "", clock.now()).unwrap();
+    }
+
+    #[test]
+    fn the_key_of_links_is_made_once_and_is_the_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = SystemClock::shared();
+        let file = dir.path().join(LINK_FILE);
+        link_key(dir.path(), &*clock).unwrap();
+        let first = std::fs::read(&file).unwrap();
+        assert_eq!(STANDARD.decode(&first).unwrap().len(), 32);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        link_key(dir.path(), &*clock).unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), first);
+
+        std::fs::write(&file, "c2hvcnQ=").unwrap();
+        let message = link_key(dir.path(), &*clock).err().unwrap().to_string();
+        assert!(message.contains(LINK_FILE) && !message.contains("c2hvcnQ"), "{message}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cli → config → wiring → run
-//!  │                └── node: data_dir, log, store, gateway, api ── audit
+//!  │                ├── node: data_dir, log, store, gateway, api ── audit
+//!  │                └── alerting: tells a person
 //!  └── client ── over HTTP to a running server, or straight to the node's routes
 //! ```
 //!
@@ -17,10 +18,13 @@ mod program;
 
 pub mod config;
 
+mod alerting;
 mod functions;
 mod health;
 mod listener;
 mod node;
+mod operations;
+mod readiness;
 mod retention;
 mod run;
 mod wiring;

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use tidegate_alerts::links::{self, LinkKey, Links};
 use tidegate_eventlog::{HubLog, Log, LogError, LogOptions};
 use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
@@ -23,13 +24,15 @@ use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
 use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
 use tidegate_store::{SqliteStore, StoreOptions};
 
+use crate::alerting::RestartByLink;
 use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, Processing};
 use crate::config::{Config, HubConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::files;
 use crate::health;
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
+use crate::readiness::{self, Readiness};
 
 const FUNCTIONS_FILE: &str = "functions.json";
 
@@ -50,6 +53,10 @@ pub(crate) struct Node {
     pub(crate) lanes: LaneView,
     /// The running processor, to be told what a person changed.
     pub(crate) processing: Processing,
+    /// Whether the lanes make progress.
+    pub(crate) readiness: Arc<Readiness>,
+    /// What signs the links in mails.
+    pub(crate) link_key: LinkKey,
     keys: Keys,
     router: Router,
     // Last, so that the lock is held until everything else is closed.
@@ -83,6 +90,7 @@ impl Node {
     ) -> Result<Self, Failure> {
         let keys = Keys::open(data_dir.path(), &*clock)?;
         let authorizer = Arc::new(keys.authorizer()?);
+        let link_key = keys::link_key(data_dir.path(), &*clock)?;
         let hubs = match config {
             NodeConfig::AsItIs => Vec::new(),
             NodeConfig::Declared(config) => config.hubs.clone(),
@@ -118,8 +126,16 @@ impl Node {
             processing: processing.clone(),
             clock: clock.clone(),
         });
-        let router = routes(gateway, api, &authorizer, &clock);
-        Ok(Self { log, store, clock, lanes, processing, keys, router, data_dir })
+        let store_port: Arc<dyn Store> = store.clone();
+        let restart =
+            RestartByLink { store: store_port.clone(), processing: processing.clone(), clock: clock.clone() };
+        let links = Links::new(link_key.clone(), &store_port, Arc::new(restart), clock.clone());
+        let readiness = Readiness::new(log.hubs(), lanes.clone(), clock.clone());
+        let router = routes(gateway, api, &authorizer, &clock)
+            .merge(links::routes(Arc::new(links)))
+            .merge(readiness::route(readiness.clone()))
+            .fallback(tidegate_gateway::http::no_such_address);
+        Ok(Self { log, store, clock, lanes, processing, readiness, link_key, keys, router, data_dir })
     }
 
     /// The front door and the API, authorisation included.
@@ -250,7 +266,6 @@ fn routes(gateway: Arc<Gateway>, api: Arc<Api>, authorizer: &Arc<Authorizer>, cl
         .merge(of_hub.before(crate::api::hub_router(api.clone())))
         .merge(of_all.before(crate::api::router(api.clone())))
         .merge(to_change.before(crate::api::change_router(api)))
-        .fallback(tidegate_gateway::http::no_such_address)
 }
 
 fn statuses(lanes: &LaneView) -> LaneStatuses {

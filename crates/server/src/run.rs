@@ -59,7 +59,7 @@ pub(crate) async fn serve(
 
     let node = Node::open(data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
     let router = node.router();
-    let system = System::start(node, &options.config, registry).await?;
+    let system = System::start(node, &options.config, registry, Some(local)).await?;
     let (close_door, door_closes) = oneshot::channel::<()>();
     let door_closes = async {
         // An error means that the sender is gone, which also ends the server.

@@ -1,10 +1,12 @@
 //! Builds the system from the far end back (store, log, processor, front door) and stops it in the direction of the
 //! data.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::RwLock;
+use tokio::task::JoinHandle;
 
 use tidegate_host::processor::{FunctionSetup, Processor, StartError};
 use tidegate_host::settings::HostOptions;
@@ -12,25 +14,38 @@ use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::ports::EventLog;
 
+use crate::alerting::{self, Alerting};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::functions::Registry;
 use crate::node::Node;
+use crate::operations::RunningProcessor;
 
 /// A node whose functions run.
 pub(crate) struct System {
     /// The node.
     pub(crate) node: Node,
     processor: Arc<RwLock<Option<Processor>>>,
+    alerting: Alerting,
+    progress_watch: JoinHandle<()>,
     drain_timeout: Duration,
 }
 
 impl System {
-    /// Starts every configured function on an open node.
+    /// Starts every configured function on an open node, and what tells a person about them. `listen` is where the front
+    /// door is, if there is one.
     ///
     /// # Errors
-    /// When a function cannot start; nothing runs then.
-    pub(crate) async fn start(node: Node, config: &Config, registry: &Registry) -> Result<Self, Failure> {
+    /// When a function cannot start or a target cannot be used; nothing runs then.
+    pub(crate) async fn start(
+        node: Node,
+        config: &Config,
+        registry: &Registry,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
+        let random = node.clock.random();
+        let owner = format!("{}-{random:016x}", std::process::id());
+        let alerting = alerting::Prepared::new(&node, config, listen, owner.clone())?;
         node.record_functions(config)?;
         let mut setups = Vec::new();
         for function in &config.functions {
@@ -43,8 +58,6 @@ impl System {
             let log = node.hub(&function.hub)? as Arc<dyn EventLog>;
             setups.push(FunctionSetup { function: built, log, settings: function.settings.clone() });
         }
-        let random = node.clock.random();
-        let owner = format!("{}-{random:016x}", std::process::id());
         let options = HostOptions { owner, ..config.processor.host.clone() };
         let started = Processor::start(node.store.clone(), node.clock.clone(), options, setups).await;
         let processor = started?;
@@ -55,7 +68,10 @@ impl System {
             let processor = seen.try_read();
             processor.ok().and_then(|processor| processor.as_ref().map(Processor::status)).unwrap_or_default()
         }));
-        Ok(Self { node, processor, drain_timeout: config.processor.drain_timeout })
+        node.processing.set(Some(Arc::new(RunningProcessor(processor.clone()))));
+        let alerting = alerting.start();
+        let progress_watch = tokio::spawn(node.readiness.clone().watch());
+        Ok(Self { node, processor, alerting, progress_watch, drain_timeout: config.processor.drain_timeout })
     }
 
     /// Waits until everything that was published before is resolved, or stopped for good.
@@ -65,9 +81,13 @@ impl System {
         }
     }
 
-    /// Drains the processor and closes the node. The front door must be closed before.
-    pub(crate) async fn stop(self) -> Result<Vec<LaneStatus>, Failure> {
+    /// Drains the processor and closes the node. The front door must be closed before. Nothing is watched during the
+    /// drain, which looks like standing still; but a person is told what happens in it.
+    pub(crate) async fn stop(mut self) -> Result<Vec<LaneStatus>, Failure> {
+        self.progress_watch.abort();
+        self.alerting.stop_watching().await;
         *self.node.lanes.lock() = None;
+        self.node.processing.set(None);
         let processor = self.processor.write().await.take();
         let status = match processor {
             Some(processor) => processor.drain(self.drain_timeout).await,
@@ -78,6 +98,7 @@ impl System {
                 tracing::warn!(lane = %lane.lane, %error, "the lane was stopped before the drain");
             }
         }
+        self.alerting.stop_telling().await;
         self.node.close().await?;
         Ok(status)
     }
@@ -86,7 +107,9 @@ impl System {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let code = match &error {
-            StartError::Settings { .. } | StartError::Twice { .. } => ErrorCode::CONFIG_BAD_VALUE,
+            StartError::Settings { .. } | StartError::Options(_) | StartError::Twice { .. } => {
+                ErrorCode::CONFIG_BAD_VALUE
+            }
             StartError::BeyondLog { .. } => ErrorCode::CHECKPOINT_BEYOND_LOG,
             StartError::Store(error) => error.code(),
             StartError::Log(error) => error.code(),

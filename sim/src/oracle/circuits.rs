@@ -32,7 +32,7 @@ pub(super) struct Circuits {
     /// Every circuit that was ever changed, with when it was.
     stored: BTreeMap<String, (Circuit, Duration)>,
     /// The probes that were let through, by circuit and version of its register.
-    probes: BTreeMap<(String, Version), u64>,
+    probes: BTreeMap<(String, Version), Vec<String>>,
 }
 
 impl Oracle {
@@ -126,12 +126,13 @@ impl Oracle {
             }
             CircuitState::HalfOpen => {
                 let is_holder = circuit.probe.is_some_and(|probe| probe.holder == instance);
-                let probes = seen.circuits.probes.entry((function.to_string(), version)).or_default();
-                *probes += 1;
-                if !is_holder || *probes > 1 || events.len() > 1 {
+                // The same event again is the same probe: its documents could not be had the first time.
+                let probe = (function.to_string(), version);
+                let first = seen.circuits.probes.entry(probe).or_insert_with(|| events.to_vec()).clone();
+                if !is_holder || first != events || events.len() > 1 {
                     let detail = format!(
                         "{instance} invokes {function} with {events:?} while version {version:?} is half-open; \
-                         it has the probe: {is_holder}; invocations under this version: {probes}"
+                         it has the probe: {is_holder}; the probe is {first:?}"
                     );
                     self.violate(&mut seen, "a half-open circuit lets one probe through", detail);
                 }

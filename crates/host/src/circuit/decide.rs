@@ -99,7 +99,7 @@ pub fn decide(settings: &CircuitSettings, evidence: &Evidence<'_>) -> Decision {
         let reason = format!(
             "nearly all failures are at {}, the other instances are well: {}",
             sick.instance,
-            describe(rule, settings, sick.counts, evidence.lanes)
+            describe(rule, settings, sick.counts, &lately_at(evidence, &sick.instance), evidence.lanes)
         );
         return Decision::StepAside(Finding { rule, counts: sick.counts, reason });
     }
@@ -110,7 +110,7 @@ pub fn decide(settings: &CircuitSettings, evidence: &Evidence<'_>) -> Decision {
     let rule = rule_by_number(settings, counts, &lately).or_else(|| everywhere().then_some(Rule::EveryLane));
     match rule {
         Some(rule) => {
-            let reason = describe(rule, settings, counts, evidence.lanes);
+            let reason = describe(rule, settings, counts, &lately, evidence.lanes);
             Decision::Open(Finding { rule, counts, reason })
         }
         None => Decision::Nothing,
@@ -183,28 +183,48 @@ fn is_large_share(settings: &CircuitSettings, failures: u64, succeeded: u64) -> 
     failures as f64 >= settings.failure_ratio * failures.saturating_add(succeeded) as f64
 }
 
-fn describe(rule: Rule, settings: &CircuitSettings, counts: HealthCounts, lanes: u64) -> String {
+fn describe(
+    rule: Rule,
+    settings: &CircuitSettings,
+    counts: HealthCounts,
+    lately: &[HealthCounts],
+    lanes: u64,
+) -> String {
     let window = seconds(settings.window);
     let (succeeded, threshold) = (counts.succeeded, settings.threshold);
     let share = |failures: u64| {
-        let volume = failures.saturating_add(succeeded).max(1);
-        format!("{:.0} %", 100.0 * failures as f64 / volume as f64)
+        let of = |failures: u64, succeeded: u64| {
+            100.0 * failures as f64 / failures.saturating_add(succeeded).max(1) as f64
+        };
+        let latest = lately
+            .iter()
+            .filter(|lately| {
+                lately.failed_attempts.saturating_add(lately.succeeded) >= settings.minimum_volume
+            })
+            .map(|lately| of(lately.failed_attempts, lately.succeeded))
+            .fold(0.0, f64::max);
+        let all = of(failures, succeeded);
+        if latest > all {
+            format!("{latest:.0} % of the latest attempts failed")
+        } else {
+            format!("{all:.0} % failed")
+        }
     };
     match rule {
         Rule::FinalFailures => format!(
             "{failed} events used up their attempts within {window} (threshold {threshold}), {succeeded} succeeded: \
-             {share} failed",
+             {share}",
             failed = counts.failed,
             share = share(counts.failed),
         ),
         Rule::FailingEvents => format!(
-            "{failing} events began to fail within {window} (threshold {threshold}), {succeeded} succeeded: {share} \
-             fail",
+            "{failing} events began to fail within {window} (threshold {threshold}), {succeeded} succeeded: {share}",
             failing = counts.failing,
             share = share(counts.failing),
         ),
         Rule::EveryLane => format!(
-            "events used up their attempts in {failed_lanes} of {lanes} lanes within {window} and none succeeded",
+            "events used up their attempts in {failed_lanes} of {lanes} lanes within {window}, and nothing succeeds \
+             any more",
             failed_lanes = counts.failed_lanes.min(lanes.max(2)),
         ),
     }
@@ -321,7 +341,7 @@ mod tests {
         let Decision::Open(finding) = judge(&[at("a", 0, 4, 4, 4)], "a", 8) else { panic!("did not open") };
         assert_eq!(
             finding.reason,
-            "events used up their attempts in 4 of 8 lanes within 30 s and none succeeded"
+            "events used up their attempts in 4 of 8 lanes within 30 s, and nothing succeeds any more"
         );
     }
 

@@ -6,7 +6,7 @@ use tidegate_model::register::Version;
 
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exchange {
+pub(crate) enum Exchange {
     /// It is made. The register's version now; [`Version::NONE`] if it is removed.
     Done(Version),
     /// Somebody else changed the register before.
@@ -17,7 +17,7 @@ pub(super) enum Exchange {
 ///
 /// # Errors
 /// What the store said when it refused, when the change is not there, or when that cannot be found out either.
-pub(super) async fn exchange<R: Registers + ?Sized>(
+pub(crate) async fn exchange<R: Registers + ?Sized>(
     store: &R,
     change: RegisterChange,
 ) -> Result<Exchange, StoreError> {

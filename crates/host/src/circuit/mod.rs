@@ -42,7 +42,7 @@ pub mod status;
 pub mod transition;
 
 mod candidates;
-mod exchange;
+pub(crate) mod exchange;
 mod window;
 
 pub use controller::{CircuitBreaker, CircuitSetup};

@@ -73,11 +73,11 @@ impl Committer {
                     if commit.health.iter().any(|record| record.counts.failed_attempts > 0) {
                         self.breaker.request_check();
                     }
-                    self.workspace.committed(&taken, receipt);
+                    let is_current = self.workspace.committed(&taken, receipt);
                     if failures > 0 {
                         info!(failures, "the store answers again");
                     }
-                    for batch in &taken.batches {
+                    for batch in taken.batches.iter().filter(|_| is_current) {
                         self.lanes[batch.lane].committed(batch, self.clock.now());
                     }
                     return;
@@ -123,7 +123,12 @@ impl Committer {
                     shared.checkpoint_was_moved();
                 }
             }
-            StoreError::Fenced { lane, .. } | StoreError::OtherIncarnation { lane, .. } => {
+            StoreError::Fenced { lane, .. } => {
+                for shared in self.lanes.iter().filter(|shared| shared.lane == *lane) {
+                    shared.fenced(error);
+                }
+            }
+            StoreError::OtherIncarnation { lane, .. } => {
                 error!(code = %error.code(), %error, "a lane is stopped");
                 for shared in self.lanes.iter().filter(|shared| shared.lane == *lane) {
                     shared.stop(error.to_string());

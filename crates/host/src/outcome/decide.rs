@@ -25,7 +25,7 @@ use tidegate_model::parking::Turn;
 
 use crate::outcome::answers::{Checked, Verdict};
 use crate::retry::{MAX_ATTEMPTS, RetryPolicy};
-use crate::settings::OnExhausted;
+use crate::settings::{AtLimit, OnExhausted};
 use crate::workspace::Write;
 
 /// What an invocation came to.
@@ -66,8 +66,12 @@ pub struct Circumstances<'a> {
     pub parks: bool,
     /// Whether the parking place has room.
     pub has_room: bool,
+    /// What happens to an event that is to be held when it has none.
+    pub at_limit: AtLimit,
     /// Whether the circuit is not closed: then failures are no fault of the events.
     pub outage: bool,
+    /// Whether no event may run out of attempts now: it looks like an outage, and the circuit is yet to decide.
+    pub spares: bool,
     /// The time, for the attempts.
     pub now: Timestamp,
     /// A random number, for the pause.
@@ -221,20 +225,26 @@ fn fail(
 ) -> Failed {
     let reason = bounded_error(error);
     let mut health = HealthCounts { failed_attempts: 1, ..HealthCounts::default() };
-    health.failing = u64::from(prior.attempts.is_empty());
-    let attempts = if circumstances.outage {
-        prior.attempts.to_vec()
-    } else {
-        with_attempt(prior.attempts, Attempt { at: circumstances.now, kind, error: reason.clone() })
-    };
+    // An attempt that is not counted leaves no trace: the event would begin to fail each time.
+    health.failing = u64::from(prior.attempts.is_empty() && !circumstances.outage);
+    let mut attempts = prior.attempts.to_vec();
+    if !circumstances.outage {
+        attempts = with_attempt(&attempts, Attempt { at: circumstances.now, kind, error: reason.clone() });
+    }
     // Who asks to be left alone says nothing about the event: that uses up no attempt.
     let used = attempts.iter().filter(|attempt| attempt.kind != FailureKind::Throttled).count();
     let used = u32::try_from(used).unwrap_or(u32::MAX);
-    let spares_the_event = circumstances.outage || kind == FailureKind::Throttled;
-    let pause = match circumstances.retry.delay_after(used, circumstances.random) {
-        None if spares_the_event => circumstances.retry.delay_after(0, circumstances.random),
-        pause => pause,
-    };
+    let mut pause = circumstances.retry.delay_after(used, circumstances.random);
+    if pause.is_none() && (circumstances.outage || kind == FailureKind::Throttled) {
+        pause = circumstances.retry.delay_after(0, circumstances.random);
+    }
+    if pause.is_none() && circumstances.spares {
+        // The circuit is to know that it would have been a final failure.
+        health.failed = 1;
+        health.failed_lanes = 1;
+        attempts = prior.attempts.to_vec();
+        pause = circumstances.retry.delay_after(0, circumstances.random);
+    }
     let again = |delay: Duration| {
         let delay = delay.max(retry_after.unwrap_or_default());
         if circumstances.parks && circumstances.has_room {
@@ -250,12 +260,14 @@ fn fail(
             health.failed = 1;
             health.failed_lanes = 1;
             match circumstances.on_exhausted {
-                OnExhausted::Hold if !prior.is_redrive => {
-                    if circumstances.has_room {
-                        (Some(Resolution::Parked { turn: Turn::Held { reason }, attempts }), Next::Continue)
-                    } else {
-                        again(NO_ROOM_PAUSE)
-                    }
+                OnExhausted::Hold if !prior.is_redrive && circumstances.has_room => {
+                    (Some(Resolution::Parked { turn: Turn::Held { reason }, attempts }), Next::Continue)
+                }
+                OnExhausted::Hold if !prior.is_redrive && circumstances.at_limit == AtLimit::Wait => {
+                    // It is tried until there is room to hold it; only the first time that it is too often is kept.
+                    let is_known = circumstances.retry.max_attempts().is_some_and(|max| used > max);
+                    let attempts = if is_known { prior.attempts.to_vec() } else { attempts };
+                    (None, Next::Retry { attempts, delay: NO_ROOM_PAUSE })
                 }
                 OnExhausted::Hold | OnExhausted::DeadLetter => {
                     let class = FailureClass::Exhausted;
@@ -295,7 +307,9 @@ mod tests {
             on_exhausted: OnExhausted::DeadLetter,
             parks: false,
             has_room: true,
+            at_limit: AtLimit::Wait,
             outage: false,
+            spares: false,
             now: Timestamp::from_millis(1000),
             random: 0,
         }
@@ -423,6 +437,10 @@ mod tests {
         let Next::Retry { attempts, .. } = decision.next else { panic!("{decision:?}") };
         assert_eq!(attempts, prior);
         assert_eq!(decision.health.failed, 0);
+        let spared = Circumstances { spares: true, outage: false, ..circumstances };
+        let decision = decide(failed("third"), spared);
+        assert!(matches!(&decision.next, Next::Retry { attempts, .. } if *attempts == prior), "{decision:?}");
+        assert_eq!(decision.health.failed, 1, "the circuit is told");
     }
 
     #[test]

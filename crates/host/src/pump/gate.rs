@@ -1,9 +1,13 @@
 //! The gate before the function: the circuit, its probe, and pauses.
 
+use std::time::Duration;
+
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::Timestamp;
+use tidegate_model::position::SequenceNumber;
 use tokio::sync::watch;
 
+use super::parking::QueueId;
 use super::work::Work;
 use super::{PartitionPump, Stop};
 use crate::circuit::{self, CircuitBreaker, Flow, GateState, ProbeLease};
@@ -74,8 +78,12 @@ impl PartitionPump {
 
     /// Whether failures are to be put down to an outage.
     pub(super) fn is_outage(&self) -> bool {
-        let is_closed = matches!(self.gate.gate.state().flow, Flow::Flowing { .. });
-        !is_closed || !self.guard.lets_fail(second_of(self.clock.now()))
+        !matches!(self.gate.gate.state().flow, Flow::Flowing { .. })
+    }
+
+    /// Whether no event may run out of attempts now.
+    pub(super) fn spares(&self) -> bool {
+        !self.guard.lets_fail(second_of(self.clock.now()))
     }
 
     /// Waits until the gate changes, or makes the probe if this lane has the event for it.
@@ -92,9 +100,13 @@ impl PartitionPump {
         };
         self.lane().set_state(LaneState::Gated { why });
         let may_probe = state.step_aside.is_none() && paused.is_none() && state.flow == Flow::Probing;
-        let oldest = if may_probe { self.oldest_pending(work).await? } else { None };
-        let (mut changes, mut gate, mut tail) =
-            (self.changes.clone(), self.gate.changes(), work.tail.clone());
+        let candidate = if may_probe { self.probe_candidate(work).await? } else { None };
+        let oldest = candidate.as_ref().map(|(_, enqueued_at)| *enqueued_at);
+        if candidate.is_none() {
+            // Others may need the memory meanwhile.
+            work.drop_buffer();
+        }
+        let (mut changes, mut gate, mut tail) = (self.changes.clone(), work.gate.clone(), work.tail.clone());
         let lease = self
             .unless_drained(async {
                 let probe = async {
@@ -113,35 +125,54 @@ impl PartitionPump {
                 }
             })
             .await?;
-        match lease {
-            Some(lease) => self.probe(work, lease).await,
-            // When a circuit closes, what was held is released.
-            None if work.parking.held() > 0 && self.allowed_batch().is_some() => Err(Stop::Reload),
-            None => Ok(()),
+        match (lease, candidate) {
+            (Some(lease), Some((candidate, _))) => self.probe(work, lease, candidate).await,
+            _ => Ok(()),
         }
     }
 
-    /// When the oldest event of this lane that could be tried was enqueued.
-    async fn oldest_pending(&mut self, work: &mut Work) -> Result<Option<Timestamp>, Stop> {
+    /// The oldest event of this lane that could be tried, and when it was enqueued. The one that failed the last probe comes
+    /// after all others, and after those of other lanes: it may be the event that is at fault.
+    async fn probe_candidate(&mut self, work: &mut Work) -> Result<Option<(Candidate, Timestamp)>, Stop> {
         let committed = self.lane().progress().borrow().ticket;
-        if let Some((_, enqueued_at)) = work.parking.oldest(committed) {
-            return Ok(Some(enqueued_at));
+        let failed = self.failed_probe.clone();
+        let parked = |except: Option<&QueueId>| {
+            work.parking.oldest(committed, except).map(|(id, at)| (Candidate::Parked(id), at))
+        };
+        let failed_queue = match &failed {
+            Some(Candidate::Parked(id)) => Some(id),
+            _ => None,
+        };
+        if let Some(candidate) = parked(failed_queue) {
+            return Ok(Some(candidate));
         }
-        if work.parking.stops_the_lane() {
-            return Ok(None);
-        }
-        let end = *work.tail.borrow_and_update();
-        if work.buffer.is_empty() && work.read_from < end {
-            self.read(work).await?;
-        }
-        Ok(work.buffer.front().map(|event| event.enqueued_at))
+        let last = failed_queue.and_then(|_| parked(None));
+        let next = if work.parking.stops_the_lane() {
+            None
+        } else {
+            let end = *work.tail.borrow_and_update();
+            if work.buffer.is_empty() && work.read_from < end {
+                self.read(work).await?;
+            }
+            let next = work.buffer.iter().find(|event| work.parking.queue_of(event).is_none());
+            next.map(|event| (Candidate::Next(event.sequence_number), event.enqueued_at))
+        };
+        let is_failed = |candidate: &Candidate| failed.as_ref() == Some(candidate);
+        let at_last = |(candidate, at): (Candidate, Timestamp)| (candidate, at.plus(AFTER_ALL_OTHERS));
+        Ok(match next {
+            Some(next) if is_failed(&next.0) => Some(at_last(next)),
+            Some(next) => Some(next),
+            None => last.map(at_last),
+        })
     }
 
     /// Tries one event, and tells the circuit what became of it.
-    async fn probe(&mut self, work: &mut Work, lease: ProbeLease) -> Result<(), Stop> {
+    async fn probe(&mut self, work: &mut Work, lease: ProbeLease, candidate: Candidate) -> Result<(), Stop> {
         work.first_event = FirstEvent::Unknown;
+        work.is_probe = true;
+        self.failed_probe = Some(candidate.clone());
         let tried = {
-            let attempt = self.try_one(work);
+            let attempt = self.try_one(work, candidate);
             let out_of_time = lease.run_out();
             tokio::select! {
                 biased;
@@ -149,6 +180,7 @@ impl PartitionPump {
                 () = out_of_time => None,
             }
         };
+        work.is_probe = false;
         let result = match tried {
             // What the function does now nobody waits for any more: its answers are void.
             None => {
@@ -165,7 +197,10 @@ impl PartitionPump {
             FirstEvent::Processed { ticket } => {
                 tokio::select! {
                     biased;
-                    () = self.committed(ticket) => { let _ = lease.succeeded().await; }
+                    () = self.committed(ticket) => {
+                        self.failed_probe = None;
+                        let _ = lease.succeeded().await;
+                    }
                     () = lease.run_out() => { let _ = lease.failed("its effect was not committed in time").await; }
                 }
             }
@@ -179,12 +214,26 @@ impl PartitionPump {
         Ok(())
     }
 
-    async fn try_one(&mut self, work: &mut Work) -> Result<(), Stop> {
+    async fn try_one(&mut self, work: &mut Work, candidate: Candidate) -> Result<(), Stop> {
         work.allowed = 1;
-        let committed = self.lane().progress().borrow().ticket;
-        match work.parking.oldest(committed) {
-            Some((id, _)) => self.try_queues(work, vec![id], committed).await,
-            None => self.process_batch(work, 1).await,
+        match candidate {
+            Candidate::Parked(id) => {
+                let committed = self.lane().progress().borrow().ticket;
+                self.try_queues(work, vec![id], committed).await
+            }
+            Candidate::Next(_) => self.process_batch(work, 1).await,
         }
     }
 }
+
+/// What a lane could try as a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// The head of a queue of parked events.
+    Parked(QueueId),
+    /// The next event of the log.
+    Next(SequenceNumber),
+}
+
+/// Makes an event younger than any other that is announced for a probe.
+const AFTER_ALL_OTHERS: Duration = Duration::from_secs(365 * 24 * 3600);

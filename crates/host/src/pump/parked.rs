@@ -4,6 +4,8 @@
 //! invocation. What an invocation resolves leaves the parking place in the commit that holds its effect; the next events
 //! of those keys are read when that commit is in the store.
 
+use std::time::Duration;
+
 use hashbrown::HashMap;
 use tidegate_model::attempt::FailureClass;
 use tidegate_model::checkpoint::Advance;
@@ -31,10 +33,37 @@ impl PartitionPump {
         let committed = self.lane().progress().borrow().ticket;
         let due = work.parking.due(self.clock.now(), committed, work.parked_limit.min(work.allowed));
         if due.is_empty() {
-            return Ok(false);
+            return self.try_held(work).await;
         }
         self.try_queues(work, due, committed).await?;
         Ok(true)
+    }
+
+    /// Tries the oldest held event now and then, as often as an open circuit would be probed: what made it fail may have
+    /// passed without a circuit that opened, because too few events failed. If it goes through, so may the others. And reads
+    /// again what is parked: another instance may have released it.
+    async fn try_held(&mut self, work: &mut Work) -> Result<bool, Stop> {
+        if work.parking.held() == 0 {
+            self.held = HeldTries::default();
+            return Ok(false);
+        }
+        let (now, probe) = (self.clock.monotonic(), self.settings.circuit.probe);
+        let pause = probe.delay(self.held.tries);
+        let at = *self.held.at.get_or_insert(now.saturating_add(pause.unwrap_or(READ_AGAIN)));
+        let committed = self.lane().progress().borrow().ticket;
+        let Some(id) = work.parking.oldest_held(committed).filter(|_| at <= now) else { return Ok(false) };
+        self.held.at = None;
+        if pause.is_some() {
+            work.first_event = FirstEvent::Unknown;
+            self.try_queues(work, vec![id], committed).await?;
+            if !matches!(work.first_event, FirstEvent::Failed { .. }) {
+                self.held.tries = 0;
+                work.parking.release_held(self.clock.now());
+                return Ok(true);
+            }
+            self.held.tries = self.held.tries.saturating_add(1);
+        }
+        Err(Stop::Reload)
     }
 
     /// Tries the events at the front of queues.
@@ -65,6 +94,9 @@ impl PartitionPump {
             return Ok(());
         }
 
+        if !work.is_probe && self.allowed_batch().is_none() {
+            return Ok(());
+        }
         let events: Vec<Event> = may_be_tried.iter().map(|stored| stored.parked.event.clone()).collect();
         let count = events.len();
         let Invocated { mut invoked, documents: _, lease } = self.invoke_events(work, events).await?;
@@ -86,7 +118,9 @@ impl PartitionPump {
             on_exhausted: self.settings.on_exhausted,
             parks: true,
             has_room: true,
+            at_limit: self.settings.parking.at_limit,
             outage: self.is_outage(),
+            spares: self.spares(),
             now: self.clock.now(),
             random: self.clock.random(),
         };
@@ -118,6 +152,12 @@ impl PartitionPump {
         let mut failures = 0;
         loop {
             match self.read_parked(work, &due, committed).await {
+                // Another owner went on, and what it parked is not this one's.
+                Ok(Some(parked))
+                    if parked.iter().any(|stored| stored.parked.event.sequence_number >= work.position) =>
+                {
+                    return Err(Stop::Reload);
+                }
                 Ok(Some(mut parked)) => {
                     parked.sort_unstable_by_key(|stored| stored.parked.event.sequence_number);
                     return Ok(parked);
@@ -240,3 +280,15 @@ impl PartitionPump {
         }
     }
 }
+
+/// When a held event is tried again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeldTries {
+    /// On the steady clock.
+    pub(super) at: Option<Duration>,
+    /// How often that failed.
+    tries: u32,
+}
+
+/// How often what is parked is read again while events are held that only a person may try.
+const READ_AGAIN: Duration = Duration::from_secs(60);

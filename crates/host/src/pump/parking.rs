@@ -15,7 +15,7 @@ use crate::settings::{Order, ParkingLimits};
 
 /// A queue of parked events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum QueueId {
+pub enum QueueId {
     /// The events of a key.
     Key(OrderKey),
     /// One event that keeps no order.
@@ -198,10 +198,28 @@ impl Parking {
 
     /// The queue with the oldest head that is in the store, whether its turn has come or not, and about when that head was
     /// enqueued.
-    pub(super) fn oldest(&self, committed: u64) -> Option<(QueueId, Timestamp)> {
-        let in_store = self.queues.iter().filter(|(_, queue)| queue.ticket <= committed);
+    pub(super) fn oldest(&self, committed: u64, except: Option<&QueueId>) -> Option<(QueueId, Timestamp)> {
+        let in_store =
+            self.queues.iter().filter(|(id, queue)| queue.ticket <= committed && Some(*id) != except);
         let (id, queue) = in_store.min_by_key(|(id, queue)| (queue.expires, *id))?;
         Some((id.clone(), queue.expires.minus(self.limits.max_age)))
+    }
+
+    /// The held queue with the oldest head that is in the store.
+    pub(super) fn oldest_held(&self, committed: u64) -> Option<QueueId> {
+        let held = self.queues.iter().filter(|(_, queue)| matches!(queue.turn, Turn::Held { .. }));
+        let in_store = held.filter(|(_, queue)| queue.ticket <= committed);
+        in_store.min_by_key(|(id, queue)| (queue.expires, *id)).map(|(id, _)| id.clone())
+    }
+
+    /// Gives every held queue its turn at `now`.
+    pub(super) fn release_held(&mut self, now: Timestamp) {
+        let held = self.queues.iter().filter(|(_, queue)| matches!(queue.turn, Turn::Held { .. }));
+        for id in held.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            if let Some(queue) = self.remove(&id) {
+                self.put(id, Queue { turn: Turn::At(now), ..queue });
+            }
+        }
     }
 
     /// What is known of a queue.

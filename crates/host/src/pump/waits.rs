@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use tidegate_model::attempt::Attempt;
+use tidegate_model::clock::timeout;
+use tidegate_model::error::ErrorKind;
 use tidegate_model::health::HealthCounts;
 use tidegate_model::position::SequenceNumber;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::work::Work;
 use super::{PartitionPump, Stop};
+use crate::lane::Tenure;
+use crate::outcome::commit::second_of;
 use crate::retry::OUTAGE;
 use crate::status::LaneState;
+use crate::workspace::Generation;
 
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -25,7 +30,7 @@ pub struct Retry {
 }
 
 impl PartitionPump {
-    /// Waits until the attempt is recorded, and then for the pause.
+    /// Waits until the attempt is recorded; from then on the pause counts.
     pub(super) async fn wait_to_retry(
         &mut self,
         ticket: u64,
@@ -48,8 +53,13 @@ impl PartitionPump {
         };
         self.unless_drained(recorded).await?;
         retry.due = self.clock.monotonic().saturating_add(delay);
-        self.retry = Some(retry.clone());
-        self.pause_until_due(&retry).await
+        self.retry = Some(retry);
+        Ok(())
+    }
+
+    /// Whether an event that failed is to be tried again now.
+    pub(super) fn is_due(&self, retry: &Retry) -> bool {
+        retry.due <= self.clock.monotonic()
     }
 
     /// Waits until an event that failed is due.
@@ -71,17 +81,14 @@ impl PartitionPump {
     /// Waits for the turn of a parked event, while the lane itself waits behind what is parked.
     pub(super) async fn wait_for_parked(&mut self, work: &mut Work) -> Result<(), Stop> {
         self.lane().set_state(LaneState::Held { events: work.parking.held() });
-        let still_held = tokio::select! {
-            biased;
-            changed = self.until_something_changes(work) => {
-                changed?;
-                false
-            }
-            () = self.clock.sleep(self.settings.circuit.window) => work.parking.held() > 0,
-        };
-        if still_held {
-            // A lane that waits fails no more events: the circuit would forget that it is one of those that cannot go on.
-            let health = HealthCounts { failed_lanes: 1, ..HealthCounts::default() };
+        self.until_something_changes(work).await?;
+        if work.parking.held() == 0 {
+            return Ok(());
+        }
+        // A lane that waits fails no more events: the circuit would forget that it is one of those that cannot go on.
+        let failed_lanes = self.failed_lane.count(second_of(self.clock.now()), self.settings.circuit.window);
+        if failed_lanes > 0 {
+            let health = HealthCounts { failed_lanes, ..HealthCounts::default() };
             let decided = self.decided_parked(work, Vec::new(), Vec::new(), Vec::new(), health);
             self.submit(work, decided, Vec::new(), None).await?;
         }
@@ -89,32 +96,44 @@ impl PartitionPump {
     }
 
     /// Waits until parked events have left the parking place: the next event has to be parked, and there is no room.
-    pub(super) async fn wait_for_room(&self, work: &Work) -> Result<(), Stop> {
+    pub(super) async fn wait_for_room(&self, work: &mut Work) -> Result<(), Stop> {
         let error = format!("{} events are parked, and there is no room for more", work.parking.events());
         self.lane().set_state(LaneState::Waiting { error });
         self.until_something_changes(work).await
     }
 
-    async fn until_something_changes(&self, work: &Work) -> Result<(), Stop> {
-        let (mut changes, mut gate) = (self.changes.clone(), self.gate.changes());
-        let gate_changed = self
-            .unless_drained(async {
-                tokio::select! {
-                    biased;
-                    _ = changes.changed() => false,
-                    _ = gate.changed() => true,
-                    () = self.parked_turn(work) => false,
-                }
-            })
-            .await?;
-        // When a circuit closes, what was held is released.
-        if gate_changed && work.parking.held() > 0 { Err(Stop::Reload) } else { Ok(()) }
+    /// Waits for the turn of a parked event, or for something that the next step looks at.
+    async fn until_something_changes(&self, work: &mut Work) -> Result<(), Stop> {
+        // Others may need the memory meanwhile.
+        work.drop_buffer();
+        let (mut changes, mut gate) = (self.changes.clone(), work.gate.clone());
+        self.unless_drained(async {
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                _ = gate.changed() => {}
+                () = self.parked_turn(work) => {}
+            }
+        })
+        .await
     }
 
     /// Waits until there may be a parked event to try.
     pub(super) async fn parked_turn(&self, work: &Work) {
         let now = self.clock.now();
-        match work.parking.next_turn(now) {
+        let until_held = self.held.at.map(|at| at.saturating_sub(self.clock.monotonic()));
+        let next_turn = work.parking.next_turn(now);
+        if let Some(until_held) = until_held.filter(|until| next_turn.is_none_or(|turn| *until < turn)) {
+            let mut progress = self.lane().progress();
+            let committed = progress.borrow_and_update().ticket;
+            if until_held.is_zero() && work.parking.oldest_held(committed).is_none() {
+                let _ = progress.changed().await;
+            } else {
+                self.clock.sleep(until_held).await;
+            }
+            return;
+        }
+        match next_turn {
             None => std::future::pending().await,
             Some(wait) if wait.is_zero() => {
                 let mut progress = self.lane().progress();
@@ -138,13 +157,121 @@ impl PartitionPump {
         self.unless_drained(self.clock.sleep(pause)).await
     }
 
-    /// Waits for something, or until the processor drains.
+    /// Waits for something, or until the pump has to end what it does.
     pub(super) async fn unless_drained<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Stop> {
-        let mut draining = self.draining.clone();
+        tokio::select! {
+            biased;
+            stop = self.told_to_end() => Err(stop),
+            done = awaited => Ok(done),
+        }
+    }
+
+    /// Waits until the processor drains, or the lane is to be given up.
+    pub(super) async fn told_to_end(&self) -> Stop {
+        let (mut draining, mut tenure) = (self.draining.clone(), self.tenure.clone());
+        tokio::select! {
+            biased;
+            _ = draining.wait_for(|draining| *draining) => Stop::Drained,
+            _ = tenure.wait_for(|tenure| matches!(tenure, Tenure::Leaving(_))) => Stop::Leave,
+        }
+    }
+
+    /// Waits until the lane is owned; the term.
+    pub(super) async fn until_owned(&self) -> Result<u64, Stop> {
+        if !self.lane().is_owned() {
+            self.lane().set_state(LaneState::Unowned);
+        }
+        let (mut draining, mut tenure) = (self.draining.clone(), self.tenure.clone());
+        tokio::select! {
+            biased;
+            // What is owned is given up by draining.
+            _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
+            owned = tenure.wait_for(|tenure| !matches!(tenure, Tenure::None(_))) => match owned.as_deref() {
+                Ok(Tenure::Held(term) | Tenure::Leaving(term)) => Ok(*term),
+                _ => Err(Stop::Drained),
+            },
+        }
+    }
+
+    /// Waits until a term is over although the pump has not ended it: somebody else owns the lane, or giving it up takes
+    /// too long.
+    pub(super) fn called_off(&self, term: u64) -> impl Future<Output = Stop> + use<> {
+        let (mut over, mut leaving) = (self.tenure.clone(), self.tenure.clone());
+        let (clock, leave_within) = (self.clock.clone(), self.leave_within);
+        async move {
+            let too_long = async {
+                let _ = leaving.wait_for(|tenure| matches!(tenure, Tenure::Leaving(_))).await;
+                clock.sleep(leave_within).await;
+            };
+            tokio::select! {
+                biased;
+                _ = over.wait_for(|tenure| !tenure.is_term(term)) => Stop::Lost,
+                () = too_long => Stop::Leave,
+            }
+        }
+    }
+
+    /// Gives the lane up: what is decided is committed, or taken back if that takes too long, and the lane is released.
+    /// [`Stop::Leave`] when that is done.
+    pub(super) async fn leave(&self, generation: Generation, term: u64) -> Stop {
+        self.release(generation, term).await.map_or_else(|stop| stop, |()| Stop::Leave)
+    }
+
+    async fn release(&self, generation: Generation, term: u64) -> Result<(), Stop> {
+        let lane = self.lane();
+        self.workspace.hurry();
+        let mut generations = self.workspace.generation();
+        let in_store = async {
+            tokio::select! {
+                biased;
+                _ = generations.wait_for(|current| *current != generation) => {}
+                () = self.committed(lane.submitted()) => {}
+            }
+        };
+        let in_time = self.until_over(term, timeout(&*self.clock, self.leave_within, in_store)).await?;
+        if in_time.is_none() {
+            warn!(lane = %lane.lane, "what was decided is not committed in time; whoever owns the lane next decides it again");
+            self.workspace.rewind();
+        }
+        let mut failures = 0;
+        loop {
+            let release = self.store.release(&lane.lane, lane.epoch(), self.clock.now());
+            let problem =
+                match self.until_over(term, timeout(&*self.clock, self.leave_within, release)).await? {
+                    Some(Ok(())) => break,
+                    Some(Err(error)) if error.kind() != ErrorKind::Transient => {
+                        warn!(lane = %lane.lane, %error, "the lane was not released");
+                        break;
+                    }
+                    Some(Err(error)) => error.to_string(),
+                    None => "the store does not answer".to_owned(),
+                };
+            failures += 1;
+            lane.set_state(LaneState::Waiting { error: problem });
+            let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();
+            self.until_over(term, self.clock.sleep(pause)).await?;
+        }
+        info!(lane = %lane.lane, "the lane is given up");
+        lane.lost(term);
+        Ok(())
+    }
+
+    /// Waits for something while the lane is given up.
+    async fn until_over<T>(&self, term: u64, awaited: impl Future<Output = T>) -> Result<T, Stop> {
+        let (mut draining, mut tenure) = (self.draining.clone(), self.tenure.clone());
         tokio::select! {
             biased;
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
+            _ = tenure.wait_for(|tenure| !tenure.is_term(term)) => Err(Stop::Lost),
             done = awaited => Ok(done),
+        }
+    }
+
+    /// Takes back what is decided and not committed; for all lanes, since their documents may depend on it. Under another
+    /// epoch of the lane it must not be committed.
+    pub(super) fn take_back(&self) {
+        if self.lane().submitted() > self.lane().progress().borrow().ticket {
+            self.workspace.rewind();
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::gate::FirstEvent;
 use super::parking::Parking;
+use crate::circuit::GateState;
 use crate::workspace::{DecidedBatch, Generation, Write};
 
 /// Memory an event takes besides its bytes, roughly.
@@ -39,6 +40,10 @@ pub(super) struct Work {
     pub(super) attempts: Option<EventAttempts>,
     /// What is parked in the lane.
     pub(super) parking: Parking,
+    /// Wakes when the gate changed since the last step.
+    pub(super) gate: watch::Receiver<GateState>,
+    /// Whether what is tried now is the probe of a circuit.
+    pub(super) is_probe: bool,
     /// How many events the gate lets through at once.
     pub(super) allowed: usize,
     /// What became of the first event that was given to the function last.
@@ -76,6 +81,13 @@ impl Work {
             None => self.memory = Some(memory),
         }
         self.buffer.extend(events);
+    }
+
+    /// Gives back what is read and not decided: the lane waits for long, and others may need the memory.
+    pub(super) fn drop_buffer(&mut self) {
+        self.buffer.clear();
+        self.memory = None;
+        self.read_from = self.position;
     }
 
     /// Frees the memory of events that left the buffer.

@@ -344,11 +344,12 @@ impl Workspace {
         (taken, writes)
     }
 
-    /// Notes that what was taken is in the store now.
-    pub fn committed(&self, taken: &Taken, receipt: CommitReceipt) {
+    /// Notes that what was taken is in the store now. False when it was taken back meanwhile: then its pumps began again
+    /// and find out by themselves.
+    pub fn committed(&self, taken: &Taken, receipt: CommitReceipt) -> bool {
         let mut inner = self.inner.lock();
         if *self.generation.borrow() != taken.generation {
-            return;
+            return false;
         }
         for &(place, writes) in &taken.documents {
             let held = inner.table.get(place);
@@ -356,6 +357,12 @@ impl Workspace {
             held.uncommitted -= writes;
         }
         inner.table.evict(self.cache_bytes);
+        true
+    }
+
+    /// Forgets the documents that are kept at hand and not in use: somebody else may have changed them.
+    pub fn forget(&self) {
+        self.inner.lock().table.evict(0);
     }
 
     /// Takes back everything that is ahead of the store. Pumps notice it by the generation.

@@ -89,6 +89,7 @@ fn described(state: &LaneState) -> (&'static str, Option<String>) {
         }
         LaneState::Gated { why } => ("gated", Some(why.clone())),
         LaneState::Waiting { error } => ("waiting", Some(error.clone())),
+        LaneState::Unowned => ("unowned", None),
         LaneState::Stopped { error } => ("stopped", Some(error.clone())),
         LaneState::Released => ("released", None),
     }

@@ -1,5 +1,7 @@
 //! `tidegate demo`: shows in half a minute what the program does with events, good and bad.
 
+mod outage;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +24,10 @@ pub(crate) struct Args {
     /// under the system's temporary directory, which stays].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Show an outage instead: what the function depends on goes away and comes back, and a person is told. The data
+    /// directory must be a new one.
+    #[arg(long)]
+    outage: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -89,6 +95,9 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         Some(data_dir) => data_dir,
         None => fresh_directory()?,
     };
+    if args.outage {
+        return outage::run(&data_dir, args.json, &context.clock).await;
+    }
     let mut output = Output::new(args.json);
     if !args.json {
         output.heading(
@@ -324,6 +333,8 @@ fn next_commands(data_dir: &Path, document: Option<&str>, verdict: &Verdict) -> 
     commands.push(format!(
         "tidegate run {options}      # goes on from here; its configuration is tidegate.toml in there"
     ));
+    commands
+        .push("tidegate demo --outage      # what happens when something it depends on goes away".to_owned());
     commands
 }
 

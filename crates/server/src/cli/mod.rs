@@ -1,6 +1,6 @@
 //! The command line: one file a command.
 
-mod audit;
+pub(crate) mod audit;
 mod audit_deep;
 mod checkpoints;
 mod circuit;

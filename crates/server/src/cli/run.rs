@@ -106,6 +106,12 @@ fn announce(
     for function in &config.functions {
         output.line(&format!("  function  {} on {}", function.name, function.hub))?;
     }
+    for email in &config.emails {
+        output.line(&format!("  told      {} by mail: {}", email.name, email.to.join(", ")))?;
+    }
+    for webhook in &config.webhooks {
+        output.line(&format!("  told      {} by webhook", webhook.name))?;
+    }
     if config.hubs.is_empty() {
         output.line("  no hub is configured: nothing can be published; see `tidegate config sample`")?;
     }

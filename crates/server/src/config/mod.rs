@@ -17,10 +17,14 @@ use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::{HubName, InvalidName};
 
+pub use elements::alerts::AlertsConfig;
+pub use elements::email::EmailConfig;
 pub use elements::function::{FunctionConfig, FunctionKind, UpsertConfig};
 pub use elements::http::HttpConfig;
 pub use elements::hub::HubConfig;
 pub use elements::processor::ProcessorConfig;
+pub use elements::secret::SecretSource;
+pub use elements::webhook::WebhookConfig;
 
 use crate::failure::Failure;
 use issue::{Issues, listed, suggest};
@@ -40,6 +44,12 @@ pub struct Config {
     pub hubs: Vec<HubConfig>,
     /// The functions, ordered by name.
     pub functions: Vec<FunctionConfig>,
+    /// When a person is told.
+    pub alerts: AlertsConfig,
+    /// The people who are told, ordered by name.
+    pub emails: Vec<EmailConfig>,
+    /// The programs that are told, ordered by name.
+    pub webhooks: Vec<WebhookConfig>,
     /// The HTTP front door.
     pub http: HttpConfig,
     /// What all functions share.
@@ -75,7 +85,8 @@ impl Config {
             Failure::usage(ErrorCode::CONFIG_SYNTAX, message)
                 .help("give the path of a TOML file in UTF-8 with --config FILE; `tidegate config sample` prints one")
         })?;
-        let config = Self::parse(&text, &path.display().to_string(), registered)?;
+        let mut config = Self::parse(&text, &path.display().to_string(), registered)?;
+        config.seen_from(path.parent().unwrap_or(Path::new("")));
         Ok(LoadedConfig { config, path: path.to_owned() })
     }
 
@@ -105,6 +116,16 @@ impl Config {
         }
     }
 
+    /// Makes relative paths such that are seen from `directory`.
+    fn seen_from(&mut self, directory: &Path) {
+        let passwords = self.emails.iter_mut().filter_map(|email| email.credentials.as_mut());
+        passwords.for_each(|(_, password)| password.seen_from(directory));
+        for webhook in &mut self.webhooks {
+            let headers = webhook.headers.iter_mut().map(|(_, value)| value);
+            webhook.secret.iter_mut().chain(headers).for_each(|secret| secret.seen_from(directory));
+        }
+    }
+
     /// The configuration without any hub or function.
     pub fn empty() -> Self {
         Self::parse("", "the empty configuration", Registered::Any)
@@ -116,7 +137,7 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 4] = ["hub", "function", "http", "processor"];
+const TABLES: [&str; 7] = ["hub", "function", "alerts", "email", "webhook", "http", "processor"];
 
 fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'_>) -> Option<Config> {
     for (name, item) in root {
@@ -145,10 +166,26 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         Ok(function)
     });
     refuse_twin_hubs(root, &declared, issues);
+    refuse_reserved_hub(root, issues);
+    let alerts = read_single(root, "alerts", &elements::alerts::ELEMENT, issues, elements::alerts::read);
+    let emails = read_named(root, "email", &elements::email::ELEMENT, issues, |name, reader| {
+        Ok(elements::email::read(name, reader))
+    });
+    let webhooks = read_named(root, "webhook", &elements::webhook::ELEMENT, issues, |name, reader| {
+        Ok(elements::webhook::read(name, reader))
+    });
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
     let processor =
         read_single(root, "processor", &elements::processor::ELEMENT, issues, elements::processor::read);
-    Some(Config { hubs: hubs?, functions: functions?, http: http?, processor: processor? })
+    Some(Config {
+        hubs: hubs?,
+        functions: functions?,
+        alerts: alerts?,
+        emails: emails?,
+        webhooks: webhooks?,
+        http: http?,
+        processor: processor?,
+    })
 }
 
 /// Clients tell hubs apart without regard to case, so two hubs must differ in more.
@@ -165,6 +202,15 @@ fn refuse_twin_hubs(root: &Table, declared: &[&str], issues: &mut Issues<'_>) {
                 "clients could not tell them apart: rename one",
             );
         }
+    }
+}
+
+/// The links in mails are at `/restart/…`, where a hub of that name would be published to.
+fn refuse_reserved_hub(root: &Table, issues: &mut Issues<'_>) {
+    let hubs = root.get("hub").and_then(Item::as_table_like);
+    if let Some(key) = hubs.and_then(|hubs| hubs.key("restart")) {
+        let message = "[hub.restart]: this name is taken by the links in mails, which begin with /restart/";
+        issues.add(key.span(), ErrorCode::CONFIG_BAD_VALUE, message, "give the hub another name");
     }
 }
 

@@ -68,6 +68,16 @@ impl<'i, 't> Reader<'i, 't> {
         }
     }
 
+    /// The value of a key that may be absent: `Some(None)` when it is, `None` when it is wrong, which is reported.
+    pub(crate) fn get_optional<T: Setting>(&mut self, key: &Key<T>) -> Option<Option<T>> {
+        if self.has(key) { self.get(key).map(Some) } else { Some(None) }
+    }
+
+    /// Where the table is.
+    pub(crate) fn span(&self) -> Option<Range<usize>> {
+        self.span.clone()
+    }
+
     /// True when the file has this key.
     pub(crate) fn has<T: Setting>(&self, key: &Key<T>) -> bool {
         self.table.contains_key(key.name())

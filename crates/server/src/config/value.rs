@@ -40,6 +40,13 @@ impl Place<'_, '_> {
         self.issues.add(item.span(), ErrorCode::CONFIG_BAD_VALUE, message, help);
     }
 
+    /// Like [`wrong`](Self::wrong), for a value that may be a secret: it is not shown.
+    pub(crate) fn wrong_unseen(&mut self, item: &Item, problem: &str, example: &str) {
+        let message = format!("`{}` of {}: {problem}", self.key, self.table);
+        let help = format!("for example `{} = {example}`", self.key);
+        self.issues.add(item.span(), ErrorCode::CONFIG_BAD_VALUE, message, help);
+    }
+
     /// The value as a message shows it: as it is written, short, on one line.
     fn shown(&self, item: &Item) -> String {
         match item {

@@ -2,6 +2,7 @@
 
 pub(crate) mod corrupt;
 pub(crate) mod data;
+pub(crate) mod outage;
 mod verify;
 
 use std::path::Path;
@@ -86,7 +87,7 @@ pub(crate) async fn run(
     progress.set_message("processing");
     let began = clock.monotonic();
     let before = positions(&node).await?;
-    let system = System::start(node, &config, &Registry::default()).await?;
+    let system = System::start(node, &config, &Registry::default(), None).await?;
     system.caught_up().await;
     let processing_took = clock.monotonic().saturating_sub(began);
     let lanes = (system.node.lanes.lock().as_ref()).map_or_else(Vec::new, |statuses| statuses());

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use tidegate_eventlog::HubLog;
-use tidegate_model::dead_letter::StoredDeadLetter;
+use tidegate_model::dead_letter::{DeadLetterFilter, StoredDeadLetter};
 use tidegate_model::ports::ReadLimit;
-use tidegate_model::ports::{DeadLetterFilter, DeadLetters, EventLog};
+use tidegate_model::ports::{DeadLetters, EventLog};
 use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
 
 use crate::demo::data::label_of;

@@ -1,7 +1,12 @@
 //! What the configuration says about mistakes: every one of them, with the place, the right names and an example.
 
-use tidegate::config::{Config, FunctionKind, Registered, SAMPLE};
+use std::time::Duration;
+
+use tidegate::config::{Config, FunctionKind, Registered, SAMPLE, SecretSource};
+use tidegate_alerts::target::{DEFAULT_EMAIL_TIMEOUT, DEFAULT_WEBHOOK_TIMEOUT, MailTls, Schema};
 use tidegate_function::Merge;
+use tidegate_host::circuit::{CircuitSettings, ProbePolicy};
+use tidegate_host::settings::{AtLimit, OnExhausted, Order, ParkingLimits};
 
 use crate::support::CONFIG;
 
@@ -36,7 +41,17 @@ fn the_defaults_are_those_of_the_host() {
     assert_eq!(config.functions[0].settings, tidegate_host::settings::FunctionSettings::default());
     assert_eq!(config.processor.host, tidegate_host::settings::HostOptions::default());
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8780");
+    assert_eq!(config.alerts.rules, tidegate_alerts::rules::RuleSettings::default());
+    assert_eq!(config.alerts.link_lifetime, tidegate_alerts::links::DEFAULT_LIFETIME);
+    assert_eq!((config.alerts.base_url, config.emails.len(), config.webhooks.len()), (None, 0, 0));
     assert_eq!(Config::empty().hubs, []);
+    // A table of which only one key is given has the defaults of the others.
+    let partly = format!("{text}parking = {{ max_events = 7 }}\ncircuit = {{ threshold = 7 }}\n");
+    let settings =
+        Config::parse(&partly, "tidegate.toml", Registered::Any).unwrap().functions.remove(0).settings;
+    let defaults = tidegate_host::settings::FunctionSettings::default();
+    assert_eq!(settings.parking, ParkingLimits { max_events: 7, ..defaults.parking });
+    assert_eq!(settings.circuit, CircuitSettings { threshold: 7, ..defaults.circuit });
 }
 
 /// Each text with everything that is said about it.
@@ -50,7 +65,7 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
         (
             "[hubs.flights]\n",
-            vec!["error[TG-101]: tidegate.toml:1: unknown table or key `hubs`\n  help: did you mean `hub`?\n  help: valid tables: `hub`, `function`, `http`, `processor`".to_owned()],
+            vec!["error[TG-101]: tidegate.toml:1: unknown table or key `hubs`\n  help: did you mean `hub`?\n  help: valid tables: `hub`, `function`, `alerts`, `email`, `webhook`, `http`, `processor`".to_owned()],
         ),
         (
             "[hub.flights]\ncolour = \"blue\"\n",
@@ -138,6 +153,165 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
     ] {
         assert_eq!(problems(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_happens_when_things_go_wrong_is_read_as_it_is_written() {
+    let text = r#"
+        [hub.a]
+        [function.f]
+        hub = "a"
+        kind = "upsert"
+        key = "/id"
+        order = "key"
+        on_exhausted = "hold"
+        parking = { max_events = 5, max_bytes = "1KiB", max_age = "2h", at_limit = "dead-letter" }
+        [function.f.circuit]
+        enabled = false
+        threshold = 3
+        window = "20s"
+        minimum_volume = 4
+        failure_ratio = 1
+        probe = "manual"
+        probe_timeout = "5s"
+        ramp = "0s"
+        step_aside = "0s"
+        poll_interval = "250ms"
+        [alerts]
+        dead_letters_above = 0
+        base_url = "https://tide.example.com/"
+        link_lifetime = "1h"
+        evaluation_interval = "1s"
+        [email.ops]
+        host = "mail.example.com"
+        user = "tidegate"
+        password = { env = "MAIL_PASSWORD" }
+        from = "Tidegate <tidegate@example.com>"
+        to = ["mia@example.com", "noor@example.com"]
+        [webhook.pager]
+        url = "https://pager.example.com/events"
+        schema = "event-grid"
+        secret = { file = "pager.secret" }
+        headers = { Authorization = "Bearer hush", X-Tenant = { env = "TENANT" } }
+        handshake = true
+    "#;
+    let config = Config::parse(text, "tidegate.toml", Registered::Any).unwrap();
+    let settings = &config.functions[0].settings;
+    assert_eq!((settings.order, settings.on_exhausted), (Order::Key, OnExhausted::Hold));
+    let limits = ParkingLimits {
+        max_events: 5,
+        max_bytes: 1024,
+        max_age: Duration::from_secs(7200),
+        at_limit: AtLimit::DeadLetter,
+    };
+    assert_eq!(settings.parking, limits);
+    let circuit = CircuitSettings {
+        enabled: false,
+        threshold: 3,
+        window: Duration::from_secs(20),
+        minimum_volume: 4,
+        failure_ratio: 1.0,
+        probe: ProbePolicy::Manual,
+        probe_timeout: Duration::from_secs(5),
+        ramp: Duration::ZERO,
+        step_aside: Duration::ZERO,
+        poll_interval: Duration::from_millis(250),
+    };
+    assert_eq!(settings.circuit, circuit);
+    assert_eq!(config.alerts.rules.growing_above, 0);
+    assert_eq!(config.alerts.base_url.as_deref(), Some("https://tide.example.com"));
+    assert_eq!(config.alerts.evaluation_interval, Duration::from_secs(1));
+    let email = &config.emails[0];
+    assert_eq!((email.port, email.tls, email.timeout), (587, MailTls::StartTls, DEFAULT_EMAIL_TIMEOUT));
+    let password = SecretSource::Variable("MAIL_PASSWORD".to_owned());
+    assert_eq!(email.credentials, Some(("tidegate".to_owned(), password)));
+    let webhook = &config.webhooks[0];
+    assert_eq!((webhook.schema, webhook.timeout), (Schema::EventGrid, DEFAULT_WEBHOOK_TIMEOUT));
+    assert!(webhook.handshake);
+    assert!(!format!("{config:?}").contains("hush"), "a secret is shown");
+}
+
+#[test]
+fn a_mistake_about_failures_and_alerts_is_named_with_the_way_out() {
+    let in_function = |line: &str| {
+        format!("[hub.a]\n[function.f]\nhub = \"a\"\nkind = \"upsert\"\nkey = \"/id\"\n{line}\n")
+    };
+    for (line, message, help) in [
+        (
+            "order = \"keys\"",
+            "`order` of [function.f] is \"keys\": expected one of \"partition\", \"key\", \"none\"",
+            "order = \"key\"",
+        ),
+        ("on_exhausted = \"retry\"", "expected one of \"dead-letter\", \"hold\"", "on_exhausted = \"hold\""),
+        ("parking = 5", "`parking` of [function.f] is 5: expected a table", "max_events"),
+        (
+            "parking = { max_event = 5 }",
+            "unknown key `max_event` in `parking` of [function.f]",
+            "did you mean `max_events`?",
+        ),
+        ("parking = { max_events = 0 }", "expected a whole number from 1 to", "max_events = 100"),
+        (
+            "circuit = { thresold = 5 }",
+            "unknown key `thresold` in `circuit` of [function.f]",
+            "did you mean `threshold`?",
+        ),
+        ("circuit = { failure_ratio = 1.5 }", "expected a number above 0 and up to 1", "failure_ratio = 0.5"),
+        (
+            "circuit = { window = \"2h\" }",
+            "window must be longer than zero and at most an hour",
+            "for example circuit = {",
+        ),
+        ("circuit = { window = \"1500ms\" }", "window must be whole seconds", "for example circuit = {"),
+        (
+            "circuit = { probe = \"manual\", probe_after = \"1s\" }",
+            "`probe_after` has no meaning with probe = \"manual\"",
+            "remove it",
+        ),
+        (
+            "circuit = { probe_after = \"10m\" }",
+            "the time before the first probe must not be above the longest",
+            "for example",
+        ),
+    ] {
+        let found = problems(&in_function(line));
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].contains("tidegate.toml:6:"), "{line}: {}", found[0]);
+        assert!(found[0].contains(message) && found[0].contains(help), "{line}: {}", found[0]);
+    }
+    let email = "[email.ops]\nhost = \"m\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n";
+    let webhook = "[webhook.hook]\nurl = \"https://example.com\"\n";
+    for (text, message) in [
+        ("[email.ops]\nhost = \"m\"\nfrom = \"a@example.com\"\n".to_owned(), "[email.ops] has no `to`"),
+        (format!("{email}user = \"u\"\n"), "`user` needs a `password`"),
+        (format!("{email}password = \"hush\"\n"), "`password` needs a `user`"),
+        (
+            format!("{email}tls = \"none\"\nuser = \"u\"\npassword = {{ env = \"P\" }}\n"),
+            "set tls to starttls or tls",
+        ),
+        (email.replace("b@", "b@@"), "is no mail address"),
+        (format!("{email}timeout = \"10m\"\n"), "at most 5 minutes"),
+        (format!("{webhook}secret = \"hush\"\n"), "could be guessed"),
+        (format!("{webhook}secret = 12345678901234567\n"), "`secret` of [webhook.hook]: expected a text, or"),
+        (
+            format!("{webhook}secret = {{ vault = \"hush\" }}\n"),
+            "`secret` of [webhook.hook]: expected a text, or",
+        ),
+        (format!("{webhook}headers = {{ \"a b\" = \"hush\" }}\n"), "is no name of a header"),
+        (format!("{webhook}headers = \"hush\"\n"), "expected a table of headers"),
+        ("[webhook.hook]\nurl = \"ftp://example.com\"\n".to_owned(), "must begin with https://"),
+        ("[alerts]\nbase_url = \"example.com\"\n".to_owned(), "begins with `https://` or `http://`"),
+        ("[alerts]\nparking_percent = 101\n".to_owned(), "a whole number from 1 to 100"),
+        ("[hub.restart]\n".to_owned(), "is taken by the links in mails"),
+    ] {
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].contains(message), "{text}: {}", found[0]);
+        assert!(
+            !found[0].contains("hush") && !found[0].contains("12345678901234567"),
+            "a secret is shown: {}",
+            found[0]
+        );
     }
 }
 

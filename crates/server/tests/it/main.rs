@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that finds something else than it expects has failed")]
 
+mod alerts;
 mod audit;
 mod checkpoint_seek;
 mod circuit;
@@ -17,8 +18,11 @@ mod fsck;
 mod health;
 mod ledger;
 mod million;
+mod outage;
+mod promises;
 mod redrive;
 mod rights;
+mod scenarios;
 mod send;
 mod support;
 mod upsert;

@@ -106,7 +106,6 @@ fn after_the_next_start_they_are_resolved_and_closed() {
 }
 
 #[test]
-#[ignore = "needs a running processor that is told of redrives"]
 fn what_fails_again_comes_back_and_is_quarantined_in_the_end() {
     let place = processed();
     let server = place.serve();

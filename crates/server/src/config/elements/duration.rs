@@ -22,6 +22,22 @@ impl Setting for Duration {
     }
 }
 
+/// A duration above zero.
+pub(crate) struct PositiveDuration(pub(crate) Duration);
+
+impl Setting for PositiveDuration {
+    const TYPE: &'static str = "a duration above zero";
+    const EXAMPLE: &'static str = "\"5m\"";
+
+    fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
+        let duration = item.as_str().and_then(parse).filter(|duration| !duration.is_zero());
+        if duration.is_none() {
+            place.not_a::<Self>(item);
+        }
+        duration.map(Self)
+    }
+}
+
 /// The duration that a text such as `100ms` or `7d` means.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let digits = text.find(|character: char| !character.is_ascii_digit())?;

@@ -5,13 +5,15 @@ use std::time::Duration;
 use toml_edit::Item;
 
 use tidegate_function::{Decode, JsonPointer, Merge, Upsert};
+use tidegate_host::circuit::CircuitSettings;
 use tidegate_host::retry::RetryPolicy;
-use tidegate_host::settings::FunctionSettings;
+use tidegate_host::settings::{FunctionSettings, OnExhausted, Order, ParkingLimits};
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::document::CollectionName;
 use tidegate_model::event::HubName;
 use tidegate_model::position::StartPosition;
 
+use crate::config::elements::duration::PositiveDuration;
 use crate::config::key::{Element, Key, KeyInfo};
 use crate::config::reader::Reader;
 use crate::config::value::{Place, Setting, word_setting};
@@ -100,10 +102,33 @@ const INITIAL_OFFSET: Key<StartPosition> = Key::with_default(
     "Where a partition begins that has no checkpoint yet: the oldest event kept, only events that come from now on, or \
      the first event enqueued at a time or later.",
 );
+const ORDER: Key<Order> = Key::with_default(
+    "order",
+    "\"partition\"",
+    "Which events keep their order while one is tried again: with \"partition\" the partition waits for it; with \"key\" \
+     only the events of its partition key do, parked behind it, and other keys go on; with \"none\" it is parked alone.",
+);
 const RETRY: Key<RetryPolicy> = Key::with_default(
     "retry",
     "{ strategy = \"exponential\", max_attempts = 5, min_interval = \"200ms\", max_interval = \"30s\" }",
     "What happens when an event fails for a reason that may pass.",
+);
+const ON_EXHAUSTED: Key<OnExhausted> = Key::with_default(
+    "on_exhausted",
+    "\"dead-letter\"",
+    "What becomes of an event whose attempts are used up: a dead letter, so that one event never blocks a stream; or with \
+     \"hold\" it waits, with what is behind it, until the circuit closes or a person decides.",
+);
+const PARKING: Key<ParkingLimits> = Key::with_default(
+    "parking",
+    "{ max_events = 100000, max_bytes = \"256MiB\", max_age = \"7d\", at_limit = \"wait\" }",
+    "How much may be parked.",
+);
+const CIRCUIT: Key<CircuitSettings> = Key::with_default(
+    "circuit",
+    "{}",
+    "When the function is stopped because what it depends on is away. Without keys all defaults hold; \
+     `{ enabled = false }` leaves it to people.",
 );
 const TIMEOUT: Key<PositiveDuration> = Key::with_default(
     "timeout",
@@ -127,7 +152,11 @@ pub(crate) static ELEMENT: Element = Element {
         &MIN_EVENT_BATCH_SIZE,
         &MAX_WAIT_TIME,
         &INITIAL_OFFSET,
+        &ORDER,
         &RETRY,
+        &ON_EXHAUSTED,
+        &PARKING,
+        &CIRCUIT,
         &TIMEOUT,
     ],
     example: "[function.aircraft]\nhub = \"flights\"\nkind = \"upsert\"\ndecode = \"json\"\nkey = \"/icao24\"\n\
@@ -164,14 +193,20 @@ fn read_settings(reader: &mut Reader<'_, '_>) -> Option<FunctionSettings> {
     let min_event_batch_size = reader.get(&MIN_EVENT_BATCH_SIZE);
     let max_wait_time = reader.get(&MAX_WAIT_TIME);
     let initial_offset = reader.get(&INITIAL_OFFSET);
-    let retry = reader.get(&RETRY);
+    let (order, retry) = (reader.get(&ORDER), reader.get(&RETRY));
+    let (on_exhausted, parking) = (reader.get(&ON_EXHAUSTED), reader.get(&PARKING));
+    let circuit = reader.get(&CIRCUIT);
     let timeout = reader.get(&TIMEOUT);
     let settings = FunctionSettings {
         max_event_batch_size: max_event_batch_size?,
         min_event_batch_size: min_event_batch_size?,
         max_wait_time: max_wait_time?,
         initial_offset: initial_offset?,
+        order: order?,
         retry: retry?,
+        on_exhausted: on_exhausted?,
+        parking: parking?,
+        circuit: circuit?,
         timeout: timeout?.0,
     };
     match settings.validate() {
@@ -227,21 +262,5 @@ impl Setting for JsonPointer {
             place.not_a::<Self>(item);
         }
         pointer
-    }
-}
-
-/// A duration above zero.
-struct PositiveDuration(Duration);
-
-impl Setting for PositiveDuration {
-    const TYPE: &'static str = "a duration above zero";
-    const EXAMPLE: &'static str = "\"5m\"";
-
-    fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
-        let duration = item.as_str().and_then(super::duration::parse).filter(|duration| !duration.is_zero());
-        if duration.is_none() {
-            place.not_a::<Self>(item);
-        }
-        duration.map(Self)
     }
 }

@@ -1,17 +1,51 @@
 //! The elements of the configuration, one file each: what its keys are, how they are read, what they mean.
 
+pub mod alerts;
 pub mod byte_size;
+pub(crate) mod circuit;
 pub(crate) mod duration;
+pub mod email;
 pub mod function;
 pub mod http;
 pub mod hub;
 mod initial_offset;
+pub(crate) mod number;
+mod order;
+pub(crate) mod parking;
 pub mod processor;
 pub mod retention;
 pub(crate) mod retry;
+pub mod secret;
+pub mod webhook;
+
+use tidegate_alerts::target::Target;
 
 use crate::config::key::Element;
+use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 5] =
-    [&hub::ELEMENT, &function::ELEMENT, &retry::ELEMENT, &http::ELEMENT, &processor::ELEMENT];
+pub(crate) static ALL: [&Element; 10] = [
+    &hub::ELEMENT,
+    &function::ELEMENT,
+    &retry::ELEMENT,
+    &parking::ELEMENT,
+    &circuit::ELEMENT,
+    &alerts::ELEMENT,
+    &email::ELEMENT,
+    &webhook::ELEMENT,
+    &http::ELEMENT,
+    &processor::ELEMENT,
+];
+
+/// Reports what cannot work about a target; true when all can.
+fn check_target(target: &Result<Target, String>, reader: &mut Reader<'_, '_>) -> bool {
+    let problem = match target {
+        Ok(target) => target.validate().err().map(|invalid| invalid.problem),
+        Err(why) => Some(why.clone()),
+    };
+    if let Some(problem) = &problem {
+        let at = reader.span();
+        reader.contradiction(at, problem, "correct it, or remove the table");
+    }
+    problem.is_none()
+}
