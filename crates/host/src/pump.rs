@@ -459,7 +459,7 @@ impl PartitionPump {
     /// answers. Events that must wait behind a parked one are parked without asking the function.
     async fn process_batch(&mut self, work: &mut Work, events: usize) -> Result<(), Stop> {
         let selection = self.select(work, events.min(work.given_limit).min(work.allowed));
-        if selection.given.is_empty() {
+        if selection.given == 0 {
             if selection.fates.is_empty() {
                 return if work.buffer.is_empty() { Ok(()) } else { self.wait_for_room(work).await };
             }
@@ -467,13 +467,12 @@ impl PartitionPump {
                 self.decided_batch(work, selection.fates.into_iter().flatten().collect(), Vec::new());
             return self.submit(work, decided, Vec::new(), None).await;
         }
-        let events = selection.given.len();
-        let (first, last) = (selection.given[0].sequence_number, selection.given[events - 1].sequence_number);
+        let Selection { given: events, first, last, .. } = selection;
         if !work.is_probe && self.allowed_batch().is_none() {
             return Ok(());
         }
         (work.last_batch, work.last_batch_at) = (events, self.clock.monotonic());
-        let invocated = self.invoke_events(work, selection.given).await?;
+        let invocated = self.invoke_events(work, |work| selection.events(work)).await?;
 
         let prior = work.attempts.as_ref().filter(|record| record.sequence_number == first);
         let prior = Prior { attempts: prior.map_or(&[], |record| &record.attempts), is_redrive: false };
@@ -514,7 +513,7 @@ impl PartitionPump {
         } else {
             (work.given_limit * 2).min(self.settings.max_event_batch_size)
         };
-        let resolved = interleave(selection.fates, resolved);
+        let resolved = if selection.is_simple { resolved } else { interleave(selection.fates, resolved) };
         let mut decided = self.decided_batch(work, resolved, shown);
         decided.health = self.counted(health);
         let ticket = decided.ticket;
@@ -548,16 +547,33 @@ impl PartitionPump {
     /// Chooses at most `limit` events for the function from the front of the buffer, and says of each event up to the
     /// last of them whether it goes to the function or is parked behind another.
     fn select(&self, work: &Work, limit: usize) -> Selection {
-        let mut selection =
-            Selection { given: Vec::with_capacity(limit.min(work.buffer.len())), fates: Vec::new() };
+        let mut selection = Selection {
+            given: 0,
+            first: work.position,
+            last: work.position,
+            fates: Vec::new(),
+            is_simple: !work.parking.makes_events_wait(),
+        };
+        if selection.is_simple {
+            selection.given = limit.min(work.buffer.len());
+            if let Some(last) = selection.given.checked_sub(1) {
+                selection.first = work.buffer[0].sequence_number;
+                selection.last = work.buffer[last].sequence_number;
+            }
+            return selection;
+        }
         let now = self.clock.now();
         let mut room = work.parking.room();
         for event in &work.buffer {
-            if selection.given.len() >= limit {
+            if selection.given >= limit {
                 break;
             }
             let Some(_) = work.parking.queue_of(event) else {
-                selection.given.push(event.clone());
+                if selection.given == 0 {
+                    selection.first = event.sequence_number;
+                }
+                selection.last = event.sequence_number;
+                selection.given += 1;
                 selection.fates.push(None);
                 continue;
             };
@@ -617,14 +633,19 @@ impl PartitionPump {
         Ok(())
     }
 
-    async fn invoke_events(&mut self, work: &Work, events: Vec<Event>) -> Result<Invocated, Stop> {
+    /// Invokes the function with what `events` makes, again and again while that cannot be done.
+    async fn invoke_events(
+        &mut self,
+        work: &Work,
+        events: impl Fn(&Work) -> Vec<Event>,
+    ) -> Result<Invocated, Stop> {
         let mut failures = 0;
         loop {
             if failures > 0 {
                 self.lane().set_state(LaneState::Running);
             }
             let timeout = self.settings.timeout;
-            let invoked = self.invoker.invoke(&self.function, events.clone(), timeout, work.generation);
+            let invoked = self.invoker.invoke(&self.function, events(work), timeout, work.generation);
             let problem = match invoked.await {
                 Ok(invocated) => return Ok(invocated),
                 Err(NotInvoked::Rewound) => return Err(Stop::Rewound),
@@ -726,10 +747,25 @@ impl PartitionPump {
 
 /// The events that go to the function next.
 struct Selection {
-    given: Vec<Event>,
+    /// How many.
+    given: usize,
+    first: SequenceNumber,
+    last: SequenceNumber,
     /// Of each event up to the last one that is given, and those behind it that need not ask: what becomes of it; `None`
     /// for those that are given.
     fates: Vec<Option<Resolution>>,
+    /// Whether simply the next events are given; then there are no fates.
+    is_simple: bool,
+}
+
+impl Selection {
+    fn events(&self, work: &Work) -> Vec<Event> {
+        if self.is_simple {
+            return work.buffer.iter().take(self.given).cloned().collect();
+        }
+        let given = work.buffer.iter().zip(&self.fates).filter(|(_, fate)| fate.is_none());
+        given.map(|(event, _)| event.clone()).collect()
+    }
 }
 
 /// How the first events of a selection end: as the function's answers say, or without it.

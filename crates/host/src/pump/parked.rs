@@ -97,8 +97,10 @@ impl PartitionPump {
         if !work.is_probe && self.allowed_batch().is_none() {
             return Ok(());
         }
-        let events: Vec<Event> = may_be_tried.iter().map(|stored| stored.parked.event.clone()).collect();
-        let count = events.len();
+        let count = may_be_tried.len();
+        let events = |_: &Work| -> Vec<Event> {
+            may_be_tried.iter().map(|stored| stored.parked.event.clone()).collect()
+        };
         let Invocated { mut invoked, documents: _, lease } = self.invoke_events(work, events).await?;
         let shown = match &mut invoked {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
@@ -187,7 +189,7 @@ impl PartitionPump {
             if parked.len() >= most || room == 0 {
                 break;
             }
-            let found = match id {
+            let mut found = match id {
                 QueueId::Alone(number) => {
                     self.store.parked(lane, *number).await?.into_iter().collect::<Vec<_>>()
                 }
@@ -199,6 +201,9 @@ impl PartitionPump {
             };
             if found.is_empty() && !work.parking.not_found(id, committed) {
                 return Ok(None);
+            }
+            if found.first().is_some_and(|head| !head.parked.attempts.is_empty()) {
+                found.truncate(1);
             }
             let bytes: u64 = found.iter().map(|stored| stored.parked.size()).sum();
             room = room.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));

@@ -111,8 +111,8 @@ impl Parking {
                 ticket: 0,
                 last_ticket: 0,
                 expires: head.enqueued_at.plus(limits.max_age),
-                // Not known: being careful costs one invocation.
-                is_tried: true,
+                // Not known before it is read.
+                is_tried: false,
                 is_redrive: head.is_redrive,
             };
             parking.put(id, queue);
@@ -130,9 +130,14 @@ impl Parking {
         self.held
     }
 
+    /// Whether any event of the log may have to wait behind what is parked.
+    pub(super) fn makes_events_wait(&self) -> bool {
+        self.order == Order::Key && !self.queues.is_empty()
+    }
+
     /// The queue that an event of the log belongs behind, if it must wait.
     pub(super) fn queue_of(&self, event: &Event) -> Option<QueueId> {
-        if self.order != Order::Key || self.queues.is_empty() {
+        if !self.makes_events_wait() {
             return None;
         }
         let id = QueueId::Key(event.data.partition_key.clone()?);
