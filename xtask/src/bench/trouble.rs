@@ -26,6 +26,9 @@ use tidegate_model::trail::Act;
 
 use super::pipeline::{self, System};
 
+/// How long the downstream of the outage takes for a batch, so that the backlog lasts.
+const DOWNSTREAM: Duration = Duration::from_millis(2);
+
 /// One key in so many fails.
 const FAILING_KEYS: u64 = 100;
 
@@ -53,7 +56,7 @@ pub(crate) struct Recovery {
     pub(crate) opened_s: f64,
     /// From the downstream's return until events flowed, in seconds; most of it is the wait for the next probe.
     pub(crate) flowing_s: f64,
-    /// From there until a second with at least nine tenths of the rate before the outage, in seconds; the ramp.
+    /// From there until a second with at least four fifths of the rate before the outage was over, in seconds; the ramp.
     pub(crate) full_speed_s: f64,
     pub(crate) probe_after_s: f64,
     pub(crate) ramp_s: f64,
@@ -99,6 +102,8 @@ struct Planned {
     inner: Box<dyn Invocation>,
     /// What is said of events that the upsert is not given.
     said: Vec<(SequenceNumber, Answer)>,
+    /// How long the downstream takes for a batch.
+    takes: Duration,
 }
 
 #[async_trait]
@@ -122,7 +127,11 @@ impl Function for Troubled {
                 None => given.push(event),
             }
         }
-        Ok(Box::new(Planned { inner: self.inner.plan(given)?, said }))
+        let takes = match self.failing {
+            Failing::All(_) => DOWNSTREAM,
+            Failing::Keys | Failing::Rejected(_) => Duration::ZERO,
+        };
+        Ok(Box::new(Planned { inner: self.inner.plan(given)?, said, takes }))
     }
 }
 
@@ -133,6 +142,9 @@ impl Invocation for Planned {
     }
 
     async fn run(self: Box<Self>, current: Vec<CurrentDocument>) -> Result<Answers, FunctionError> {
+        if !self.takes.is_zero() {
+            tokio::time::sleep(self.takes).await;
+        }
         let mut answers = self.inner.run(current).await?;
         for (number, answer) in self.said {
             answers.push(number, answer);
@@ -245,7 +257,6 @@ pub(crate) fn recovery(input: &Path, dir: &Path) -> anyhow::Result<Recovery> {
             poll_interval: Duration::from_millis(200),
             ..CircuitSettings::default()
         };
-        // A slower function, so that the backlog lasts.
         let settings = FunctionSettings {
             max_event_batch_size: 20,
             circuit,
@@ -260,7 +271,7 @@ pub(crate) fn recovery(input: &Path, dir: &Path) -> anyhow::Result<Recovery> {
             tokio::time::sleep(span).await;
             anyhow::Ok((resolved().await? - before) as f64 / began.elapsed().as_secs_f64())
         };
-        let clean = rate(Duration::from_secs(1)).await?;
+        let clean = rate(Duration::from_secs(2)).await?;
         is_down.store(true, Ordering::Relaxed);
         let down = Instant::now();
         let is_gated = || {
@@ -281,7 +292,7 @@ pub(crate) fn recovery(input: &Path, dir: &Path) -> anyhow::Result<Recovery> {
         }
         let flowing_s = back.elapsed().as_secs_f64();
         let flowing = Instant::now();
-        while rate(Duration::from_millis(250)).await? < clean * 0.9 {
+        while rate(Duration::from_secs(1)).await? < clean * 0.8 {
             anyhow::ensure!(
                 flowing.elapsed() < Duration::from_secs(60),
                 "it never reached {clean:.0} events/s again"
