@@ -138,13 +138,10 @@ fn lately_at(evidence: &Evidence<'_>, instance: &str) -> Vec<HealthCounts> {
 }
 
 fn rule_by_number(settings: &CircuitSettings, counts: HealthCounts, lately: &[HealthCounts]) -> Option<Rule> {
-    let is_large = |failures: u64, succeeded: u64| {
-        failures.saturating_add(succeeded) >= settings.minimum_volume
-            && is_large_share(settings, failures, succeeded)
-    };
-    let is_large_lately = lately.iter().any(|lately| is_large(lately.failed_attempts, lately.succeeded));
+    let is_large_lately =
+        lately.iter().any(|lately| settings.is_telling(lately.failed_attempts, lately.succeeded));
     let holds = |failures: u64| {
-        failures > settings.threshold && (is_large_lately || is_large(failures, counts.succeeded))
+        failures > settings.threshold && (is_large_lately || settings.is_telling(failures, counts.succeeded))
     };
     if holds(counts.failed) {
         Some(Rule::FinalFailures)
@@ -170,17 +167,13 @@ fn sick_alone<'a>(settings: &CircuitSettings, evidence: &Evidence<'a>) -> Option
         let failed = fleet.failed.saturating_sub(one.counts.failed);
         let failing = fleet.failing.saturating_sub(one.counts.failing);
         let others_are_well = succeeded.saturating_add(failed.max(failing)) >= settings.minimum_volume
-            && !is_large_share(settings, failed, succeeded)
-            && !is_large_share(settings, failing, succeeded);
+            && !settings.is_large_share(failed, succeeded)
+            && !settings.is_large_share(failing, succeeded);
         let has_nearly_all = |own: u64, all: u64| all == 0 || own as f64 >= NEARLY_ALL * all as f64;
         others_are_well
             && has_nearly_all(one.counts.failed, fleet.failed)
             && has_nearly_all(one.counts.failing, fleet.failing)
     })
-}
-
-fn is_large_share(settings: &CircuitSettings, failures: u64, succeeded: u64) -> bool {
-    failures as f64 >= settings.failure_ratio * failures.saturating_add(succeeded) as f64
 }
 
 fn describe(

@@ -66,9 +66,7 @@ impl Guard {
         }
         !LATELY.into_iter().any(|short| {
             let lately = within(Timestamp::from_millis(second.as_millis() - short * 1000));
-            let volume = lately.failed_attempts.saturating_add(lately.succeeded);
-            volume >= self.settings.minimum_volume
-                && lately.failed_attempts as f64 >= self.settings.failure_ratio * volume as f64
+            self.settings.is_telling(lately.failed_attempts, lately.succeeded)
         })
     }
 }

@@ -87,6 +87,16 @@ impl Default for CircuitSettings {
 }
 
 impl CircuitSettings {
+    /// Whether so many failures among so many successes are a large share, and enough events to tell.
+    pub(super) fn is_telling(&self, failures: u64, succeeded: u64) -> bool {
+        failures.saturating_add(succeeded) >= self.minimum_volume && self.is_large_share(failures, succeeded)
+    }
+
+    /// Whether so many failures among so many successes are a large share.
+    pub(super) fn is_large_share(&self, failures: u64, succeeded: u64) -> bool {
+        failures as f64 >= self.failure_ratio * failures.saturating_add(succeeded) as f64
+    }
+
     /// Checks what the types do not say.
     pub fn validate(&self) -> Result<(), InvalidSettings> {
         if self.threshold == 0 {

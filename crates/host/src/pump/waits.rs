@@ -47,11 +47,7 @@ impl PartitionPump {
         let mut retry = Retry { sequence_number, due, state };
         self.retry = Some(retry.clone());
 
-        let mut progress = self.lane().progress();
-        let recorded = async {
-            let _ = progress.wait_for(|progress| progress.ticket >= ticket || progress.stopped).await;
-        };
-        self.unless_drained(recorded).await?;
+        self.unless_drained(self.committed(ticket)).await?;
         retry.due = self.clock.monotonic().saturating_add(delay);
         self.retry = Some(retry);
         Ok(())
@@ -65,9 +61,6 @@ impl PartitionPump {
     /// Waits until an event that failed is due.
     pub(super) async fn pause_until_due(&self, retry: &Retry) -> Result<(), Stop> {
         let pause = retry.due.saturating_sub(self.clock.monotonic());
-        if pause.is_zero() {
-            return Ok(());
-        }
         self.lane().set_state(retry.state.clone());
         self.unless_drained(self.clock.sleep(pause)).await
     }
