@@ -103,7 +103,7 @@ pub enum Turn {
 }
 
 /// The version of a parked event: each change gives it a new one, greater than all before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParkedVersion(pub u64);
 
 /// A parked event as the store keeps it.
@@ -143,6 +143,9 @@ pub struct ParkingPlace {
     pub bytes: u64,
     /// When the event that is parked longest was parked.
     pub oldest: Option<Timestamp>,
+    /// The newest version that any parked event of the store had been given; zero before the first one. What is parked or
+    /// changed after this was read has a greater one.
+    pub version: ParkedVersion,
 }
 
 /// A parked event that is resolved. The version must be the stored one.

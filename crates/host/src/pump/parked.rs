@@ -160,6 +160,9 @@ impl PartitionPump {
                 {
                     return Err(Stop::Reload);
                 }
+                Ok(Some(parked)) if parked.iter().any(|stored| work.parking.may_have_joined(stored)) => {
+                    return Err(Stop::Reload);
+                }
                 Ok(Some(mut parked)) => {
                     parked.sort_unstable_by_key(|stored| stored.parked.event.sequence_number);
                     return Ok(parked);

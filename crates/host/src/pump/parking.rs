@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::Event;
-use tidegate_model::parking::{OrderKey, ParkingPlace, Turn};
+use tidegate_model::parking::{OrderKey, ParkedVersion, ParkingPlace, StoredParked, Turn};
 use tidegate_model::position::SequenceNumber;
 
 use crate::settings::{Order, ParkingLimits};
@@ -56,6 +56,12 @@ impl Queue {
             Turn::Held { .. } => self.expires,
         }
     }
+
+    /// Whether a lane in partition order waits behind it. The redrive of a dead letter lost its place in the order long ago;
+    /// of what is parked behind one, only the head is known, so it is taken to have its place still.
+    fn is_in_the_way(&self) -> bool {
+        !self.is_redrive || self.queued > 1
+    }
 }
 
 /// Room in a parking place.
@@ -86,8 +92,10 @@ pub(super) struct Parking {
     events: u64,
     bytes: u64,
     held: u64,
-    /// Queues whose head is neither held nor a redrive, or is held: what a lane in partition order waits behind.
+    /// How many queues a lane in partition order waits behind.
     in_the_way: u64,
+    /// The newest version of any parked event when this was read.
+    version: ParkedVersion,
 }
 
 impl Parking {
@@ -102,6 +110,7 @@ impl Parking {
             bytes: place.bytes,
             held: 0,
             in_the_way: 0,
+            version: place.version,
         };
         for head in place.heads {
             let id = head.key.map_or(QueueId::Alone(head.sequence_number), QueueId::Key);
@@ -256,6 +265,12 @@ impl Parking {
         }
     }
 
+    /// Whether what was read of a queue may have joined it behind our back: redriven dead letters come from outside, and go
+    /// before what was counted here.
+    pub(super) fn may_have_joined(&self, stored: &StoredParked) -> bool {
+        stored.parked.redrive_of.is_some() && stored.version > self.version
+    }
+
     /// Notes that nothing of a queue was found in the store: its events are not committed yet. False when they all
     /// should be: somebody took them.
     pub(super) fn not_found(&mut self, id: &QueueId, committed: u64) -> bool {
@@ -270,7 +285,7 @@ impl Parking {
 
     fn put(&mut self, id: QueueId, queue: Queue) {
         self.held += u64::from(matches!(queue.turn, Turn::Held { .. }));
-        self.in_the_way += u64::from(!queue.is_redrive);
+        self.in_the_way += u64::from(queue.is_in_the_way());
         self.due.insert((queue.due(), id.clone()));
         self.queues.insert(id, queue);
     }
@@ -278,7 +293,7 @@ impl Parking {
     fn remove(&mut self, id: &QueueId) -> Option<Queue> {
         let queue = self.queues.remove(id)?;
         self.held -= u64::from(matches!(queue.turn, Turn::Held { .. }));
-        self.in_the_way -= u64::from(!queue.is_redrive);
+        self.in_the_way -= u64::from(queue.is_in_the_way());
         self.due.remove(&(queue.due(), id.clone()));
         Some(queue)
     }

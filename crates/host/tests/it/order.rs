@@ -135,6 +135,35 @@ async fn in_partition_order_the_lane_waits_behind_a_held_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redrive_that_nobody_told_of_does_not_take_the_place_of_a_held_event() {
+    static DOWN: AtomicBool = AtomicBool::new(true);
+    fn down(_: &Event, text: &str) -> Option<Answer> {
+        match text {
+            "bad" if DOWN.load(Ordering::SeqCst) => Some(Answer::reject("bad")),
+            "2" if DOWN.load(Ordering::SeqCst) => Some(Answer::fail("down")),
+            _ => None,
+        }
+    }
+    DOWN.store(true, Ordering::SeqCst);
+    let mut world = world(Order::Partition);
+    world.settings.on_exhausted = OnExhausted::Hold;
+    world.publish_keyed(0, &["a:bad", "a:2", "b:1"]).await;
+    let processor = world.start(down).await;
+    while !matches!(processor.status()[0].state, LaneState::Held { events: 1 }) {
+        world.clock.sleep(Duration::from_millis(1)).await;
+    }
+
+    // Another instance redrives what comes before the held event; then that is tried again, and finds the other before it.
+    world.store.redrive(&[DeadLetterId(1)], false, &deed()).await.unwrap();
+    DOWN.store(false, Ordering::SeqCst);
+    assert!(processor.settled().await);
+    processor.drain(Duration::from_secs(10)).await;
+    assert_eq!(world.document("a").await, ["bad", "2"]);
+    let given = world.given();
+    assert_eq!(given[given.len() - 3..], ["a:bad", "a:2", "b:1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_order_an_event_that_failed_waits_alone() {
     static TRIES: AtomicUsize = AtomicUsize::new(0);
     fn recovers(_: &Event, text: &str) -> Option<Answer> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::Acted;
-use tidegate_model::parking::{OrderKey, ParkedHead, ParkingPlace, StoredParked, Turn};
+use tidegate_model::parking::{OrderKey, ParkedHead, ParkedVersion, ParkingPlace, StoredParked, Turn};
 use tidegate_model::ports::{Parking, StoreError};
 use tidegate_model::position::SequenceNumber;
 use tidegate_model::trail::{Act, action};
@@ -100,8 +100,9 @@ impl Parking for SqliteStore {
 /// Reads the heads and the sums of the queues, never the events that wait.
 fn describe(connection: &mut Connection, lane: &Lane) -> Result<ParkingPlace, Failure> {
     let snapshot = connection.transaction()?;
-    let Some(number) = lanes::number_of(&snapshot, lane)? else { return Ok(ParkingPlace::default()) };
-    let mut place = ParkingPlace::default();
+    let version = ParkedVersion(unsigned(rows::last_version(&snapshot)?, "version")?);
+    let mut place = ParkingPlace { version, ..ParkingPlace::default() };
+    let Some(number) = lanes::number_of(&snapshot, lane)? else { return Ok(place) };
     queues::for_each(&snapshot, number, lane, |key, queue| {
         let head = SequenceNumber(unsigned(queue.head, "sequence number")?);
         let row = rows::find(&snapshot, number, lane, head)?;

@@ -141,6 +141,7 @@ pub(crate) fn whole(connection: &Connection, lane: &Lane, row: ParkedRow) -> Res
         system_properties: codec::decode_properties(system_properties).map_err(|error| stored(&error))?,
         body: body.into(),
         partition_key: row.partition_key.as_deref().map(ByteString::from),
+        amqp: None,
     };
     Ok(StoredParked {
         version: ParkedVersion(unsigned(row.version, "version")?),
@@ -265,6 +266,12 @@ pub(crate) fn turn_to(
             row.checksum(lane)
         ])?;
     Ok(())
+}
+
+/// The newest version that was ever given.
+pub(crate) fn last_version(connection: &Connection) -> Result<i64, Failure> {
+    let mut last = connection.prepare_cached("SELECT value FROM counters WHERE name = 'parked'")?;
+    Ok(last.query_row([], |row| row.get(0))?)
 }
 
 /// Takes `count` new versions; the first of them.

@@ -60,6 +60,7 @@ pub async fn dead_letters_keep_every_byte<F: StoreFactory>(factory: &F) {
         .into_iter()
         .collect(),
         body: (0..=255_u8).cycle().take(70_000).collect::<Vec<u8>>().into(),
+        amqp: None,
     };
     full.attempts = vec![
         Attempt { at: at(3), kind: FailureKind::Transient, error: "first\n".to_owned() },

@@ -131,8 +131,9 @@ pub async fn parked_events_without_key_are_queues_of_their_own<F: StoreFactory>(
 pub async fn a_parking_place_tells_what_is_in_it<F: StoreFactory>(factory: &F) {
     let store = factory.open().await;
     let epoch = begin(&store, 0, 0).await;
-    assert_eq!(store.parking_place(&lane(0)).await, Ok(ParkingPlace::default()));
-    assert_eq!(store.parking_place(&lane(9)).await, Ok(ParkingPlace::default()));
+    let nothing = |version| ParkingPlace { version: ParkedVersion(version), ..ParkingPlace::default() };
+    assert_eq!(store.parking_place(&lane(0)).await, Ok(nothing(0)));
+    assert_eq!(store.parking_place(&lane(9)).await, Ok(nothing(0)));
 
     let mut events = vec![parked(0, 0, Some("a")), parked(0, 1, Some("a")), parked(0, 2, None)];
     events[0].turn = Turn::Held { reason: "down".to_owned() };
@@ -149,17 +150,18 @@ pub async fn a_parking_place_tells_what_is_in_it<F: StoreFactory>(factory: &F) {
         is_redrive: false,
         enqueued_at: events[event].event.enqueued_at,
     };
+    let version = store.parked(&lane(0), SequenceNumber(2)).await.unwrap().expect("it is parked").version;
     let expected =
-        ParkingPlace { heads: vec![head(0, 2), head(2, 1)], events: 3, bytes, oldest: Some(at(4)) };
+        ParkingPlace { heads: vec![head(0, 2), head(2, 1)], events: 3, bytes, oldest: Some(at(4)), version };
     assert_eq!(store.parking_place(&lane(0)).await, Ok(expected.clone()));
-    assert_eq!(store.parking_place(&other_function(lane(0))).await, Ok(ParkingPlace::default()));
+    assert_eq!(store.parking_place(&other_function(lane(0))).await, Ok(nothing(version.0)));
     let store = factory.reopen(store).await;
     assert_eq!(store.parking_place(&lane(0)).await, Ok(expected));
 
     for event in 0..3 {
         end_parked(&store, epoch, 3, event, UnparkedEnd::Applied).await;
     }
-    assert_eq!(store.parking_place(&lane(0)).await, Ok(ParkingPlace::default()));
+    assert_eq!(store.parking_place(&lane(0)).await, Ok(nothing(version.0)));
 }
 
 /// What is read of a queue is limited by number and by bytes, but never to nothing for the bytes alone.
@@ -232,7 +234,8 @@ pub async fn a_long_queue_is_worked_off_in_order<F: StoreFactory>(factory: &F) {
         assert!(!batch.is_empty(), "{next} events came, and no more");
         store.commit(&commit).await.unwrap();
     }
-    assert_eq!(store.parking_place(&lane(0)).await, Ok(ParkingPlace::default()));
+    let place = store.parking_place(&lane(0)).await.unwrap();
+    assert_eq!((place.heads.len(), place.events, place.bytes), (0, 0, 0));
     assert_eq!(counts(&store).await, OutcomeCounts { applied: LENGTH, ..OutcomeCounts::default() });
 }
 

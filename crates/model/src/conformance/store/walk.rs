@@ -227,7 +227,7 @@ impl Accounts {
         Self {
             checkpoint: store.checkpoint(&lane(0)).await.unwrap().expect("the lane has begun"),
             parked: parked.into_iter().map(|stored| stored.parked).collect(),
-            place: store.parking_place(&lane(0)).await.unwrap(),
+            place: without_version(store.parking_place(&lane(0)).await.unwrap()),
             parked_count: of_lane(store.count_parked().await.unwrap()),
             letters: store.list_dead_letters(&all, None, usize::MAX).await.unwrap(),
             letter_count: of_lane(store.count_dead_letters().await.unwrap()),

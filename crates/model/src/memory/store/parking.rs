@@ -96,7 +96,7 @@ impl ParkingPlaces {
 }
 
 impl LanePlace {
-    fn describe(&self) -> ParkingPlace {
+    fn describe(&self, version: ParkedVersion) -> ParkingPlace {
         let head = |number: &SequenceNumber, queued: usize| {
             let parked = &self.events[number].parked;
             ParkedHead {
@@ -117,6 +117,7 @@ impl LanePlace {
             events: self.events.len() as u64,
             bytes: self.events.values().map(|stored| stored.parked.size()).sum(),
             oldest: self.events.values().map(|stored| stored.parked.parked_at).min(),
+            version,
         }
     }
 }
@@ -152,7 +153,13 @@ impl State {
 #[async_trait]
 impl Parking for MemoryStore {
     async fn parking_place(&self, lane: &Lane) -> Result<ParkingPlace, StoreError> {
-        self.read(|state| state.parked.lanes.get(lane).map(LanePlace::describe).unwrap_or_default())
+        self.read(|state| {
+            let version = ParkedVersion(state.parked.last_version);
+            match state.parked.lanes.get(lane) {
+                Some(place) => place.describe(version),
+                None => ParkingPlace { version, ..ParkingPlace::default() },
+            }
+        })
     }
 
     async fn parked(
