@@ -14,7 +14,7 @@ use tidegate_eventlog::{HubLog, Log, LogError, LogOptions};
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{AccessRule, Authorizer, Right, Scope, SecretKey};
 use tidegate_gateway::{Gateway, PublishError, http};
-use tidegate_model::clock::{Clock, SharedClock};
+use tidegate_model::clock::{Clock, SharedClock, Timestamp};
 use tidegate_model::event::{Event, EventData, HubName};
 use tidegate_model::ports::{AppendError, EventLog, PartitionStatus, ReadError, ReadLimit};
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
@@ -122,7 +122,7 @@ impl Site {
 fn authorizer() -> Arc<Authorizer> {
     let key = SecretKey::new(KEY).expect("a good key");
     let rights = [Right::Send].into_iter().collect();
-    let rule = AccessRule { name: "producers".into(), key, rights, scope: Scope::Namespace };
+    let rule = AccessRule { name: "producers".into(), keys: vec![key], rights, scope: Scope::Namespace };
     Arc::new(Authorizer::new(vec![rule]).expect("one rule"))
 }
 
@@ -241,6 +241,10 @@ impl EventLog for SimLog {
 
     fn incarnation(&self) -> Incarnation {
         EventLog::incarnation(&*self.log)
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.log.created_at()
     }
 
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {

@@ -1,11 +1,14 @@
 //! Automation in Rust: `cargo xtask` lists what there is.
 
 mod bench;
+mod clients;
 mod sim;
 
 /// The same allocator as the program's, so that the benchmark measures what users run.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -23,11 +26,15 @@ enum Task {
     Bench(bench::Bench),
     /// Runs the whole system from seeds, with everything that can go wrong, and checks every promise.
     Sim(sim::Sim),
+    /// Runs the official clients of Event Hubs, unmodified, against the program.
+    Clients(clients::Clients),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
-        Task::Bench(bench) => bench::run(bench),
-        Task::Sim(options) => sim::simulate(&options),
+        Task::Bench(bench) => bench::run(bench)?,
+        Task::Sim(options) => sim::simulate(&options)?,
+        Task::Clients(options) => return clients::clients(&options),
     }
+    Ok(ExitCode::SUCCESS)
 }

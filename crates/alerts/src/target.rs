@@ -19,8 +19,8 @@ pub enum Target {
 pub struct Webhook {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it listens: `https://` or `http://`.
-    pub url: String,
+    /// Where it listens: `https://` or `http://`. Secret, because many services put a token into it.
+    pub url: Secret,
     /// How a notice is written.
     pub schema: Schema,
     /// Signs every request, see [`signature`](crate::signature).
@@ -181,7 +181,7 @@ impl Target {
 impl Webhook {
     fn validate(&self) -> Result<(), InvalidTarget> {
         let refuse = |problem: String| Err(InvalidTarget::new(&self.name, problem));
-        let url = match reqwest::Url::parse(&self.url) {
+        let url = match reqwest::Url::parse(self.url.reveal()) {
             Ok(url) => url,
             Err(error) => return refuse(format!("its url is no URL: {error}")),
         };
@@ -260,7 +260,7 @@ mod tests {
     fn webhook() -> Webhook {
         Webhook {
             name: "hook".to_owned(),
-            url: "https://example.com/alerts".to_owned(),
+            url: Secret::new("https://example.com/alerts"),
             schema: Schema::CloudEvents,
             secret: None,
             headers: vec![("Authorization".to_owned(), Secret::new("Bearer hush"))],
@@ -295,8 +295,8 @@ mod tests {
             change(&mut changed);
             refused(Target::Webhook(changed))
         };
-        assert!(hook(|hook| hook.url = "ftp://example.com".to_owned()).contains("https://"));
-        assert!(hook(|hook| hook.url = "example.com".to_owned()).contains("URL"));
+        assert!(hook(|hook| hook.url = Secret::new("ftp://example.com")).contains("https://"));
+        assert!(hook(|hook| hook.url = Secret::new("example.com")).contains("URL"));
         assert!(hook(|hook| hook.headers[0].0 = "a b".to_owned()).contains("a b"));
         assert!(!hook(|hook| hook.headers[0].1 = Secret::new("hush\n")).contains("hush"));
         assert!(hook(|hook| hook.secret = Some(Secret::new("whsec_%"))).contains("base64"));

@@ -57,7 +57,7 @@ impl WebhookSender {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let url = reqwest::Url::parse(&target.url).map_err(|error| invalid(error.to_string()))?;
+        let url = reqwest::Url::parse(target.url.reveal()).map_err(|error| invalid(error.to_string()))?;
         let mut client = Client::builder()
             .default_headers(headers)
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
@@ -135,7 +135,7 @@ impl WebhookSender {
             Schema::CloudEvents => {
                 let request = self
                     .client
-                    .request(Method::OPTIONS, &self.target.url)
+                    .request(Method::OPTIONS, self.target.url.reveal())
                     .header(REQUEST_ORIGIN, &self.origin)
                     .header("WebHook-Request-Rate", "60");
                 let answer = request.send().await.map_err(unreachable)?;
@@ -190,7 +190,7 @@ impl WebhookSender {
     ) -> Result<Response, Failure> {
         let mut request = self
             .client
-            .post(&self.target.url)
+            .post(self.target.url.reveal())
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .headers(headers)
             .header(REQUEST_ORIGIN, &self.origin)

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::Event;
-use tidegate_model::ports::ReadLimit;
+use tidegate_model::ports::{EventBatch, ReadLimit};
 use tidegate_model::position::SequenceNumber;
 
-use crate::frame::FrameKind;
-use crate::record::Records;
+use crate::frame::{Cursor, FrameKind};
+use crate::record::{RecordProblem, Records};
 use crate::storage::StorageFile;
 
 /// How many chunks a partition keeps for readers that come back: a few readers, each at its own place.
@@ -24,6 +24,10 @@ const CACHED_BYTES: usize = 2 << 20;
 pub(crate) struct Chunk {
     pub(crate) first: SequenceNumber,
     pub(crate) next: SequenceNumber,
+    /// The base of its segment.
+    pub(crate) base: SequenceNumber,
+    /// The place behind its last frame.
+    pub(crate) end: Cursor,
     pub(crate) frames: Vec<ChunkFrame>,
     pub(crate) bytes: Bytes,
     /// Keeps the file open while readers are near.
@@ -53,6 +57,11 @@ impl ChunkCache {
         Some(chunk)
     }
 
+    /// The place behind a chunk of this segment that ends before an event: whoever reads in order goes on there.
+    pub(crate) fn end_before(&self, number: SequenceNumber, base: SequenceNumber) -> Option<Cursor> {
+        self.0.iter().find(|chunk| chunk.next == number && chunk.base == base).map(|chunk| chunk.end)
+    }
+
     /// Keeps a chunk, and forgets others if there are too many.
     pub(crate) fn put(&mut self, chunk: Arc<Chunk>) {
         // A reader at the tail reads ever longer chunks from one place; only the longest is worth keeping.
@@ -71,29 +80,86 @@ impl ChunkCache {
     }
 }
 
+/// What a read fills with events.
+pub(crate) trait Sink {
+    /// The records that are taken from now on are in these bytes.
+    fn begin(&mut self, bytes: &Bytes);
+
+    /// Makes room for more events.
+    fn reserve(&mut self, events: usize);
+
+    /// Takes the next of the records, as the event with this number. Returns what it counts for.
+    fn take(
+        &mut self,
+        records: &mut Records<'_>,
+        number: SequenceNumber,
+        enqueued_at: Timestamp,
+    ) -> Result<usize, RecordProblem>;
+}
+
+impl Sink for Vec<Event> {
+    fn begin(&mut self, _bytes: &Bytes) {}
+
+    fn reserve(&mut self, events: usize) {
+        Vec::reserve(self, events);
+    }
+
+    fn take(
+        &mut self,
+        records: &mut Records<'_>,
+        sequence_number: SequenceNumber,
+        enqueued_at: Timestamp,
+    ) -> Result<usize, RecordProblem> {
+        let data = records.next().unwrap_or(Err(RecordProblem::Short))?;
+        let size = data.size();
+        self.push(Event { sequence_number, enqueued_at, data });
+        Ok(size)
+    }
+}
+
+impl Sink for EventBatch {
+    fn begin(&mut self, bytes: &Bytes) {
+        self.begin_piece(bytes.clone());
+    }
+
+    fn reserve(&mut self, events: usize) {
+        EventBatch::reserve(self, events);
+    }
+
+    fn take(
+        &mut self,
+        records: &mut Records<'_>,
+        number: SequenceNumber,
+        enqueued_at: Timestamp,
+    ) -> Result<usize, RecordProblem> {
+        records.next_place(number, enqueued_at).map(|place| self.push(place))
+    }
+}
+
 /// Events on their way to a reader.
-pub(crate) struct Batch {
-    events: Vec<Event>,
+pub(crate) struct Filling<S> {
+    sink: S,
+    count: usize,
     bytes: usize,
     limit: ReadLimit,
 }
 
-impl Batch {
-    pub(crate) fn new(limit: ReadLimit) -> Self {
-        Self { events: Vec::new(), bytes: 0, limit }
+impl<S: Sink> Filling<S> {
+    pub(crate) fn new(sink: S, limit: ReadLimit) -> Self {
+        Self { sink, count: 0, bytes: 0, limit }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.count == 0
     }
 
-    pub(crate) fn into_events(self) -> Vec<Event> {
-        self.events
+    pub(crate) fn into_sink(self) -> S {
+        self.sink
     }
 
     /// Whether the limit allows another event; the first is always allowed.
     pub(crate) fn has_room(&self) -> bool {
-        self.events.is_empty() || (self.events.len() < self.limit.events && self.bytes < self.limit.bytes)
+        self.count == 0 || (self.count < self.limit.events && self.bytes < self.limit.bytes)
     }
 
     /// Takes events of a chunk from `from` on, as long as there is room. Returns the number of the first event not
@@ -102,17 +168,16 @@ impl Batch {
         &mut self,
         chunk: &'c Chunk,
         from: SequenceNumber,
-    ) -> Result<SequenceNumber, (&'c ChunkFrame, String)> {
+    ) -> Result<SequenceNumber, (&'c ChunkFrame, RecordProblem)> {
         let mut next = from;
         let start = chunk.frames.partition_point(|frame| frame.next <= from);
+        self.sink.begin(&chunk.bytes);
         for frame in &chunk.frames[start..] {
             if !self.has_room() {
                 break;
             }
             if frame.kind == FrameKind::Events {
-                next = self
-                    .take_frame(frame, chunk.bytes.slice(frame.payload.clone()), next)
-                    .map_err(|problem| (frame, problem))?;
+                next = self.take_frame(chunk, frame, next).map_err(|problem| (frame, problem))?;
             } else {
                 next = frame.next;
             }
@@ -122,23 +187,21 @@ impl Batch {
 
     fn take_frame(
         &mut self,
+        chunk: &Chunk,
         frame: &ChunkFrame,
-        payload: Bytes,
         from: SequenceNumber,
-    ) -> Result<SequenceNumber, String> {
-        let mut records = Records::new(payload);
+    ) -> Result<SequenceNumber, RecordProblem> {
+        let mut records = Records::new(&chunk.bytes, frame.payload.clone());
         let from = from.max(frame.first);
         for _ in 0..from.distance_from(frame.first) {
-            records.skip_one().map_err(|problem| problem.to_string())?;
+            records.skip_one()?;
         }
         let mut next = from;
         let wanted = usize::try_from(frame.next.distance_from(from)).unwrap_or(usize::MAX);
-        self.events.reserve(wanted.min(self.limit.events.saturating_sub(self.events.len())));
+        self.sink.reserve(wanted.min(self.limit.events.saturating_sub(self.count)));
         while next < frame.next && self.has_room() {
-            let record = records.next().ok_or("a frame has fewer records than its header says")?;
-            let data = record.map_err(|problem| problem.to_string())?;
-            self.bytes += data.size().max(1);
-            self.events.push(Event { sequence_number: next, enqueued_at: frame.enqueued_at, data });
+            self.bytes += self.sink.take(&mut records, next, frame.enqueued_at)?.max(1);
+            self.count += 1;
             next = next.next();
         }
         Ok(next)
@@ -151,7 +214,9 @@ mod tests {
 
     fn chunk(numbers: Range<u64>, len: usize) -> Arc<Chunk> {
         let (first, next) = (SequenceNumber(numbers.start), SequenceNumber(numbers.end));
-        Arc::new(Chunk { first, next, frames: Vec::new(), bytes: Bytes::from(vec![0; len]), _file: None })
+        let end = Cursor { position: numbers.end, next, previous: 0, time: Timestamp::default() };
+        let (base, frames, bytes) = (SequenceNumber::ZERO, Vec::new(), Bytes::from(vec![0; len]));
+        Arc::new(Chunk { first, next, base, end, frames, bytes, _file: None })
     }
 
     fn kept(cache: &ChunkCache) -> Vec<u64> {
@@ -168,6 +233,16 @@ mod tests {
         assert!(cache.get(SequenceNumber(40)).is_none());
         cache.put(chunk(40..50, 100));
         assert_eq!(kept(&cache), [20, 30, 0, 40]);
+    }
+
+    #[test]
+    fn reading_goes_on_behind_a_chunk_of_the_same_segment() {
+        let mut cache = ChunkCache::default();
+        cache.put(chunk(0..10, 100));
+        let end = |number, base| cache.end_before(SequenceNumber(number), SequenceNumber(base));
+        assert_eq!(end(10, 0).map(|cursor| cursor.position), Some(10));
+        assert_eq!(end(9, 0), None);
+        assert_eq!(end(10, 10), None, "the next segment begins there");
     }
 
     #[test]

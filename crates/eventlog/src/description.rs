@@ -27,7 +27,7 @@ pub(crate) struct HubDescription {
     pub(crate) hub: HubName,
     pub(crate) incarnation: Incarnation,
     pub(crate) partitions: u32,
-    created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
 }
 
 /// What every format has.

@@ -55,6 +55,20 @@ pub enum LogError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A hub's settings cannot be read.
+    #[error("{}: {problem}; correct this file, or remove it to have the hub without settings of its own", path.display())]
+    BadSettings {
+        /// The file `settings.json`.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no such hub.
+    #[error("there is no hub {hub}")]
+    NoSuchHub {
+        /// The hub.
+        hub: HubName,
+    },
     /// The hub exists with another number of partitions.
     #[error(
         "the hub {hub} has {existing} partitions, not {wanted}; a hub keeps the number it was made with, \
@@ -105,6 +119,8 @@ impl LogError {
             }
             Self::UnknownFormat { .. }
             | Self::BadDescription { .. }
+            | Self::BadSettings { .. }
+            | Self::NoSuchHub { .. }
             | Self::PartitionCountChanged { .. }
             | Self::BadPartitionCount { .. } => ErrorKind::Permanent,
         }
@@ -115,7 +131,10 @@ impl LogError {
         match self {
             Self::Locked { .. } => ErrorCode::DATA_DIR_LOCKED,
             Self::Io { disk_full: true, .. } => ErrorCode::DISK_FULL,
-            Self::Io { .. } | Self::BadDescription { .. } => ErrorCode::DATA_DIR_IO,
+            Self::Io { .. } | Self::BadDescription { .. } | Self::BadSettings { .. } => {
+                ErrorCode::DATA_DIR_IO
+            }
+            Self::NoSuchHub { .. } => ErrorCode::NOT_FOUND,
             Self::UnknownFormat { .. } => ErrorCode::DATA_DIR_FORMAT,
             Self::PartitionCountChanged { .. } => ErrorCode::PARTITION_COUNT_CHANGED,
             Self::BadPartitionCount { .. } => ErrorCode::CONFIG_BAD_VALUE,

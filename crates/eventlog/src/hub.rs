@@ -1,18 +1,21 @@
 //! A hub of the log: the ports that producers and readers use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
+use tidegate_model::clock::Timestamp;
 use tidegate_model::event::{Event, EventData, HubName, MAX_EVENT_BYTES};
 use tidegate_model::ports::{
-    AppendError, Appended, EventAppender, EventLog, PartitionStatus, ReadError, ReadLimit,
+    AppendError, Appended, EventAppender, EventBatch, EventLog, PartitionEnds, PartitionStatus, ReadError,
+    ReadLimit,
 };
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
-use crate::commit::create_segment;
+use crate::commit::{Writing, create_segment};
 use crate::description::HubDescription;
 use crate::error::{LogError, WriteFailure};
 use crate::frame::{HEADER_BYTES, NO_TIME, frame_len};
@@ -21,6 +24,7 @@ use crate::reader::{NotRead, Patience};
 use crate::record;
 use crate::recovery::recover;
 use crate::segment::SegmentHeader;
+use crate::settings::{self, HubSettings};
 
 /// The most bytes that one append takes, as stored. A frame is checked as a whole, so a reader needs this much memory
 /// for it.
@@ -30,6 +34,11 @@ pub const MAX_APPEND_BYTES: usize = 64 << 20;
 pub struct HubLog {
     name: HubName,
     incarnation: Incarnation,
+    created_at: Timestamp,
+    dir: PathBuf,
+    /// Held while they are written. The lock comes before those of the partitions.
+    settings: Mutex<HubSettings>,
+    deleted: Arc<AtomicBool>,
     partitions: Vec<Arc<Partition>>,
     shared: Arc<Shared>,
     /// One permit for each byte that may wait for the disk.
@@ -45,14 +54,22 @@ impl HubLog {
         dir: &Path,
         described: &HubDescription,
     ) -> Result<Self, LogError> {
+        settings::remove_unfinished(&*shared.storage, dir)?;
+        let settings = HubSettings::read(&*shared.storage, dir)?;
+        let deleted = Arc::new(AtomicBool::new(false));
         let mut partitions = Vec::new();
         for identity in identities(dir, described) {
             let (writing, published) = recover(shared, &identity)?;
-            partitions.push(Arc::new(Partition::new(Arc::clone(shared), identity, writing, published)));
+            let (shared, deleted) = (Arc::clone(shared), Arc::clone(&deleted));
+            partitions.push(Arc::new(Partition::new(shared, identity, writing, published, deleted)));
         }
         Ok(Self {
             name: described.hub.clone(),
             incarnation: described.incarnation,
+            created_at: described.created_at,
+            dir: dir.to_owned(),
+            settings: Mutex::new(settings),
+            deleted,
             partitions,
             shared: Arc::clone(shared),
             room: Arc::new(Semaphore::new(shared.options.queue_bytes)),
@@ -82,6 +99,48 @@ impl HubLog {
         described.write(storage, dir)
     }
 
+    /// What may change about the hub while it is in use.
+    pub fn settings(&self) -> HubSettings {
+        *self.settings.lock()
+    }
+
+    /// Changes the settings. They are durable when this returns; a crash in the middle leaves the old ones or these. Blocks.
+    ///
+    /// # Errors
+    /// They cannot be written, and the old ones stay; or the hub has been deleted.
+    pub fn change_settings(&self, new: HubSettings) -> Result<(), LogError> {
+        let mut settings = self.settings.lock();
+        // Another hub may have the name by now, and with it the directory.
+        if self.deleted.load(Ordering::Acquire) {
+            return Err(LogError::NoSuchHub { hub: self.name.clone() });
+        }
+        new.write(&*self.shared.storage, &self.dir)?;
+        *settings = new;
+        Ok(())
+    }
+
+    /// Ends the hub. `take_away` takes its files away while nothing is written; if it fails, the hub goes on as before.
+    pub(crate) fn delete(&self, take_away: impl FnOnce() -> Result<(), LogError>) -> Result<(), LogError> {
+        {
+            let _settings = self.settings.lock();
+            let _retiring: Vec<_> =
+                self.partitions.iter().map(|partition| partition.retiring.lock()).collect();
+            let mut writing: Vec<_> =
+                self.partitions.iter().map(|partition| partition.writing.lock()).collect();
+            take_away()?;
+            self.deleted.store(true, Ordering::Release);
+            for writing in &mut writing {
+                if let Writing::Open(active) = &**writing {
+                    active.prewritten.stop();
+                }
+                **writing = Writing::Shut;
+            }
+        }
+        self.room.close();
+        self.partitions.iter().for_each(|partition| partition.end_deleted());
+        Ok(())
+    }
+
     pub(crate) fn partitions(&self) -> &[Arc<Partition>] {
         &self.partitions
     }
@@ -107,31 +166,28 @@ impl HubLog {
     }
 
     fn to_read(&self, partition: PartitionId) -> Result<&Arc<Partition>, ReadError> {
-        self.partitions.get(partition.0 as usize).ok_or_else(|| ReadError::NoSuchPartition {
+        let found = self.partitions.get(partition.0 as usize).ok_or_else(|| ReadError::NoSuchPartition {
             hub: self.name.clone(),
             partition,
             partition_count: self.count(),
-        })
+        })?;
+        found.check_exists().map(|()| found)
     }
 
     /// Waits until `bytes` more may wait for the disk.
-    async fn room_for(
-        &self,
-        partition: PartitionId,
-        bytes: usize,
-    ) -> Result<OwnedSemaphorePermit, AppendError> {
+    async fn room_for(&self, target: &Partition, bytes: usize) -> Result<OwnedSemaphorePermit, AppendError> {
         // An append larger than the whole queue has it to itself.
         let permits = u32::try_from(bytes.min(self.shared.options.queue_bytes)).unwrap_or(u32::MAX);
         match Arc::clone(&self.room).try_acquire_many_owned(permits) {
             Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(AppendError::Closing),
+            Err(TryAcquireError::Closed) => return Err(target.closing()),
             Err(TryAcquireError::NoPermits) => {}
         }
         let waiting = Waiting::begin(&self.waiting, bytes);
         if waiting.before > 0 && waiting.before + bytes > self.shared.options.queue_bytes {
-            return Err(AppendError::Throttled { partition });
+            return Err(AppendError::Throttled { partition: target.id() });
         }
-        Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| AppendError::Closing)
+        Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| target.closing())
     }
 }
 
@@ -169,7 +225,7 @@ pub(crate) fn identities(dir: &Path, described: &HubDescription) -> impl Iterato
 fn checked_len(events: &[EventData]) -> Result<usize, AppendError> {
     let mut total = 0;
     for (index, event) in events.iter().enumerate() {
-        let size = event.size();
+        let size = event.published_size();
         if size > MAX_EVENT_BYTES {
             return Err(AppendError::TooLarge { index, size, limit: MAX_EVENT_BYTES });
         }
@@ -215,7 +271,7 @@ impl EventAppender for HubLog {
         }
         let payload_len = checked_len(&events)?;
         let len = frame_len(payload_len);
-        let room = self.room_for(partition, len).await?;
+        let room = self.room_for(target, len).await?;
 
         let mut frame = Vec::with_capacity(len);
         frame.resize(HEADER_BYTES, 0);
@@ -255,12 +311,20 @@ impl EventLog for HubLog {
         self.incarnation
     }
 
+    fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
         Ok(self.to_read(partition)?.status())
     }
 
+    fn ends(&self, partition: PartitionId) -> Result<PartitionEnds, ReadError> {
+        Ok(self.to_read(partition)?.published().ends())
+    }
+
     fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
-        Ok(self.to_read(partition)?.watch_tail())
+        self.to_read(partition)?.watch_tail()
     }
 
     async fn locate(
@@ -280,6 +344,16 @@ impl EventLog for HubLog {
     ) -> Result<Vec<Event>, ReadError> {
         let target = self.to_read(partition)?;
         quickly_or_waiting(target, move |target, patience| target.read(from, limit, patience)).await
+    }
+
+    async fn read_batch(
+        &self,
+        partition: PartitionId,
+        from: SequenceNumber,
+        limit: ReadLimit,
+    ) -> Result<EventBatch, ReadError> {
+        let target = self.to_read(partition)?;
+        quickly_or_waiting(target, move |target, patience| target.read_batch(from, limit, patience)).await
     }
 }
 

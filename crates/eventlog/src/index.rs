@@ -23,6 +23,11 @@ impl Index {
         Self { entries: vec![first], frontier: first }
     }
 
+    /// Up to where in the file places are known.
+    pub(crate) fn frontier(&self) -> u64 {
+        self.frontier.position
+    }
+
     /// Notes the place behind a checked frame. Places up to the frontier are known already.
     pub(crate) fn note(&mut self, cursor: Cursor) {
         if cursor.position <= self.frontier.position {

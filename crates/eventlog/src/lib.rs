@@ -16,6 +16,7 @@ mod options;
 
 mod description;
 mod hub;
+mod settings;
 
 mod commit;
 mod partition;
@@ -48,6 +49,7 @@ pub use hub::{HubLog, MAX_APPEND_BYTES};
 pub use log::{Log, MAX_PARTITIONS};
 pub use options::LogOptions;
 pub use retention::{Dropped, RetentionPolicy};
+pub use settings::HubSettings;
 
 #[cfg(test)]
 mod fault_tests;

@@ -15,20 +15,23 @@ use crate::hub::HubLog;
 use crate::options::LogOptions;
 use crate::partition::Shared;
 use crate::pool::{self, Pool};
+use crate::settings::HubSettings;
 use crate::storage::{DiskStorage, Lock, Storage};
 
 /// The most partitions a hub can have, as in Event Hubs.
 pub const MAX_PARTITIONS: u32 = 1024;
 
-/// Names that begin with a dot are never hubs: the lock file, and hubs that are being made.
+/// Names that begin with a dot are never hubs: the lock file, and hubs that are being made or deleted.
 pub(crate) const LOCK_FILE: &str = ".lock";
 const UNFINISHED_PREFIX: &str = ".creating-";
+const DELETED_PREFIX: &str = ".deleting-";
 
 /// All hubs of a directory.
 ///
 /// ```text
 /// <dir>/.lock
 /// <dir>/<hub>/hub.json
+/// <dir>/<hub>/settings.json
 /// <dir>/<hub>/<partition>/<number of the first event>.seg
 /// ```
 pub struct Log {
@@ -108,7 +111,7 @@ impl Log {
         let shared =
             Arc::new(Shared { storage, clock, options, fate: Fate::default(), pool: Pool::default() });
         let storage = &*shared.storage;
-        remove_unfinished_hubs(storage, dir)?;
+        remove_hubs_that_are_none(storage, dir)?;
         let mut hubs = BTreeMap::new();
         for name in hub_names(storage, dir)? {
             let hub_dir = dir.join(name.as_str());
@@ -135,11 +138,24 @@ impl Log {
         self.hubs.lock().values().map(Arc::clone).collect()
     }
 
-    /// The hub with this name; makes it if it does not exist. After a crash it exists whole or not at all.
+    /// The hub with this name; makes it if it does not exist. After a crash it exists whole or not at all. Blocks.
     ///
     /// # Errors
     /// It exists with another number of partitions, or cannot be made.
     pub fn create_hub(&self, name: &HubName, partition_count: u32) -> Result<Arc<HubLog>, LogError> {
+        self.create_hub_with(name, partition_count, HubSettings::default())
+    }
+
+    /// As [`create_hub`](Self::create_hub), with these settings if the hub is made. One that exists keeps its own.
+    ///
+    /// # Errors
+    /// As [`create_hub`](Self::create_hub).
+    pub fn create_hub_with(
+        &self,
+        name: &HubName,
+        partition_count: u32,
+        settings: HubSettings,
+    ) -> Result<Arc<HubLog>, LogError> {
         let mut hubs = self.hubs.lock();
         if let Some(hub) = hubs.get(name) {
             let existing = tidegate_model::ports::EventLog::partition_count(&**hub);
@@ -155,26 +171,73 @@ impl Log {
         if !(1..=MAX_PARTITIONS).contains(&partition_count) {
             return Err(LogError::BadPartitionCount { wanted: partition_count, limit: MAX_PARTITIONS });
         }
-        if self.running.lock().is_none() {
-            return Err(LogError::Closed);
-        }
-        if let Some(detail) = self.shared.fate.failure() {
-            return Err(LogError::Failed { detail: detail.to_owned() });
-        }
-        let hub = Arc::new(self.make_hub(name, partition_count)?);
+        self.check_runs()?;
+        let hub = Arc::new(self.make_hub(name, partition_count, settings)?);
         hubs.insert(name.clone(), Arc::clone(&hub));
         drop(hubs);
         self.start_writers()?;
         Ok(hub)
     }
 
+    /// Deletes a hub with all its events, whether or not somebody still needs them. After a crash it is there whole or not at
+    /// all. Whoever has it open is told: appends that wait and all later calls answer that the hub has been deleted. The
+    /// name is free at once; a hub that is made with it is another incarnation. What `fsck` set aside of the hub stays.
+    /// Blocks while the files are removed.
+    ///
+    /// # Errors
+    /// There is no such hub; or its files cannot be taken away, and it goes on as before. If only the sync fails the hub is
+    /// gone, but may be there again, whole, after a restart.
+    pub fn delete_hub(&self, name: &HubName) -> Result<(), LogError> {
+        let storage = &*self.shared.storage;
+        let gone = {
+            let mut hubs = self.hubs.lock();
+            let Some(hub) = hubs.get(name).map(Arc::clone) else {
+                return Err(LogError::NoSuchHub { hub: name.clone() });
+            };
+            self.check_runs()?;
+            let hub_dir = self.dir.join(name.as_str());
+            let incarnation = tidegate_model::ports::EventLog::incarnation(&*hub);
+            let gone = self.dir.join(format!("{DELETED_PREFIX}{incarnation}"));
+            hub.delete(|| storage.rename(&hub_dir, &gone).map_err(LogError::io("rename", &hub_dir)))?;
+            hubs.remove(name);
+            // Nothing is removed before: else a crash could bring the hub back without some of its files.
+            storage.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
+            gone
+        };
+        tracing::info!(hub = %name, "deleted a hub");
+        if let Err(error) = storage.remove_dir_all(&gone) {
+            let path = gone.display();
+            tracing::warn!(%path, %error, "files of a deleted hub cannot be removed; the next start tries again");
+        }
+        Ok(())
+    }
+
+    /// Refuses when hubs can be neither made nor deleted.
+    fn check_runs(&self) -> Result<(), LogError> {
+        if self.running.lock().is_none() {
+            return Err(LogError::Closed);
+        }
+        match self.shared.fate.failure() {
+            Some(detail) => Err(LogError::Failed { detail: detail.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the hub under another name first, so that it appears whole.
-    fn make_hub(&self, name: &HubName, partition_count: u32) -> Result<HubLog, LogError> {
+    fn make_hub(
+        &self,
+        name: &HubName,
+        partition_count: u32,
+        settings: HubSettings,
+    ) -> Result<HubLog, LogError> {
         let storage = &*self.shared.storage;
         let unfinished = self.dir.join(format!("{UNFINISHED_PREFIX}{name}"));
         let hub_dir = self.dir.join(name.as_str());
         let described = HubDescription::new(name, partition_count, &*self.shared.clock);
         let made = HubLog::make(&self.shared, &unfinished, &described).and_then(|()| {
+            if settings != HubSettings::default() {
+                settings.write(storage, &unfinished)?;
+            }
             storage.rename(&unfinished, &hub_dir).map_err(LogError::io("rename", &unfinished))?;
             storage.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))
         });
@@ -266,9 +329,11 @@ pub(crate) fn hub_names(storage: &dyn Storage, dir: &Path) -> Result<Vec<HubName
     Ok(names)
 }
 
-fn remove_unfinished_hubs(storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
+/// Removes what is left of hubs that were never finished, and of hubs that have been deleted.
+fn remove_hubs_that_are_none(storage: &dyn Storage, dir: &Path) -> Result<(), LogError> {
     for entry in storage.list(dir).map_err(LogError::io("list", dir))? {
-        if entry.is_dir && entry.name.starts_with(UNFINISHED_PREFIX) {
+        let is_none = [UNFINISHED_PREFIX, DELETED_PREFIX].iter().any(|prefix| entry.name.starts_with(prefix));
+        if entry.is_dir && is_none {
             let path = dir.join(entry.name);
             storage.remove_dir_all(&path).map_err(LogError::io("remove", &path))?;
         }

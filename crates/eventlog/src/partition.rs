@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{AppendError, Appended, PartitionStatus};
+use tidegate_model::ports::{AppendError, Appended, PartitionEnds, PartitionStatus, ReadError};
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -48,7 +49,10 @@ pub(crate) struct Partition {
     pub(crate) writing: Mutex<Writing>,
     queue: Mutex<Queue>,
     published: Mutex<Published>,
-    tail: watch::Sender<SequenceNumber>,
+    /// `None` when the hub has been deleted.
+    tail: Mutex<Option<watch::Sender<SequenceNumber>>>,
+    /// Whether the hub has been deleted.
+    deleted: Arc<AtomicBool>,
     pub(crate) cache: Mutex<ChunkCache>,
 }
 
@@ -105,6 +109,11 @@ pub(crate) struct Published {
 }
 
 impl Published {
+    pub(crate) fn ends(&self) -> PartitionEnds {
+        let last_enqueued_at = (self.last_enqueued_at != NO_TIME).then_some(self.last_enqueued_at);
+        PartitionEnds { head: self.head(), tail: self.tail, last_enqueued_at }
+    }
+
     pub(crate) fn head(&self) -> SequenceNumber {
         self.segments.first().map_or(self.tail, |segment| segment.base)
     }
@@ -116,8 +125,9 @@ impl Partition {
         identity: Identity,
         writing: Writing,
         published: Published,
+        deleted: Arc<AtomicBool>,
     ) -> Self {
-        let tail = watch::Sender::new(published.tail);
+        let tail = Mutex::new(Some(watch::Sender::new(published.tail)));
         Self {
             shared,
             identity,
@@ -126,6 +136,7 @@ impl Partition {
             queue: Mutex::default(),
             published: Mutex::new(published),
             tail,
+            deleted,
             cache: Mutex::default(),
         }
     }
@@ -138,7 +149,7 @@ impl Partition {
     pub(crate) fn enqueue(self: &Arc<Self>, pending: Pending) -> Result<(), AppendError> {
         let mut queue = self.queue.lock();
         if queue.closed {
-            return Err(AppendError::Closing);
+            return Err(self.closing());
         }
         queue.pending.push_back(pending);
         if !queue.scheduled {
@@ -191,6 +202,35 @@ impl Partition {
         self.queue.lock().closed = true;
     }
 
+    /// Whether the hub has been deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Answers whoever waits in a deleted hub, and lets go of what it has in memory.
+    pub(crate) fn end_deleted(&self) {
+        self.close();
+        for pending in self.take_all_pending() {
+            pending.answer(Err(self.closing()));
+        }
+        self.tail.lock().take();
+        self.cache.lock().clear();
+    }
+
+    /// Why a partition that is closed takes no appends.
+    pub(crate) fn closing(&self) -> AppendError {
+        if self.is_deleted() {
+            AppendError::HubDeleted { hub: self.identity.hub.clone() }
+        } else {
+            AppendError::Closing
+        }
+    }
+
+    /// Refuses when the hub has been deleted.
+    pub(crate) fn check_exists(&self) -> Result<(), ReadError> {
+        if self.is_deleted() { Err(ReadError::HubDeleted { hub: self.identity.hub.clone() }) } else { Ok(()) }
+    }
+
     /// What readers see now.
     pub(crate) fn published(&self) -> Published {
         self.published.lock().clone()
@@ -203,7 +243,9 @@ impl Partition {
             published.tail = tail;
             published.last_enqueued_at = last_enqueued_at;
         }
-        self.tail.send_replace(tail);
+        if let Some(watched) = &*self.tail.lock() {
+            watched.send_replace(tail);
+        }
     }
 
     /// Replaces the list of segments.
@@ -227,17 +269,21 @@ impl Partition {
     }
 
     /// The tail, as a value that can be waited for.
-    pub(crate) fn watch_tail(&self) -> watch::Receiver<SequenceNumber> {
-        self.tail.subscribe()
+    pub(crate) fn watch_tail(&self) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
+        match &*self.tail.lock() {
+            Some(tail) => Ok(tail.subscribe()),
+            None => Err(ReadError::HubDeleted { hub: self.identity.hub.clone() }),
+        }
     }
 
     /// What is known about the partition now.
     pub(crate) fn status(&self) -> PartitionStatus {
         let published = self.published();
+        let PartitionEnds { head, tail, last_enqueued_at } = published.ends();
         PartitionStatus {
-            head: published.head(),
-            tail: published.tail,
-            last_enqueued_at: (published.last_enqueued_at != NO_TIME).then_some(published.last_enqueued_at),
+            head,
+            tail,
+            last_enqueued_at,
             size_bytes: published.segments.iter().map(|segment| segment.file_len()).sum(),
             damage: published.damage.map(|damage| damage.to_string()),
             lost: joined(published.segments.iter().flat_map(|segment| segment.lost.iter().cloned())),
@@ -246,6 +292,9 @@ impl Partition {
 
     /// Why appends are refused, if they are.
     pub(crate) fn refusal(&self) -> Option<AppendError> {
+        if self.is_deleted() {
+            return Some(self.closing());
+        }
         if let Some(detail) = self.shared.fate.failure() {
             return Some(AppendError::Failed { detail: detail.to_owned(), may_have_been_stored: false });
         }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::Event;
-use tidegate_model::ports::{ReadError, ReadLimit};
+use tidegate_model::ports::{EventBatch, ReadError, ReadLimit};
 use tidegate_model::position::{SequenceNumber, StartPosition};
 
-use crate::chunk::{Batch, Chunk, ChunkFrame};
+use crate::chunk::{Chunk, ChunkFrame, Filling, Sink};
 use crate::error::Damage;
 use crate::frame::{Cursor, FrameHeader, FrameProblem, HEADER_BYTES};
 use crate::partition::{Partition, Published};
 use crate::segment::Segment;
+use crate::storage::StorageFile;
 
 /// How much of a file is read at once, unless one frame is larger.
 const CHUNK: usize = 256 * 1024;
@@ -63,40 +64,64 @@ impl Partition {
         limit: ReadLimit,
         patience: Patience,
     ) -> Result<Vec<Event>, NotRead> {
+        self.fill(&self.published(), from, Filling::new(Vec::new(), limit), patience)
+            .map(|(events, _)| events)
+    }
+
+    /// See [`EventLog::read_batch`](tidegate_model::ports::EventLog::read_batch).
+    pub(crate) fn read_batch(
+        &self,
+        from: SequenceNumber,
+        limit: ReadLimit,
+        patience: Patience,
+    ) -> Result<EventBatch, NotRead> {
         let published = self.published();
-        self.check_bounds(&published, from)?;
+        let empty = EventBatch::new(from, published.ends());
+        let (mut batch, next) = self.fill(&published, from, Filling::new(empty, limit), patience)?;
+        batch.go_on_at(next);
+        Ok(batch)
+    }
+
+    /// Fills a sink with events from `from` on. Returns it with the number of the first event it did not get.
+    fn fill<S: Sink>(
+        &self,
+        published: &Published,
+        from: SequenceNumber,
+        mut filling: Filling<S>,
+        patience: Patience,
+    ) -> Result<(S, SequenceNumber), NotRead> {
+        self.check_bounds(published, from)?;
         if from == published.tail {
             return match &published.damage {
                 Some(damage) => Err(self.damaged(damage).into()),
-                None => Ok(Vec::new()),
+                None => Ok((filling.into_sink(), from)),
             };
         }
-        let mut batch = Batch::new(limit);
         let mut next = from;
-        while next < published.tail && batch.has_room() {
-            let chunk = match self.chunk(&published, next, patience) {
+        while next < published.tail && filling.has_room() {
+            let chunk = match self.chunk(published, next, patience) {
                 Ok(chunk) => chunk,
                 // What was read before the bad place is good; the next read will report it.
-                Err(NotRead::Failed(_)) if !batch.is_empty() => break,
+                Err(NotRead::Failed(_)) if !filling.is_empty() => break,
                 Err(error) => return Err(error),
             };
-            next = match batch.take(&chunk, next) {
+            next = match filling.take(&chunk, next) {
                 Ok(next) => next,
                 Err((frame, problem)) => {
                     let error = self.found_damage(
-                        segment_of(&published, frame.first),
+                        segment_of(published, frame.first),
                         frame.position,
                         frame.first,
-                        problem,
+                        problem.to_string(),
                     );
-                    if batch.is_empty() {
+                    if filling.is_empty() {
                         return Err(error.into());
                     }
                     break;
                 }
             };
         }
-        Ok(batch.into_events())
+        Ok((filling.into_sink(), next))
     }
 
     /// See [`EventLog::locate`](tidegate_model::ports::EventLog::locate).
@@ -146,7 +171,9 @@ impl Partition {
         let Some(segment) = segments.get(at) else { return Ok(published.tail) };
         let upper = upper_bound(published, at);
         let start = segment.index.lock().before_time(time);
-        let found = self.search(segment, start, upper, patience, |_, header| header.enqueued_at >= time);
+        let found = self.search(segment, start, upper, patience, &mut Window::default(), |header| {
+            header.enqueued_at >= time
+        });
         match found {
             Ok(Some((cursor, _))) => Ok(cursor.next.max(published.head())),
             Ok(None) => Ok(upper),
@@ -161,15 +188,23 @@ impl Partition {
         number: SequenceNumber,
         patience: Patience,
     ) -> Result<Arc<Chunk>, NotRead> {
-        if let Some(chunk) = self.cache.lock().get(number) {
-            return Ok(chunk);
-        }
         let at = published.segments.partition_point(|segment| segment.base <= number).saturating_sub(1);
         let segment = &published.segments[at];
-        match self.load_chunk(segment, number, upper_bound(published, at), patience) {
+        let near = {
+            let mut cache = self.cache.lock();
+            if let Some(chunk) = cache.get(number) {
+                return Ok(chunk);
+            }
+            cache.end_before(number, segment.base)
+        };
+        let near = near.unwrap_or_else(|| segment.index.lock().before_number(number));
+        match self.load_chunk(segment, near, number, upper_bound(published, at), patience) {
             Ok(chunk) => {
                 let chunk = Arc::new(chunk);
-                self.cache.lock().put(Arc::clone(&chunk));
+                // A deleted hub keeps nothing in memory.
+                if !self.is_deleted() {
+                    self.cache.lock().put(Arc::clone(&chunk));
+                }
                 Ok(chunk)
             }
             Err(error) => Err(self.not_read(published, at, error)),
@@ -186,6 +221,9 @@ impl Partition {
             NoChunk::Io(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Retention deletes the file first and moves the head then; wait until it has.
                 drop(self.retiring.lock());
+                if let Err(deleted) = self.check_exists() {
+                    return deleted.into();
+                }
                 let head = self.published().head();
                 let partition = self.id();
                 if segment.base < head {
@@ -208,6 +246,10 @@ impl Partition {
         sequence_number: SequenceNumber,
         problem: String,
     ) -> ReadError {
+        // The file may be another hub's by now.
+        if let Err(deleted) = self.check_exists() {
+            return deleted;
+        }
         let file = segment.path.clone();
         let damage = Damage { partition: self.id(), file, offset, sequence_number, problem };
         let error = self.damaged(&damage);
@@ -220,23 +262,21 @@ impl Partition {
     }
 
     /// The first frame from `cursor` on that is `wanted`, with the place where it begins and its whole length. `None`
-    /// when the segment ends before.
+    /// when the segment ends before. `window` holds what was read last.
     fn search(
         &self,
         segment: &Segment,
         mut cursor: Cursor,
         upper: SequenceNumber,
         patience: Patience,
-        wanted: impl Fn(&Cursor, &FrameHeader) -> bool,
+        window: &mut Window,
+        wanted: impl Fn(&FrameHeader) -> bool,
     ) -> Result<Option<(Cursor, u64)>, NoChunk> {
         let file = segment.file(&*self.shared.storage)?;
         let end = segment.end();
         let give_up_at = cursor.position + QUICK_SEARCH_BYTES;
-        let mut window = Vec::new();
-        let mut window_start = cursor.position;
         while cursor.next < upper {
-            let inside = usize::try_from(cursor.position - window_start).unwrap_or(usize::MAX);
-            if window.len() < inside.saturating_add(HEADER_BYTES) {
+            if window.get(cursor.position, HEADER_BYTES).is_none() {
                 // A frame that is stepped over may reach far beyond the window: only headers are needed.
                 let len = wanted_len(cursor.position, end, CHUNK);
                 if patience == Patience::Quick
@@ -244,18 +284,15 @@ impl Partition {
                 {
                     return Err(NoChunk::WouldWait);
                 }
-                window.clear();
-                file.read_at(cursor.position, len, &mut window)?;
-                window_start = cursor.position;
+                window.read(&*file, cursor.position, len)?;
             }
-            let inside = usize::try_from(cursor.position - window_start).expect("inside the window");
             let (header, checksum) = window
-                .get(inside..inside + HEADER_BYTES)
+                .get(cursor.position, HEADER_BYTES)
                 .and_then(|bytes| bytes.try_into().ok())
                 .ok_or(FrameProblem::CutOff)
                 .and_then(|bytes| cursor.check(bytes, segment.seed, end))
                 .map_err(|problem| damaged_at(&cursor, problem))?;
-            if wanted(&cursor, &header) && header.count > 0 {
+            if wanted(&header) && header.count > 0 {
                 return Ok(Some((cursor, header.frame_len())));
             }
             cursor = cursor.after(&header, checksum);
@@ -264,16 +301,19 @@ impl Partition {
         Ok(None)
     }
 
-    /// Reads and checks the frame that holds `number`, and those behind it that are read with it.
+    /// Reads and checks the frame that holds `number`, and those behind it that are read with it. `near` is a place in the
+    /// segment that is not behind it.
     fn load_chunk(
         &self,
         segment: &Segment,
+        near: Cursor,
         number: SequenceNumber,
         upper: SequenceNumber,
         patience: Patience,
     ) -> Result<Chunk, NoChunk> {
-        let near = segment.index.lock().before_number(number);
-        let found = self.search(segment, near, upper, patience, |_, header| header.next() > number)?;
+        let mut window = Window::default();
+        let found =
+            self.search(segment, near, upper, patience, &mut window, |header| header.next() > number)?;
         let Some((start, first_frame)) = found else {
             let problem = format!("the segment ends before event {number}");
             return Err(NoChunk::Damaged { offset: segment.end(), number, problem });
@@ -281,18 +321,23 @@ impl Partition {
 
         let end = segment.end();
         let first_frame = usize::try_from(first_frame).unwrap_or(usize::MAX);
-        let len = wanted_len(start.position, end, CHUNK.max(first_frame));
         let file = segment.file(&*self.shared.storage)?;
-        if patience == Patience::Quick && !file.is_in_memory(start.position, len) {
-            return Err(NoChunk::WouldWait);
+        // What the search read is often enough, and all of it when somebody reads in order.
+        let enough = wanted_len(start.position, end, first_frame.max(CHUNK / 2));
+        if window.get(start.position, enough).is_none() {
+            let len = wanted_len(start.position, end, first_frame.max(CHUNK));
+            if patience == Patience::Quick && !file.is_in_memory(start.position, len) {
+                return Err(NoChunk::WouldWait);
+            }
+            window.read(&*file, start.position, len)?;
         }
-        let mut bytes = Vec::with_capacity(len);
-        file.read_at(start.position, len, &mut bytes)?;
+        let Window { start: window_start, bytes } = window;
 
-        let mut frames = Vec::new();
+        let (mut frames, mut known) = (Vec::new(), Vec::new());
+        let indexed = segment.index.lock().frontier();
         let mut cursor = start;
         while cursor.next < upper {
-            let at = usize::try_from(cursor.position - start.position).expect("inside the chunk");
+            let at = usize::try_from(cursor.position - window_start).expect("inside the window");
             let Some(header) = bytes.get(at..at + HEADER_BYTES) else { break };
             let header = header.try_into().expect("a header's length");
             let checked = cursor.check(header, segment.seed, end).and_then(|(header, checksum)| {
@@ -324,12 +369,48 @@ impl Partition {
                 });
             }
             cursor = cursor.after(&header, checksum);
-            segment.index.lock().note(cursor);
+            if cursor.position > indexed {
+                known.push(cursor);
+            }
+        }
+        if !known.is_empty() {
+            let mut index = segment.index.lock();
+            known.into_iter().for_each(|cursor| index.note(cursor));
         }
         if frames.is_empty() {
             return Err(damaged_at(&start, FrameProblem::CutOff));
         }
-        Ok(Chunk { first: start.next, next: cursor.next, frames, bytes: bytes.into(), _file: Some(file) })
+        Ok(Chunk {
+            first: start.next,
+            next: cursor.next,
+            base: segment.base,
+            end: cursor,
+            frames,
+            bytes: bytes.into(),
+            _file: Some(file),
+        })
+    }
+}
+
+/// A piece of a file in memory.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Replaces it by another piece.
+    fn read(&mut self, file: &dyn StorageFile, start: u64, len: usize) -> io::Result<()> {
+        self.start = start;
+        self.bytes.clear();
+        file.read_at(start, len, &mut self.bytes)
+    }
+
+    /// Bytes of the file, if they are in it whole.
+    fn get(&self, position: u64, len: usize) -> Option<&[u8]> {
+        let at = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..at.checked_add(len)?)
     }
 }
 

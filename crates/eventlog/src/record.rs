@@ -2,18 +2,31 @@
 //!
 //! ```text
 //! length u32 │ format u8 = 1 │ flags u8 │ key │ properties │ system properties │ body
+//! length u32 │ format u8 = 2 │ flags u8 │ key │ lengths │ message │ properties │ system properties
 //! ```
 //!
 //! `length` counts what follows it. The flags say which of key (1), properties (2) and system properties (4) are
-//! there; the body is the rest. Numbers are little-endian; a "varint" is LEB128. See `docs/design/log-format.md`.
+//! there. Format 1 is an event without an encoded message; its body is the rest. In format 2 three varints say how long the parts
+//! of the message are: what is before the body, the body, and what is behind it. Numbers are little-endian; a "varint" is
+//! LEB128. See `docs/design/log-format.md`.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use tidegate_model::clock::Timestamp;
-use tidegate_model::event::{EventData, Properties, PropertyValue};
+use tidegate_model::event::{EncodedMessage, EventData, Properties, PropertyValue};
+use tidegate_model::ports::EventPlace;
+use tidegate_model::position::SequenceNumber;
 
-/// The format of the records this version writes.
-const FORMAT: u8 = 1;
+/// The format of an event without an encoded message.
+const PLAIN: u8 = 1;
+
+/// The format of an event with its encoded message.
+const WITH_MESSAGE: u8 = 2;
+
+/// The newest format that this version knows.
+pub(crate) const NEWEST_FORMAT: u8 = WITH_MESSAGE;
 
 const HAS_KEY: u8 = 1;
 const HAS_PROPERTIES: u8 = 2;
@@ -24,12 +37,22 @@ const LENGTH_FIELD: usize = 4;
 /// How many bytes [`encode`] writes for this event.
 pub(crate) fn encoded_len(event: &EventData) -> usize {
     let key = event.partition_key.as_ref().map_or(0, |key| text_len(key.len()));
+    let content = match event.message() {
+        None => event.body.len(),
+        Some(message) => parts_of(message).map(varint_len).iter().sum::<usize>() + message.len(),
+    };
     LENGTH_FIELD
         + 2
         + key
         + properties_len(&event.properties)
         + properties_len(&event.system_properties)
-        + event.body.len()
+        + content
+}
+
+/// How long a message is before its body, in it, and behind it.
+fn parts_of(message: &EncodedMessage) -> [usize; 3] {
+    let body = message.body_range();
+    [body.start, body.len(), message.len() - body.end]
 }
 
 fn text_len(len: usize) -> usize {
@@ -73,13 +96,20 @@ pub(crate) fn encode(event: &EventData, into: &mut Vec<u8>) {
     if !event.system_properties.is_empty() {
         flags |= HAS_SYSTEM_PROPERTIES;
     }
-    into.extend_from_slice(&[FORMAT, flags]);
+    let message = event.message();
+    into.extend_from_slice(&[if message.is_some() { WITH_MESSAGE } else { PLAIN }, flags]);
     if let Some(key) = &event.partition_key {
         put_bytes(into, key.as_bytes());
     }
+    if let Some(message) = message {
+        parts_of(message).into_iter().for_each(|len| put_varint(into, len));
+        into.extend_from_slice(message.bytes());
+    }
     put_properties(into, &event.properties);
     put_properties(into, &event.system_properties);
-    into.extend_from_slice(&event.body);
+    if message.is_none() {
+        into.extend_from_slice(&event.body);
+    }
     let length =
         u32::try_from(into.len() - start - LENGTH_FIELD).expect("the caller checked the encoded length");
     into[start..start + LENGTH_FIELD].copy_from_slice(&length.to_le_bytes());
@@ -142,7 +172,9 @@ fn put_properties(into: &mut Vec<u8>, properties: &Properties) {
 pub(crate) enum RecordProblem {
     #[error("a record ends before its content does")]
     Short,
-    #[error("a record has the unknown format {0}")]
+    #[error("a record goes on behind its content")]
+    Long,
+    #[error("a record has format {0}, which a newer version wrote")]
     Format(u8),
     #[error("a record has unknown flags {0:#04x}")]
     Flags(u8),
@@ -153,14 +185,42 @@ pub(crate) enum RecordProblem {
 }
 
 /// The records of a payload, one after the other. The bytes of keys, names and bodies are shared, not copied.
-pub(crate) struct Records {
-    payload: Bytes,
+pub(crate) struct Records<'b> {
+    bytes: &'b Bytes,
     at: usize,
+    end: usize,
 }
 
-impl Records {
-    pub(crate) fn new(payload: Bytes) -> Self {
-        Self { payload, at: 0 }
+impl<'b> Records<'b> {
+    /// The records of the payload that is at `payload` in `bytes`.
+    pub(crate) fn new(bytes: &'b Bytes, payload: Range<usize>) -> Self {
+        Self { bytes, at: payload.start, end: payload.end }
+    }
+
+    /// Where the next event is, without building it.
+    pub(crate) fn next_place(
+        &mut self,
+        number: SequenceNumber,
+        enqueued_at: Timestamp,
+    ) -> Result<EventPlace, RecordProblem> {
+        let (start, end) = self.bounds()?;
+        let mut fields = Fields { bytes: self.bytes, at: start, end };
+        let place = EventPlace::new(number, enqueued_at, 0..0);
+        match fields.byte()? {
+            PLAIN => {
+                let flags = fields.flags()?;
+                let partition_key = fields.key_if(flags)?.map(small);
+                let properties = fields.both_properties_if(flags)?;
+                Ok(EventPlace { partition_key, properties, body: small(fields.at..end), ..place })
+            }
+            WITH_MESSAGE => {
+                let flags = fields.flags()?;
+                let partition_key = fields.key_if(flags)?.map(small);
+                let (message, body) = fields.message()?;
+                Ok(EventPlace { partition_key, message: Some(small(message)), body: small(body), ..place })
+            }
+            format => Err(RecordProblem::Format(format)),
+        }
     }
 
     /// Steps over one record without looking into it.
@@ -170,7 +230,7 @@ impl Records {
 
     /// Where the next record's content is; moves behind it.
     fn bounds(&mut self) -> Result<(usize, usize), RecordProblem> {
-        let rest = &self.payload[self.at..];
+        let rest = &self.bytes[self.at..self.end];
         let (length, _) = rest.split_first_chunk().ok_or(RecordProblem::Short)?;
         let length = u32::from_le_bytes(*length) as usize;
         if rest.len() - LENGTH_FIELD < length {
@@ -182,48 +242,84 @@ impl Records {
     }
 }
 
-impl Iterator for Records {
+/// A place in the bytes that are read at once, which are much fewer than 4 GiB.
+fn small(range: Range<usize>) -> Range<u32> {
+    let place = |at| u32::try_from(at).expect("a frame takes at most 64 MiB");
+    place(range.start)..place(range.end)
+}
+
+impl Iterator for Records<'_> {
     type Item = Result<EventData, RecordProblem>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.at == self.payload.len() {
+        if self.at == self.end {
             return None;
         }
-        Some(self.bounds().and_then(|(start, end)| decode(&self.payload, start, end)))
+        Some(self.bounds().and_then(|(start, end)| decode(self.bytes, start, end)))
     }
 }
 
-fn decode(payload: &Bytes, start: usize, end: usize) -> Result<EventData, RecordProblem> {
-    let mut fields = Fields { payload, at: start, end };
+fn decode(bytes: &Bytes, start: usize, end: usize) -> Result<EventData, RecordProblem> {
+    let mut fields = Fields { bytes, at: start, end };
     match fields.byte()? {
-        FORMAT => {}
-        format => return Err(RecordProblem::Format(format)),
+        PLAIN => {
+            let flags = fields.flags()?;
+            let partition_key = fields.key_if(flags)?.map(|key| fields.text_at(key)).transpose()?;
+            let (properties, system_properties) = fields.both_properties_if(flags)?;
+            let body = bytes.slice(fields.at..end);
+            Ok(EventData { partition_key, properties, system_properties, body, amqp: None })
+        }
+        WITH_MESSAGE => {
+            let flags = fields.flags()?;
+            let partition_key = fields.key_if(flags)?.map(|key| fields.text_at(key)).transpose()?;
+            let (message, body) = fields.message()?;
+            let (properties, system_properties) = fields.both_properties_if(flags)?;
+            if fields.at != end {
+                return Err(RecordProblem::Long);
+            }
+            let inside = body.start - message.start..body.end - message.start;
+            let amqp = EncodedMessage::new(bytes.slice(message), inside);
+            Ok(EventData { partition_key, properties, system_properties, body: bytes.slice(body), amqp })
+        }
+        format => Err(RecordProblem::Format(format)),
     }
-    let flags = fields.byte()?;
-    if flags & !(HAS_KEY | HAS_PROPERTIES | HAS_SYSTEM_PROPERTIES) != 0 {
-        return Err(RecordProblem::Flags(flags));
-    }
-    let mut event = EventData::default();
-    if flags & HAS_KEY != 0 {
-        event.partition_key = Some(fields.text()?);
-    }
-    if flags & HAS_PROPERTIES != 0 {
-        event.properties = fields.properties()?;
-    }
-    if flags & HAS_SYSTEM_PROPERTIES != 0 {
-        event.system_properties = fields.properties()?;
-    }
-    event.body = payload.slice(fields.at..end);
-    Ok(event)
 }
 
 struct Fields<'a> {
-    payload: &'a Bytes,
+    bytes: &'a Bytes,
     at: usize,
     end: usize,
 }
 
 impl Fields<'_> {
+    fn flags(&mut self) -> Result<u8, RecordProblem> {
+        let flags = self.byte()?;
+        if flags & !(HAS_KEY | HAS_PROPERTIES | HAS_SYSTEM_PROPERTIES) != 0 {
+            return Err(RecordProblem::Flags(flags));
+        }
+        Ok(flags)
+    }
+
+    fn key_if(&mut self, flags: u8) -> Result<Option<Range<usize>>, RecordProblem> {
+        if flags & HAS_KEY != 0 { self.bytes().map(Some) } else { Ok(None) }
+    }
+
+    /// Where the message is, and in it the body.
+    fn message(&mut self) -> Result<(Range<usize>, Range<usize>), RecordProblem> {
+        let [head, body, tail] = [self.varint()?, self.varint()?, self.varint()?];
+        // Each varint is below 2^35, so their sum does not overflow 64 bits; elsewhere it is refused as too long.
+        let len = head.checked_add(body).and_then(|len| len.checked_add(tail)).ok_or(RecordProblem::Short)?;
+        let message = self.take(len)?;
+        let start = message.start + head;
+        Ok((message, start..start + body))
+    }
+
+    fn both_properties_if(&mut self, flags: u8) -> Result<(Properties, Properties), RecordProblem> {
+        let own = if flags & HAS_PROPERTIES != 0 { self.properties()? } else { Properties::NONE };
+        let system = if flags & HAS_SYSTEM_PROPERTIES != 0 { self.properties()? } else { Properties::NONE };
+        Ok((own, system))
+    }
+
     fn take(&mut self, len: usize) -> Result<std::ops::Range<usize>, RecordProblem> {
         if self.end - self.at < len {
             return Err(RecordProblem::Short);
@@ -234,7 +330,7 @@ impl Fields<'_> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordProblem> {
         let range = self.take(N)?;
-        Ok(self.payload[range].try_into().expect("the range is N long"))
+        Ok(self.bytes[range].try_into().expect("the range is N long"))
     }
 
     fn byte(&mut self) -> Result<u8, RecordProblem> {
@@ -261,7 +357,11 @@ impl Fields<'_> {
 
     fn text(&mut self) -> Result<ByteString, RecordProblem> {
         let range = self.bytes()?;
-        ByteString::try_from(self.payload.slice(range)).map_err(|_| RecordProblem::NotText)
+        self.text_at(range)
+    }
+
+    fn text_at(&self, range: Range<usize>) -> Result<ByteString, RecordProblem> {
+        ByteString::try_from(self.bytes.slice(range)).map_err(|_| RecordProblem::NotText)
     }
 
     fn properties(&mut self) -> Result<Properties, RecordProblem> {
@@ -284,13 +384,13 @@ impl Fields<'_> {
             4 => PropertyValue::Double(f64::from_le_bytes(self.array()?)),
             5 => {
                 let range = self.bytes()?;
-                let text = std::str::from_utf8(&self.payload[range]).map_err(|_| RecordProblem::NotText)?;
+                let text = std::str::from_utf8(&self.bytes[range]).map_err(|_| RecordProblem::NotText)?;
                 PropertyValue::String(text.to_owned())
             }
             6 => PropertyValue::Timestamp(Timestamp::from_millis(i64::from_le_bytes(self.array()?))),
             7 => {
                 let range = self.bytes()?;
-                PropertyValue::Binary(self.payload[range].to_vec())
+                PropertyValue::Binary(self.bytes[range].to_vec())
             }
             8 => PropertyValue::Uuid(uuid::Uuid::from_bytes(self.array()?)),
             other => return Err(RecordProblem::PropertyType(other)),
@@ -324,15 +424,25 @@ pub(crate) mod tests {
 
     pub(crate) fn event() -> impl Strategy<Value = EventData> {
         let key = prop::option::of(".{0,200}".prop_map(ByteString::from));
-        let body = prop::collection::vec(any::<u8>(), 0..400);
-        (key, properties(), properties(), body).prop_map(
-            |(partition_key, properties, system_properties, body)| EventData {
-                partition_key,
-                properties,
-                system_properties,
-                body: body.into(),
+        let part = || prop::collection::vec(any::<u8>(), 0..400);
+        let message = prop::option::of((part(), part()));
+        (key, properties(), properties(), part(), message).prop_map(
+            |(partition_key, properties, system_properties, body, around)| {
+                let event = match around {
+                    None => EventData::new(body),
+                    Some((head, tail)) => {
+                        let place = head.len()..head.len() + body.len();
+                        let bytes = [head, body, tail].concat().into();
+                        EventData::of_message(EncodedMessage::new(bytes, place).unwrap())
+                    }
+                };
+                EventData { partition_key, properties, system_properties, ..event }
             },
         )
+    }
+
+    fn records(payload: &Bytes) -> Records<'_> {
+        Records::new(payload, 0..payload.len())
     }
 
     fn encoded(events: &[EventData]) -> Bytes {
@@ -348,13 +458,14 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn records_come_back_as_they_were(events in prop::collection::vec(event(), 0..8)) {
-            let decoded: Result<Vec<_>, _> = Records::new(encoded(&events)).collect();
+            let decoded: Result<Vec<_>, _> = records(&encoded(&events)).collect();
             prop_assert_eq!(decoded.as_ref(), Ok(&events));
         }
 
         #[test]
         fn skipping_lands_on_the_next_record(events in prop::collection::vec(event(), 1..8)) {
-            let mut records = Records::new(encoded(&events));
+            let payload = encoded(&events);
+            let mut records = records(&payload);
             for _ in 1..events.len() {
                 records.skip_one().unwrap();
             }
@@ -363,11 +474,42 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn hostile_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            for record in Records::new(bytes.into()) {
-                if record.is_err() {
-                    break;
+        fn places_show_what_decoding_gives(events in prop::collection::vec(event(), 1..8)) {
+            let payload = encoded(&events);
+            let mut records = records(&payload);
+            for (number, event) in (7..).zip(&events) {
+                let (number, time) = (SequenceNumber(number), Timestamp::from_millis(-3));
+                let place = records.next_place(number, time).unwrap();
+                let at = |range: Range<u32>| &payload[range.start as usize..range.end as usize];
+                prop_assert_eq!((place.sequence_number, place.enqueued_at), (number, time));
+                prop_assert_eq!(at(place.body), &event.body[..]);
+                prop_assert_eq!(place.partition_key.map(at), event.partition_key.as_ref().map(|key| &key.as_bytes()[..]));
+                prop_assert_eq!(place.message.clone().map(at), event.message().map(|message| &message.bytes()[..]));
+                if place.message.is_none() {
+                    prop_assert_eq!(place.properties, (event.properties.clone(), event.system_properties.clone()));
                 }
+            }
+            prop_assert_eq!(records.next_place(SequenceNumber::ZERO, Timestamp::default()).err(), Some(RecordProblem::Short));
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200), format in 0_u8..4) {
+            for within in [0, format] {
+                if within > 0 && bytes.len() > 5 {
+                    // A record whose length and format are right gets further.
+                    let length = u32::try_from(bytes.len() - LENGTH_FIELD).unwrap();
+                    bytes[..LENGTH_FIELD].copy_from_slice(&length.to_le_bytes());
+                    bytes[LENGTH_FIELD] = within;
+                    bytes[LENGTH_FIELD + 1] &= 7;
+                }
+                let payload = Bytes::from(bytes.clone());
+                for record in records(&payload) {
+                    if record.is_err() {
+                        break;
+                    }
+                }
+                let mut places = records(&payload);
+                while places.next_place(SequenceNumber::ZERO, Timestamp::default()).is_ok() {}
             }
         }
 
@@ -376,7 +518,7 @@ pub(crate) mod tests {
             let mut bytes = encoded(&[event]).to_vec();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
-            for record in Records::new(bytes.into()) {
+            for record in records(&bytes.into()) {
                 if record.is_err() {
                     break;
                 }
@@ -389,7 +531,7 @@ pub(crate) mod tests {
         let nan = f64::from_bits(0x7ff8_0000_0000_1234);
         let properties = [("nan", PropertyValue::Double(nan))].into_iter().collect();
         let event = EventData { properties, ..EventData::default() };
-        let decoded = Records::new(encoded(&[event])).next().unwrap().unwrap();
+        let decoded = records(&encoded(&[event])).next().unwrap().unwrap();
         match decoded.properties.get("nan") {
             Some(PropertyValue::Double(number)) => assert_eq!(number.to_bits(), nan.to_bits()),
             other => panic!("{other:?}"),
@@ -397,10 +539,44 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_plain_record_is_as_it_always_was() {
+        let properties = [("n", PropertyValue::Bool(true))].into_iter().collect();
+        let event = EventData { properties, ..EventData::new("body").with_key("k") };
+        let mut bytes = vec![13, 0, 0, 0, 1, HAS_KEY | HAS_PROPERTIES, 1, b'k', 1, 1, b'n', 2];
+        bytes.extend_from_slice(b"body");
+        bytes[0] = u8::try_from(bytes.len() - LENGTH_FIELD).unwrap();
+        assert_eq!(encoded(std::slice::from_ref(&event)), bytes);
+        assert_eq!(records(&bytes.into()).next(), Some(Ok(event)));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_told_from_damage() {
+        let mut bytes = encoded(&[EventData::new("x")]).to_vec();
+        bytes[LENGTH_FIELD] = NEWEST_FORMAT + 1;
+        let newer = RecordProblem::Format(NEWEST_FORMAT + 1);
+        assert_eq!(records(&bytes.clone().into()).next(), Some(Err(newer)));
+        let payload = bytes.into();
+        assert_eq!(
+            records(&payload).next_place(SequenceNumber::ZERO, Timestamp::default()).err(),
+            Some(newer)
+        );
+    }
+
+    #[test]
+    fn a_message_shares_the_bytes_of_the_payload_and_its_body_those_of_the_message() {
+        let message = EncodedMessage::new(vec![7; 1000].into(), 10..900).unwrap();
+        let payload = encoded(&[EventData::of_message(message)]);
+        let event = records(&payload).next().unwrap().unwrap();
+        let message = event.message().unwrap();
+        assert!(payload.as_ptr_range().contains(&message.bytes().as_ptr()));
+        assert_eq!(event.body.as_ptr(), message.bytes()[10..].as_ptr());
+    }
+
+    #[test]
     fn bodies_and_keys_share_the_bytes_of_the_payload() {
         let payload =
             encoded(&[EventData::new(vec![9; 1000]).with_key("a key that is longer than any inline text")]);
-        let event = Records::new(payload.clone()).next().unwrap().unwrap();
+        let event = records(&payload).next().unwrap().unwrap();
         let inside = |bytes: &[u8]| payload.as_ptr_range().contains(&bytes.as_ptr());
         assert!(inside(&event.body));
         assert!(inside(event.partition_key.as_ref().unwrap().as_bytes()));

@@ -99,8 +99,9 @@ impl Rule {
 impl Partition {
     fn retire(&self, rule: Rule, floor: SequenceNumber) -> Result<Option<Dropped>, LogError> {
         let _retiring = self.retiring.lock();
-        // Nothing is deleted from a damaged partition: a person decides first.
-        if self.published().damage.is_some() {
+        // Nothing is deleted from a damaged partition: a person decides first. A deleted hub has no files, and its
+        // directory may be another hub's.
+        if self.is_deleted() || self.published().damage.is_some() {
             return Ok(None);
         }
         if rule.last_is_too_old(&self.published(), floor) {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tidegate_model::clock::{Clock, SharedClock, timeout};
+use tidegate_model::clock::{Clock, SharedClock, Timestamp, timeout};
 use tidegate_model::event::{EventData, HubName};
 use tidegate_model::partitioner::{Partitioner, Route};
-use tidegate_model::ports::{AppendError, Appended, EventAppender};
+use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog};
 use tidegate_model::position::PartitionId;
 
 use crate::admission::{Admission, Limits};
-use crate::auth::Authorizer;
+use crate::auth::{Authorizer, Grant, PutToken, TokenRefused};
+use crate::namespace::ConsumerGroups;
+use crate::throughput::{Quota, QuotaExceeded, ThroughputUnits};
 
 /// What the front doors share: the hubs, the access rules, the limits and the clock.
 pub struct Gateway {
@@ -22,6 +24,7 @@ pub struct Gateway {
     pub(crate) admission: Admission,
     pub(crate) limits: Limits,
     pub(crate) clock: SharedClock,
+    quota: Arc<Quota>,
     health_check: HealthCheck,
 }
 
@@ -49,8 +52,16 @@ impl Gateway {
             admission: Admission::new(&limits),
             limits,
             clock,
+            quota: Arc::new(Quota::unlimited()),
             health_check: Arc::new(|| Health::Healthy),
         }
+    }
+
+    /// The same gateway with limits to its throughput, before any hub is opened.
+    #[must_use]
+    pub fn with_throughput(mut self, units: ThroughputUnits) -> Self {
+        self.quota = Arc::new(Quota::of(units, &*self.clock));
+        self
     }
 
     /// The same gateway with another opinion of its health.
@@ -60,15 +71,32 @@ impl Gateway {
         self
     }
 
-    /// Opens a hub to producers. A hub that is open under this name is replaced; requests that are under way go on
-    /// with the old one.
+    /// Opens a hub to producers, with the consumer group `$Default`. A hub that is open under this name is replaced;
+    /// requests that are under way go on with the old one.
+    ///
+    /// # Errors
+    /// When another hub is open whose name differs only in the case of its letters.
     pub fn open_hub(&self, appender: Arc<dyn EventAppender>) -> Result<(), HubNameTaken> {
+        self.open_hub_with(appender, None, ConsumerGroups::default())
+    }
+
+    /// The same with other consumer groups, and with what is read from it.
+    ///
+    /// # Errors
+    /// As for [`open_hub`](Self::open_hub).
+    pub fn open_hub_with(
+        &self,
+        appender: Arc<dyn EventAppender>,
+        log: Option<Arc<dyn EventLog>>,
+        consumer_groups: ConsumerGroups,
+    ) -> Result<(), HubNameTaken> {
         let name = appender.hub().clone();
         let mut hubs = self.hubs.write();
         if let Some(other) = hubs.get(&key_of(name.as_str())).filter(|other| *other.name() != name) {
             return Err(HubNameTaken { name, other: other.name().clone() });
         }
-        hubs.insert(key_of(name.as_str()), Arc::new(Hub::new(appender)));
+        let hub = Hub::new(appender, log, consumer_groups, Arc::clone(&self.quota));
+        hubs.insert(key_of(name.as_str()), Arc::new(hub));
         Ok(())
     }
 
@@ -80,6 +108,31 @@ impl Gateway {
     /// The open hub with this name, whatever the case of its letters.
     pub fn hub(&self, name: &str) -> Option<Arc<Hub>> {
         self.hubs.read().get(&key_of(name)).cloned()
+    }
+
+    /// Decides on a token that a client puts for a resource: the token must be good, and its hub must be open.
+    ///
+    /// # Errors
+    /// Why the client is not let in, with the status code for the answer.
+    pub fn put_token(&self, request: &PutToken<'_>) -> Result<Grant, TokenRefused> {
+        let grant = self.authorizer.put_token(request, self.clock.now())?;
+        // Nobody learns which hubs there are before his token is found good.
+        match grant.path.hub() {
+            Some(name) if self.hub(name).is_none() => {
+                Err(TokenRefused::NotFound { hub: name.chars().take(256).collect() })
+            }
+            _ => Ok(grant),
+        }
+    }
+
+    /// What decides who may do what.
+    pub fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.authorizer
+    }
+
+    /// The limits of the throughput of all hubs together.
+    pub fn quota(&self) -> &Arc<Quota> {
+        &self.quota
     }
 
     /// The names of at most three open hubs, those most like `name` first.
@@ -114,13 +167,21 @@ pub struct HubNameTaken {
 /// A hub that can be published to.
 pub struct Hub {
     appender: Arc<dyn EventAppender>,
+    log: Option<Arc<dyn EventLog>>,
     partitioner: Partitioner,
+    consumer_groups: ConsumerGroups,
+    quota: Arc<Quota>,
 }
 
 impl Hub {
-    fn new(appender: Arc<dyn EventAppender>) -> Self {
+    fn new(
+        appender: Arc<dyn EventAppender>,
+        log: Option<Arc<dyn EventLog>>,
+        consumer_groups: ConsumerGroups,
+        quota: Arc<Quota>,
+    ) -> Self {
         let partitioner = Partitioner::new(appender.partition_count());
-        Self { appender, partitioner }
+        Self { appender, log, partitioner, consumer_groups, quota }
     }
 
     /// Its name.
@@ -131,6 +192,36 @@ impl Hub {
     /// How many partitions it has.
     pub fn partition_count(&self) -> u32 {
         self.appender.partition_count()
+    }
+
+    /// What is read from it; `None` for a hub that can only be sent to.
+    pub fn log(&self) -> Option<&Arc<dyn EventLog>> {
+        self.log.as_ref()
+    }
+
+    /// When it was made; the beginning of time when nothing is read from it.
+    pub fn created_at(&self) -> Timestamp {
+        self.log.as_ref().map_or_else(Timestamp::default, |log| log.created_at())
+    }
+
+    /// Its consumer groups.
+    pub fn consumer_groups(&self) -> &ConsumerGroups {
+        &self.consumer_groups
+    }
+
+    /// Takes events of these bytes together out of the namespace's throughput quota, before they are published; for a
+    /// door whose clients come again by themselves.
+    ///
+    /// # Errors
+    /// When the quota is used up; nothing was taken then.
+    pub fn admit(&self, bytes: u64, events: u64, clock: &dyn Clock) -> Result<(), QuotaExceeded> {
+        self.quota.admit_ingress(bytes, events, clock)
+    }
+
+    /// Takes them out in any case, and says how long their sender is to be held up: by waiting before the events are
+    /// published, or by a late answer.
+    pub fn charge(&self, bytes: u64, events: u64, clock: &dyn Clock) -> Duration {
+        self.quota.charge_ingress(bytes, events, clock)
     }
 
     /// The partition for a route.
@@ -167,6 +258,9 @@ pub enum PublishError {
     /// The log refused or failed.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The namespace's throughput units are used up. Nothing was stored.
+    #[error(transparent)]
+    OverQuota(#[from] QuotaExceeded),
     /// The log took too long. The append may still happen.
     #[error("partition {partition} did not confirm the events within {} seconds", .wait.as_secs_f64())]
     TimedOut {
@@ -182,6 +276,7 @@ impl PublishError {
     pub fn may_have_been_stored(&self) -> bool {
         match self {
             Self::Append(error) => error.may_have_been_stored(),
+            Self::OverQuota(_) => false,
             Self::TimedOut { .. } => true,
         }
     }

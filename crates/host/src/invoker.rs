@@ -18,8 +18,9 @@ use tidegate_model::document::DocumentId;
 use tidegate_model::event::Event;
 use tidegate_model::ports::{Function, Invocation, StoreError};
 use tidegate_model::position::SequenceNumber;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, oneshot, watch};
 
+use crate::caution::INTERRUPTED;
 use crate::outcome::answers::{self, Checked};
 use crate::outcome::decide::Invoked;
 use crate::settings::Isolation;
@@ -34,6 +35,68 @@ pub struct Invoker {
     workspace: Arc<Workspace>,
     isolation: Isolation,
     abandoned: Arc<AtomicUsize>,
+    running: Arc<RwLock<()>>,
+}
+
+/// When an invocation may take its documents. Several of one lane that run at once take them in the order of their events,
+/// so that the first of them always has its own, and none waits for one that waits for it.
+pub struct DocumentsTurn {
+    /// The one that takes its documents before.
+    after: Option<Taken>,
+    /// Whether it may wait for others that work with the documents. One that others of its lane wait for must not, while
+    /// they have theirs.
+    may_wait: bool,
+    /// Tells the next one.
+    taken: Telling,
+}
+
+impl DocumentsTurn {
+    /// It takes its documents after another one, if there is one, and waits until they are free.
+    pub fn after(after: Option<Taken>) -> Self {
+        Self { after, may_wait: true, taken: Telling::default() }
+    }
+
+    /// It takes its documents if they are free, and else not at all.
+    pub fn at_once() -> Self {
+        Self { after: None, may_wait: false, taken: Telling::default() }
+    }
+
+    /// Whether it has its documents.
+    pub fn taken(&self) -> Taken {
+        Taken(self.taken.0.subscribe())
+    }
+}
+
+/// Whether an invocation has its documents, or will never have them.
+#[derive(Clone)]
+pub struct Taken(watch::Receiver<bool>);
+
+impl Taken {
+    fn is_over(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+
+    async fn over(&mut self) {
+        let _ = self.0.wait_for(|taken| *taken).await;
+    }
+}
+
+#[derive(Clone, Default)]
+struct Telling(Arc<watch::Sender<bool>>);
+
+impl Telling {
+    fn now(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// However an invocation ends, nobody waits for it to take documents from then on.
+struct TellAtTheEnd(Telling);
+
+impl Drop for TellAtTheEnd {
+    fn drop(&mut self) {
+        self.0.now();
+    }
 }
 
 /// An invocation that came to something.
@@ -46,6 +109,14 @@ pub struct Invocated {
     pub lease: Option<Lease>,
 }
 
+impl Invocated {
+    /// The invocation of which nothing is known but that the program ended.
+    pub fn interrupted() -> Self {
+        let invoked = Invoked::Failed { kind: FailureKind::Interrupted, error: INTERRUPTED.to_owned() };
+        Self { invoked, documents: Arc::default(), lease: None }
+    }
+}
+
 /// The invocation could not be made. It says nothing about the events.
 #[derive(Debug)]
 pub enum NotInvoked {
@@ -53,6 +124,8 @@ pub enum NotInvoked {
     Rewound,
     /// The store did not give the documents.
     Store(StoreError),
+    /// Others work with the documents, and it [must not wait](DocumentsTurn::at_once).
+    InUse,
     /// Too many invocations that were given up have not returned.
     TooManyAbandoned,
     /// No thread was free to run the function for as long as the function may take.
@@ -62,7 +135,23 @@ pub enum NotInvoked {
 impl Invoker {
     /// An invoker that works with the documents of `workspace`.
     pub fn new(clock: SharedClock, workspace: Arc<Workspace>, isolation: Isolation) -> Self {
-        Self { clock, workspace, isolation, abandoned: Arc::default() }
+        Self { clock, workspace, isolation, abandoned: Arc::default(), running: Arc::default() }
+    }
+
+    /// The right to invoke functions while others do, if no function has to be [alone](Self::alone) now.
+    pub fn try_among_others(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        Arc::clone(&self.running).try_read_owned().ok()
+    }
+
+    /// Waits for the right to invoke functions while others do. It is given in the order in which it is asked for.
+    pub async fn among_others(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.running).read_owned().await
+    }
+
+    /// Waits until no function is invoked, and keeps the others from being invoked. What was given up after its time-out may
+    /// still run.
+    pub async fn alone(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.running).write_owned().await
     }
 
     /// Invokes `function` with `events`, and checks what it answers. Both halves of the invocation together may take
@@ -73,6 +162,7 @@ impl Invoker {
         events: Vec<Event>,
         time_limit: Duration,
         generation: Generation,
+        documents_turn: DocumentsTurn,
     ) -> Result<Invocated, NotInvoked> {
         if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
             return Err(NotInvoked::TooManyAbandoned);
@@ -80,16 +170,27 @@ impl Invoker {
         let numbers: Arc<[SequenceNumber]> = events.iter().map(|event| event.sequence_number).collect();
         let collection = &function.descriptor().collection;
         let in_use = Arc::new(InUse::default());
+        let DocumentsTurn { mut after, may_wait, taken } = documents_turn;
+        let _at_the_end = TellAtTheEnd(taken.clone());
 
         let first_half = {
             let (function, workspace) = (Arc::clone(function), Arc::clone(&self.workspace));
             let (numbers, in_use) = (Arc::clone(&numbers), Arc::clone(&in_use));
+            let (after, taken) = (after.clone(), taken.clone());
             async move {
                 let invocation = function.plan(events).map_err(|error| error.to_string())?;
                 let documents: Arc<[DocumentId]> = invocation.documents().into();
                 let collection = &function.descriptor().collection;
                 // Most documents are at hand: then there is no reason to go back to the host for them.
-                let leased = workspace.checkout_now(collection, &documents, generation);
+                let is_its_turn = after.as_ref().is_none_or(Taken::is_over);
+                let leased = if is_its_turn {
+                    workspace.checkout_now(collection, &documents, generation)
+                } else {
+                    None
+                };
+                if leased.is_some() {
+                    taken.now();
+                }
                 match leased {
                     Some(lease) if lease.is_loaded() => {
                         run(invocation, numbers, documents, lease, &in_use).await.map(FirstHalf::Answered)
@@ -109,8 +210,21 @@ impl Invoker {
 
         let leased = match leased {
             Some(lease) => self.workspace.load(lease, collection, &documents).await,
-            None => self.workspace.checkout(collection, &documents, generation).await,
+            None => {
+                if let Some(after) = &mut after {
+                    after.over().await;
+                }
+                if may_wait {
+                    self.workspace.checkout(collection, &documents, generation).await
+                } else {
+                    match self.workspace.checkout_now(collection, &documents, generation) {
+                        Some(lease) => self.workspace.load(lease, collection, &documents).await,
+                        None => return Err(NotInvoked::InUse),
+                    }
+                }
+            }
         };
+        taken.now();
         let lease = match leased {
             Ok(lease) => lease,
             Err(CheckoutError::Rewound) => return Err(NotInvoked::Rewound),

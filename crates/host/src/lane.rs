@@ -9,9 +9,11 @@ use tidegate_model::checkpoint::{Epoch, Lane};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::ports::{EventLog, StoreError};
 use tidegate_model::position::{Incarnation, SequenceNumber};
+use tidegate_model::register::Version;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::caution::{Caution, Trying};
 use crate::settings::Sharing;
 use crate::status::{LaneState, LaneStatus, WatchdogStep};
 use crate::workspace::DecidedBatch;
@@ -34,6 +36,7 @@ pub struct OwnedLane {
     /// Whether its owner may change while the processor runs.
     is_shared: bool,
     tenure: watch::Sender<Tenure>,
+    care: Mutex<Care>,
     /// Until when this processor leaves it to others, on the steady clock.
     refused_until: Mutex<Option<Duration>>,
     /// Which of its pumps is in charge: a number that grows.
@@ -81,6 +84,25 @@ impl Tenure {
     }
 }
 
+/// Whether the lane is processed [with care](crate::caution).
+#[derive(Clone, Debug)]
+pub enum Care {
+    /// It is yet to be found out.
+    Unknown {
+        /// Whether the owner before did not release it.
+        in_disorder: bool,
+    },
+    /// What its register says.
+    Known {
+        /// What is to be cared for.
+        caution: Option<Caution>,
+        /// The version of the register.
+        version: Version,
+        /// The event that the program ended at. That has yet to be recorded as an attempt.
+        interrupted: Option<Trying>,
+    },
+}
+
 struct Activity {
     /// What the pump does.
     pump: LaneState,
@@ -109,6 +131,7 @@ impl OwnedLane {
             must_claim: AtomicBool::new(false),
             is_shared: matches!(sharing, Sharing::Shared { .. }),
             tenure: watch::Sender::new(if owned { Tenure::Held(1) } else { Tenure::None(0) }),
+            care: Mutex::new(Care::Unknown { in_disorder: false }),
             refused_until: Mutex::new(None),
             pump: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
@@ -132,9 +155,10 @@ impl OwnedLane {
         *self.epoch.lock()
     }
 
-    /// Notes that it was claimed again.
-    pub fn claimed(&self, epoch: Epoch) {
+    /// Notes that it was claimed again, and whether its owner before had not released it.
+    pub fn claimed(&self, epoch: Epoch, in_disorder: bool) {
         *self.epoch.lock() = epoch;
+        self.set_care(Care::Unknown { in_disorder });
         self.must_claim.store(false, Ordering::Release);
     }
 
@@ -148,12 +172,29 @@ impl OwnedLane {
         !matches!(*self.tenure.borrow(), Tenure::None(_))
     }
 
-    /// Notes that it was claimed, and has its pump begin.
-    pub fn assign(&self, epoch: Epoch) {
-        self.claimed(epoch);
+    /// Notes that it was claimed, and whether its owner before had not released it; and has its pump begin.
+    pub fn assign(&self, epoch: Epoch, in_disorder: bool) {
+        self.claimed(epoch, in_disorder);
         self.set_state(LaneState::Running);
         self.progress.send_modify(|progress| progress.owned = true);
         self.tenure.send_modify(|tenure| *tenure = Tenure::Held(tenure.term() + 1));
+    }
+
+    /// Whether it is processed with care.
+    pub fn care(&self) -> Care {
+        self.care.lock().clone()
+    }
+
+    /// Notes whether it is processed with care.
+    pub fn set_care(&self, care: Care) {
+        *self.care.lock() = care;
+    }
+
+    /// Notes that the attempt at which the program ended is recorded, or that there is none to record any more.
+    pub fn interruption_is_recorded(&self) {
+        if let Care::Known { interrupted, .. } = &mut *self.care.lock() {
+            *interrupted = None;
+        }
     }
 
     /// Has its pump finish what it does, and give it up.

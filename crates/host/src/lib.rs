@@ -19,6 +19,7 @@ pub mod watchdog;
 
 pub mod balance;
 pub mod batcher;
+pub mod caution;
 pub mod circuit;
 pub mod invoker;
 pub mod memory;

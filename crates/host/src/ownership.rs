@@ -177,7 +177,7 @@ impl Keeper {
         let (owners, strays) = self.owners(&ownerships, &owned);
         let alive = self.alive(&registers);
         let decision = balance::decide(&self.owner, &alive, &owners);
-        self.act(decision, &strays).await
+        self.act(decision, &strays, &ownerships).await
     }
 
     // ---------------------------------------------------------------- signs of life
@@ -287,7 +287,12 @@ impl Keeper {
         (owners, strays)
     }
 
-    async fn act(&self, decision: Decision, strays: &[&Ownership]) -> Result<(), Trouble> {
+    async fn act(
+        &self,
+        decision: Decision,
+        strays: &[&Ownership],
+        ownerships: &[Ownership],
+    ) -> Result<(), Trouble> {
         let Decision { mut claim, give_up } = decision;
         for stray in strays {
             if give_up.contains(&stray.lane) {
@@ -319,7 +324,7 @@ impl Keeper {
             info!(lane = %lane.lane, epoch = ownership.epoch.0, "the lane is claimed");
             // Others may have changed its documents since this processor had it last.
             self.workspace.forget();
-            lane.assign(ownership.epoch);
+            lane.assign(ownership.epoch, is_in_disorder(ownerships, &lane.lane));
         }
         Ok(())
     }
@@ -327,6 +332,11 @@ impl Keeper {
     fn named<'a>(&'a self, named: &'a [Lane]) -> impl Iterator<Item = &'a OwnedLane> {
         self.lanes.iter().filter(|lane| named.contains(&lane.lane))
     }
+}
+
+/// Whether the last owner of a lane has not released it: it did not end in good order, or is still there.
+pub(crate) fn is_in_disorder(ownerships: &[Ownership], lane: &Lane) -> bool {
+    ownerships.iter().any(|stored| stored.lane == *lane && !stored.owner.is_empty())
 }
 
 fn parse(register: &Register) -> Option<Announcement> {

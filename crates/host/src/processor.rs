@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tidegate_model::checkpoint::{FunctionName, Lane};
+use tidegate_model::checkpoint::{FunctionName, Lane, Ownership};
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::parking::{ParkedHead, Turn};
 use tidegate_model::ports::{EventLog, Function, ReadError, Store, StoreError};
@@ -82,6 +82,7 @@ impl Processor {
         functions: Vec<FunctionSetup>,
     ) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
+        let ownerships = store.ownerships().await?;
         let mut lanes: Vec<OwnedLane> = Vec::new();
         let mut setups = Vec::new();
         for setup in &functions {
@@ -99,7 +100,7 @@ impl Processor {
                 if lanes.iter().any(|known| known.lane == lane) {
                     return Err(StartError::Twice { lane });
                 }
-                lanes.push(own(&*store, &clock, &options, setup, lane).await?);
+                lanes.push(own(&*store, &clock, &options, setup, lane, &ownerships).await?);
                 setups.push(setup.clone());
             }
         }
@@ -153,6 +154,7 @@ impl Processor {
                 event_memory: event_memory.clone(),
                 decided_memory: decided_memory.clone(),
                 read_bytes,
+                in_flight_bytes: memory,
                 owner: options.owner.clone(),
                 draining: draining.subscribe(),
                 changes: lanes[index].changes(),
@@ -162,7 +164,7 @@ impl Processor {
                 gate: Gate::new(&breaker, name).expect("each function has its circuit"),
                 guard,
                 failed_lane: FailedLane::default(),
-                failed_probe: None,
+                failed_probes: BTreeMap::new(),
                 held: HeldTries::default(),
                 retry: None,
             });
@@ -346,6 +348,7 @@ async fn own(
     options: &HostOptions,
     setup: &FunctionSetup,
     lane: Lane,
+    ownerships: &[Ownership],
 ) -> Result<OwnedLane, StartError> {
     let log = Arc::clone(&setup.log);
     let epoch = match options.sharing {
@@ -369,6 +372,9 @@ async fn own(
     let status = log.status(lane.partition)?;
     let tail = status.tail;
     let owned = OwnedLane::new(lane.clone(), epoch, log, checkpoint.position, options.sharing);
+    if let Some(epoch) = epoch {
+        owned.claimed(epoch, ownership::is_in_disorder(ownerships, &lane));
+    }
     match status.damage {
         _ if checkpoint.position <= tail => {}
         // What is readable ends before the checkpoint because the rest is damaged: that partition alone is out of

@@ -9,19 +9,21 @@
 //!
 //! The pump holds nothing that matters: wherever it is stopped, what is not committed is simply read again.
 
+mod careful;
+mod concurrent;
 mod gate;
 mod parked;
 mod parking;
 mod waits;
 mod work;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tidegate_model::attempt::{EventAttempts, FailureClass};
+use tidegate_model::attempt::{Attempt, EventAttempts, FailureClass};
 use tidegate_model::checkpoint::Advance;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::dead_letter::{DeadLetter, DocumentSnapshot};
@@ -33,22 +35,27 @@ use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::parking::{ParkedEvent, Turn};
 use tidegate_model::ports::{Function, FunctionDescriptor, ReadError, ReadLimit, Store, StoreError};
 use tidegate_model::position::SequenceNumber;
-use tokio::sync::watch;
+use tokio::sync::{OwnedRwLockReadGuard, watch};
 use tracing::{error, warn};
 
 use crate::batcher::{self, BatchDecision};
+use crate::caution::Trying;
 use crate::circuit::guard::Guard;
 use crate::circuit::lanes::FailedLane;
-use crate::invoker::{Invocated, Invoker, MAX_ABANDONED, NotInvoked};
+use crate::invoker::{DocumentsTurn, Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane, Tenure};
 use crate::memory::Memory;
 use crate::outcome::answers::Shown;
 use crate::outcome::commit::second_of;
-use crate::outcome::decide::{Circumstances, Decision, Invoked, Next, Prior, Resolution, decide};
+use crate::outcome::decide::{
+    Circumstances, Decision, Invoked, Next, Prior, Resolution, decide, was_interrupted,
+};
 use crate::settings::{AtLimit, FunctionSettings, Order};
 use crate::status::LaneState;
 use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace, Write};
 
+use careful::Loaded;
+use concurrent::Flights;
 use gate::FirstEvent;
 pub use gate::{Candidate, Gate};
 pub use parked::HeldTries;
@@ -82,6 +89,8 @@ pub struct PartitionPump {
     pub decided_memory: Memory,
     /// How much is read at once, in bytes.
     pub read_bytes: usize,
+    /// How much memory what waits to be committed may take, over all lanes, in bytes.
+    pub in_flight_bytes: usize,
     /// Who claims the lane.
     pub owner: String,
     /// Turns true when the processor drains.
@@ -102,8 +111,8 @@ pub struct PartitionPump {
     pub failed_lane: FailedLane,
     /// When a held event is tried again.
     pub held: HeldTries,
-    /// What this lane tried as a probe of the circuit, and failed.
-    pub failed_probe: Option<Candidate>,
+    /// What this lane tried as a probe of the circuit, and how often that failed.
+    pub failed_probes: BTreeMap<Candidate, u32>,
     /// The event that is to be tried again. It outlives what is taken back, so that its pause is kept.
     pub retry: Option<Retry>,
 }
@@ -178,8 +187,14 @@ impl PartitionPump {
             Ok(work) => work,
             Err(stop) => return stop,
         };
+        let mut flights = Flights::default();
         loop {
-            match self.step(&mut work).await {
+            let step = if flights.is_empty() && !self.may_fly(&work) {
+                self.step(&mut work).await
+            } else {
+                self.fly(&mut work, &mut flights).await
+            };
+            match step {
                 Ok(()) => {}
                 Err(Stop::Reload) => {
                     // What is decided has to be in the store before the lane begins again there.
@@ -207,6 +222,11 @@ impl PartitionPump {
                 let checkpoint = self.store.checkpoint(&lane).await.map_err(store_says)?;
                 let attempts = self.store.attempts(&lane).await.map_err(store_says)?;
                 let parked = self.store.parking_place(&lane).await.map_err(store_says)?;
+                if let Some(checkpoint) = &checkpoint {
+                    let (position, tail) = (checkpoint.position, *tail.borrow());
+                    let loaded = Loaded { position, tail, attempts: &attempts, parked: &parked };
+                    self.learn_care(&loaded).await.map_err(store_says)?;
+                }
                 Ok((tail, checkpoint, attempts, parked))
             };
             let (kind, error) = match loaded.await {
@@ -221,6 +241,7 @@ impl PartitionPump {
                         // The two were read one after the other, and somebody went on in between.
                         continue;
                     }
+                    let interrupted = self.interrupted_queue(&parked);
                     let parking = Parking::new(parked, self.settings.order, self.settings.parking);
                     self.lane().set_parked(parking.events(), parking.held());
                     return Ok(Work {
@@ -236,6 +257,8 @@ impl PartitionPump {
                         parking,
                         gate: self.gate.changes(),
                         is_probe: false,
+                        interrupted,
+                        tried_parked: false,
                         allowed: usize::MAX,
                         first_event: FirstEvent::Unknown,
                         parked_limit: self.settings.max_event_batch_size,
@@ -271,7 +294,7 @@ impl PartitionPump {
             return Err(StoreError::Fenced { lane: lane.clone(), ours, stored: Some(other.epoch) });
         }
         let ownership = self.store.claim(lane, &self.owner, self.clock.now()).await?;
-        self.lane().claimed(ownership.epoch);
+        self.lane().claimed(ownership.epoch, false);
         Ok(())
     }
 
@@ -295,14 +318,18 @@ impl PartitionPump {
         }
         let Some(allowed) = self.allowed_batch() else { return self.wait_for_gate(work).await };
         work.allowed = allowed;
+        let is_careful = self.take_care(work).await?;
         let tried = self.try_parked(work).await?;
+        if tried && is_careful {
+            return Ok(());
+        }
         if work.parking.stops_the_lane() {
             return if tried { Ok(()) } else { self.wait_for_parked(work).await };
         }
         self.gather(work).await?;
         let end = *work.tail.borrow_and_update();
         if work.buffer.len() < self.settings.max_event_batch_size && work.read_from < end {
-            self.read(work).await?;
+            self.read(work, true).await?;
         }
         let next = work.buffer.front().map(|event| event.sequence_number);
         if tried && next.is_none() {
@@ -395,9 +422,9 @@ impl PartitionPump {
         work.buffer.partition_point(|event| event.sequence_number < retry.sequence_number)
     }
 
-    /// Reads a chunk into the buffer.
-    async fn read(&mut self, work: &mut Work) -> Result<(), Stop> {
-        let memory = if work.buffer.is_empty() {
+    /// Reads a chunk into the buffer, if there is memory for it. A pump that holds nothing `may_wait` for memory.
+    async fn read(&mut self, work: &mut Work, may_wait: bool) -> Result<(), Stop> {
+        let memory = if work.buffer.is_empty() && may_wait {
             self.unless_drained(self.event_memory.acquire(self.read_bytes)).await?
         } else {
             // A pump that holds memory must not wait for more: all might.
@@ -467,15 +494,55 @@ impl PartitionPump {
                 self.decided_batch(work, selection.fates.into_iter().flatten().collect(), Vec::new());
             return self.submit(work, decided, Vec::new(), None).await;
         }
-        let Selection { given: events, first, last, .. } = selection;
+        let Selection { given: events, first, .. } = selection;
         if !work.is_probe && self.allowed_batch().is_none() {
             return Ok(());
         }
         (work.last_batch, work.last_batch_at) = (events, self.clock.monotonic());
-        let invocated = self.invoke_events(work, |work| selection.events(work)).await?;
-
         let prior = work.attempts.as_ref().filter(|record| record.sequence_number == first);
-        let prior = Prior { attempts: prior.map_or(&[], |record| &record.attempts), is_redrive: false };
+        let prior = prior.map_or(Vec::new(), |record| record.attempts.clone());
+        let is_interrupted = events == 1 && self.is_interrupted(first, false);
+        let is_suspect = events == 1 && (self.suspects_next(work.position) || was_interrupted(&prior));
+        let (invocated, alone) = if is_interrupted {
+            (Invocated::interrupted(), None)
+        } else if is_suspect {
+            let trying = Trying { sequence_number: first, attempts: prior.len() as u64, is_parked: false };
+            let (invocated, alone) = self.invoke_alone(work, trying, |work| selection.events(work)).await?;
+            (invocated, Some(alone))
+        } else {
+            (self.invoke_events(work, |work| selection.events(work)).await?, None)
+        };
+        let Some(Concluded { ticket, retry }) = self.conclude(work, selection, &prior, invocated).await?
+        else {
+            return Ok(());
+        };
+        if is_interrupted || alone.is_some() {
+            self.is_recorded(ticket).await?;
+            drop(alone);
+        }
+        if self.allowed_batch().is_none() {
+            // The gate holds the lane; when it opens, there has been a pause.
+            return Ok(());
+        }
+        match retry {
+            Some((sequence_number, attempts, delay)) => {
+                self.wait_to_retry(ticket, sequence_number, &attempts, delay).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Does what follows from the answers for the first events in the buffer. `None` when the invocation failed as a whole
+    /// and its events have to be tried one by one.
+    async fn conclude(
+        &mut self,
+        work: &mut Work,
+        selection: Selection,
+        prior: &[Attempt],
+        invocated: Invocated,
+    ) -> Result<Option<Concluded>, Stop> {
+        let Selection { given: events, first, last, .. } = selection;
+        let prior = Prior { attempts: prior, is_redrive: false };
         let circumstances = Circumstances {
             events,
             prior: &[prior],
@@ -500,7 +567,7 @@ impl PartitionPump {
         if let Next::Isolate { error } = &next {
             warn!(lane = %self.lane().lane, first = %first, events, error, "an invocation failed; its events are tried one by one");
             work.isolate_until = last.next();
-            return Ok(());
+            return Ok(None);
         }
         if let (1, [Resolution::DeadLettered { .. }], true) = (events, &resolved[..], shown.is_empty()) {
             // Whatever became of the invocation, an event that was alone was about the document it named.
@@ -532,16 +599,7 @@ impl PartitionPump {
             _ => None,
         };
         self.submit(work, decided, writes, lease).await?;
-        if self.allowed_batch().is_none() {
-            // The gate holds the lane; when it opens, there has been a pause.
-            return Ok(());
-        }
-        match retry {
-            Some((sequence_number, attempts, delay)) => {
-                self.wait_to_retry(ticket, sequence_number, &attempts, delay).await
-            }
-            None => Ok(()),
-        }
+        Ok(Some(Concluded { ticket, retry }))
     }
 
     /// Chooses at most `limit` events for the function from the front of the buffer, and says of each event up to the
@@ -633,36 +691,58 @@ impl PartitionPump {
         Ok(())
     }
 
-    /// Invokes the function with what `events` makes, again and again while that cannot be done.
+    /// Invokes the function with what `events` makes, while others run.
     async fn invoke_events(
         &mut self,
         work: &Work,
         events: impl Fn(&Work) -> Vec<Event>,
+    ) -> Result<Invocated, Stop> {
+        self.invoke_until_it_can_be_done(work, events, true).await
+    }
+
+    /// Invokes the function with what `events` makes, again and again while that cannot be done.
+    async fn invoke_until_it_can_be_done(
+        &mut self,
+        work: &Work,
+        events: impl Fn(&Work) -> Vec<Event>,
+        among_others: bool,
     ) -> Result<Invocated, Stop> {
         let mut failures = 0;
         loop {
             if failures > 0 {
                 self.lane().set_state(LaneState::Running);
             }
+            let _among_others = if among_others { Some(self.among_others().await?) } else { None };
             let timeout = self.settings.timeout;
-            let invoked = self.invoker.invoke(&self.function, events(work), timeout, work.generation);
-            let problem = match invoked.await {
+            let documents_turn = DocumentsTurn::after(None);
+            let invoked =
+                self.invoker.invoke(&self.function, events(work), timeout, work.generation, documents_turn);
+            let not_invoked = match invoked.await {
                 Ok(invocated) => return Ok(invocated),
-                Err(NotInvoked::Rewound) => return Err(Stop::Rewound),
-                Err(NotInvoked::Store(error)) if error.kind() == ErrorKind::Transient => error.to_string(),
-                Err(NotInvoked::Store(error)) => return Err(Stop::Failed(error.to_string())),
-                Err(NotInvoked::TooManyAbandoned) => {
-                    format!(
-                        "{MAX_ABANDONED} invocations that were given up have not returned; waiting for one to end"
-                    )
-                }
-                Err(NotInvoked::NoThread) => {
-                    format!("no thread was free to run the function for {timeout:?}")
-                }
+                Err(not_invoked) => not_invoked,
             };
             failures += 1;
-            self.wait_out(failures, &problem).await?;
+            self.wait_to_invoke(failures, not_invoked).await?;
         }
+    }
+
+    /// Waits a little until an invocation can perhaps be made.
+    async fn wait_to_invoke(&self, failures: u32, not_invoked: NotInvoked) -> Result<(), Stop> {
+        let problem = match not_invoked {
+            NotInvoked::Rewound => return Err(Stop::Rewound),
+            NotInvoked::Store(error) if error.kind() == ErrorKind::Transient => error.to_string(),
+            NotInvoked::Store(error) => return Err(Stop::Failed(error.to_string())),
+            NotInvoked::InUse => return Ok(()),
+            NotInvoked::TooManyAbandoned => {
+                format!(
+                    "{MAX_ABANDONED} invocations that were given up have not returned; waiting for one to end"
+                )
+            }
+            NotInvoked::NoThread => {
+                format!("no thread was free to run the function for {:?}", self.settings.timeout)
+            }
+        };
+        self.wait_out(failures, &problem).await
     }
 
     /// Takes the resolved events off the buffer and makes a decided batch of them.
@@ -736,6 +816,18 @@ impl PartitionPump {
         }
     }
 
+    /// Waits until functions may be invoked while others are.
+    async fn among_others(&self) -> Result<OwnedRwLockReadGuard<()>, Stop> {
+        if let Some(among_others) = self.invoker.try_among_others() {
+            return Ok(among_others);
+        }
+        let error = "an event that may end the program is tried while nothing else runs".to_owned();
+        self.lane().set_state(LaneState::Waiting { error });
+        let among_others = self.unless_drained(self.invoker.among_others()).await?;
+        self.lane().set_state(LaneState::Running);
+        Ok(among_others)
+    }
+
     fn lane(&self) -> &OwnedLane {
         &self.lanes[self.index]
     }
@@ -766,6 +858,14 @@ impl Selection {
         let given = work.buffer.iter().zip(&self.fates).filter(|(_, fate)| fate.is_none());
         given.map(|(event, _)| event.clone()).collect()
     }
+}
+
+/// What followed from the answers of an invocation.
+struct Concluded {
+    /// The decided batch.
+    ticket: u64,
+    /// The event that is to be tried again, its failed attempts, and the pause.
+    retry: Option<(SequenceNumber, Vec<Attempt>, Duration)>,
 }
 
 /// How the first events of a selection end: as the function's answers say, or without it.

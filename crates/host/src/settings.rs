@@ -20,6 +20,9 @@ pub struct FunctionSettings {
     pub initial_offset: StartPosition,
     /// Which events keep their order.
     pub order: Order,
+    /// How many invocations of one lane are under way at once at most: with [`Order::None`] any number up to
+    /// [`MAX_CONCURRENT_INVOCATIONS`], and `None` is [`CONCURRENT_INVOCATIONS`]; with another order always one.
+    pub max_concurrent_invocations: Option<usize>,
     /// What happens when an event fails for a reason that may pass.
     pub retry: RetryPolicy,
     /// What becomes of an event whose attempts are used up.
@@ -41,6 +44,7 @@ impl Default for FunctionSettings {
             max_wait_time: Duration::from_secs(60),
             initial_offset: StartPosition::Earliest,
             order: Order::default(),
+            max_concurrent_invocations: None,
             retry: RetryPolicy::default(),
             on_exhausted: OnExhausted::default(),
             parking: ParkingLimits::default(),
@@ -62,6 +66,18 @@ impl FunctionSettings {
         if self.min_event_batch_size > self.max_event_batch_size {
             return Err(InvalidSettings("min_event_batch_size must not be above max_event_batch_size"));
         }
+        match self.max_concurrent_invocations {
+            Some(0) => return Err(InvalidSettings("max_concurrent_invocations must be at least 1")),
+            Some(2..) if self.order != Order::None => {
+                return Err(InvalidSettings(
+                    "max_concurrent_invocations above 1 needs order \"none\": what runs at the same time has no order",
+                ));
+            }
+            Some(many) if many > MAX_CONCURRENT_INVOCATIONS => {
+                return Err(InvalidSettings("max_concurrent_invocations must be at most 100"));
+            }
+            _ => {}
+        }
         if self.timeout.is_zero() {
             return Err(InvalidSettings("timeout must be longer than zero"));
         }
@@ -71,7 +87,21 @@ impl FunctionSettings {
         self.circuit.validate()?;
         self.retry.validate()
     }
+
+    /// How many invocations of one lane are under way at once at most.
+    pub fn concurrency(&self) -> usize {
+        match self.order {
+            Order::None => self.max_concurrent_invocations.unwrap_or(CONCURRENT_INVOCATIONS),
+            Order::Partition | Order::Key => 1,
+        }
+    }
 }
+
+/// How many invocations of a lane without order are under way at once, unless it is said otherwise.
+pub const CONCURRENT_INVOCATIONS: usize = 8;
+
+/// The most invocations of a lane that may be under way at once. With threads of their own, each takes one.
+pub const MAX_CONCURRENT_INVOCATIONS: usize = 100;
 
 /// Which events keep their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

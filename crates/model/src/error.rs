@@ -44,7 +44,7 @@ codes! {
     CONFIG_BAD_VALUE = "TG-102";
     /// The configuration names something that it does not declare, such as a hub.
     CONFIG_MISSING = "TG-103";
-    /// The configuration file cannot be read as TOML.
+    /// The configuration file cannot be read as TOML, or the emulator's as JSON.
     CONFIG_SYNTAX = "TG-104";
 
     /// The data directory is in use by another process.
@@ -89,7 +89,7 @@ codes! {
     CONFLICT = "TG-409";
     /// An event or a request is larger than its limit.
     TOO_LARGE = "TG-413";
-    /// Too many bytes wait to be written: slow down.
+    /// Too many bytes wait to be written, or the throughput units are used up: slow down.
     THROTTLED = "TG-429";
     /// The server is stopping.
     STOPPING = "TG-503";

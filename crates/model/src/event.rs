@@ -1,9 +1,11 @@
 //! Events: what producers publish and functions are given.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::position::{Offset, SequenceNumber};
@@ -22,6 +24,9 @@ crate::name::name_type! {
 }
 
 /// What a producer publishes. The bytes are shared, never copied, on their way from the socket or the log.
+///
+/// An event that came over AMQP is here twice: decoded, which is what functions are given, and as its producer encoded it,
+/// which is what AMQP consumers are given. Whoever changes the event sets [`amqp`](Self::amqp) to `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EventData {
     /// Decides the partition: events of one key keep their order.
@@ -30,8 +35,11 @@ pub struct EventData {
     pub properties: Properties,
     /// What the protocol carries beside them: `content-type`, `message-id`, `correlation-id`, `iothub-*`.
     pub system_properties: Properties,
-    /// The payload; Tidegate never looks into it.
+    /// The payload; Tidegate never looks into it. For an event that came over AMQP see [`EncodedMessage`].
     pub body: Bytes,
+    /// The message as its producer encoded it, when the event came over AMQP. Only delivery over AMQP needs it: a log keeps
+    /// it, and whatever else keeps events (stores of parked events and of dead letters) may drop it.
+    pub amqp: Option<EncodedMessage>,
 }
 
 impl EventData {
@@ -47,12 +55,83 @@ impl EventData {
         self
     }
 
-    /// The size that counts against [`MAX_EVENT_BYTES`] and against memory limits: body, key and properties.
+    /// The event of an AMQP message, with nothing of it decoded but the body.
+    pub fn of_message(message: EncodedMessage) -> Self {
+        Self { body: message.body(), amqp: Some(message), ..Self::default() }
+    }
+
+    /// Body, key and properties in bytes: what the event counts for wherever it waits. The same with and without the
+    /// encoded message, since some places drop that.
     pub fn size(&self) -> usize {
         self.body.len()
             + self.partition_key.as_ref().map_or(0, |key| key.len())
             + self.properties.size()
             + self.system_properties.size()
+    }
+
+    /// The size that counts against [`MAX_EVENT_BYTES`]: the length of the encoded message, which has the properties in it,
+    /// or else [`size`](Self::size).
+    pub fn published_size(&self) -> usize {
+        self.message().map_or_else(|| self.size(), EncodedMessage::len)
+    }
+
+    /// The bytes this event holds in memory: [`size`](Self::size), and of an encoded message what is around the body.
+    pub fn held_bytes(&self) -> usize {
+        self.size() + self.message().map_or(0, |message| message.len() - self.body.len())
+    }
+
+    /// The encoded message, unless the event was given another body since.
+    pub fn message(&self) -> Option<&EncodedMessage> {
+        self.amqp.as_ref().filter(|message| {
+            let body = &message.bytes[message.body_range()];
+            std::ptr::eq(body, &*self.body) || *body == *self.body
+        })
+    }
+}
+
+/// An AMQP message as its producer encoded it, without the header and the delivery annotations, which belong to a single
+/// transfer: message annotations, properties, application properties, body, footer. The log never looks into it.
+///
+/// It knows where in it the event's *body* is:
+///
+/// - of a single data section, its bytes;
+/// - of a value that is binary, a string or a symbol, the bytes of that;
+/// - of everything else (several data sections, sequences, other values) the body's sections as they are encoded;
+/// - of a message without a body, nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedMessage {
+    bytes: Bytes,
+    body: Range<u32>,
+}
+
+impl EncodedMessage {
+    /// A message with its body at `body`. `None` when there is no such place in it, or it is larger than 4 GiB.
+    pub fn new(bytes: Bytes, body: Range<usize>) -> Option<Self> {
+        let _inside = bytes.get(body.clone())?;
+        let _all = u32::try_from(bytes.len()).ok()?;
+        let place = |at| u32::try_from(at).expect("not behind the end");
+        Some(Self { bytes, body: place(body.start)..place(body.end) })
+    }
+
+    /// The message.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The length of the message.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether a message is empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The event's body, which shares the bytes of the message.
+    pub fn body(&self) -> Bytes {
+        self.bytes.slice(self.body_range())
+    }
+
+    /// Where in the message the event's body is.
+    pub fn body_range(&self) -> Range<usize> {
+        self.body.start as usize..self.body.end as usize
     }
 }
 
@@ -178,6 +257,42 @@ mod tests {
         for bad in ["", "-a", "a-", "a/b", "../x", "é", &"x".repeat(257)] {
             assert!(HubName::new(bad).is_err(), "{bad:?} was accepted");
         }
+    }
+
+    fn message() -> EncodedMessage {
+        EncodedMessage::new(Bytes::from_static(b"<head>body<tail>"), 6..10).unwrap()
+    }
+
+    #[test]
+    fn the_body_of_a_message_lies_inside_it() {
+        assert_eq!(message().body(), "body");
+        assert_eq!(message().body().as_ptr(), message().bytes()[6..].as_ptr(), "it is no copy");
+        let bytes = Bytes::from_static(b"abc");
+        assert!(EncodedMessage::new(bytes.clone(), 3..3).is_some());
+        for outside in [Range { start: 2, end: 4 }, Range { start: 4, end: 4 }, Range { start: 2, end: 1 }] {
+            assert_eq!(EncodedMessage::new(bytes.clone(), outside), None);
+        }
+    }
+
+    #[test]
+    fn sizes_count_what_they_are_for() {
+        let properties: Properties = [("n", PropertyValue::Long(1))].into_iter().collect();
+        let event = EventData { properties, ..EventData::of_message(message()).with_key("key") };
+        assert_eq!(event.size(), 4 + 3 + 9);
+        assert_eq!(event.published_size(), 16);
+        assert_eq!(event.held_bytes(), 4 + 3 + 9 + 12);
+        let plain = EventData { amqp: None, ..event };
+        assert_eq!([plain.size(), plain.published_size(), plain.held_bytes()], [16; 3]);
+    }
+
+    #[test]
+    fn a_message_does_not_outlive_a_change_of_the_body() {
+        let event = EventData::of_message(message());
+        assert_eq!(event.message(), Some(&message()));
+        let copied = EventData { body: Bytes::copy_from_slice(b"body"), ..event.clone() };
+        assert_eq!(copied.message(), Some(&message()), "the same bytes elsewhere are no change");
+        let changed = EventData { body: Bytes::from_static(b"other"), ..event };
+        assert_eq!((changed.message(), changed.published_size(), changed.held_bytes()), (None, 5, 5));
     }
 
     #[test]

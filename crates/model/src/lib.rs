@@ -12,6 +12,7 @@
 //! suite that every implementation of the port passes, and [`memory`] the reference implementations.
 
 pub mod clock;
+pub mod connection_string;
 pub mod error;
 
 pub mod event;

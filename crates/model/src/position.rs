@@ -131,8 +131,84 @@ pub enum StartPosition {
     EnqueuedTime(Timestamp),
 }
 
+impl StartPosition {
+    /// The position that a client names by an offset: behind the event that has it, or with that event if `inclusive`. `-1` is
+    /// the beginning and `@latest` the end, as in Event Hubs.
+    ///
+    /// # Errors
+    /// The text is neither of these nor an offset of this log.
+    pub fn of_offset(text: &str, inclusive: bool) -> Result<Self, InvalidOffset> {
+        Ok(match text {
+            "-1" => Self::Earliest,
+            "@latest" => Self::Latest,
+            offset => {
+                let offset: Offset = offset.parse()?;
+                if inclusive {
+                    Self::SequenceNumber(offset.sequence_number())
+                } else {
+                    Self::AfterOffset(offset)
+                }
+            }
+        })
+    }
+
+    /// The position that a client names by a sequence number: behind the event that has it, or with that event if `inclusive`.
+    /// What lies before the first event is the beginning.
+    pub fn of_sequence_number(number: i64, inclusive: bool) -> Self {
+        match u64::try_from(number).map(SequenceNumber) {
+            Err(_) => Self::Earliest,
+            Ok(number) if inclusive => Self::SequenceNumber(number),
+            Ok(number) => Self::AfterOffset(Offset::of(number)),
+        }
+    }
+
+    /// The position that a client names by a time: the first event enqueued after it, or at it if `inclusive`.
+    pub fn of_enqueued_time(time: Timestamp, inclusive: bool) -> Self {
+        // Times are whole milliseconds.
+        let after = if inclusive { time } else { Timestamp::from_millis(time.as_millis().saturating_add(1)) };
+        Self::EnqueuedTime(after)
+    }
+}
+
 impl Default for Offset {
     fn default() -> Self {
         Self(SequenceNumber::ZERO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_name_positions_by_offset() {
+        let at = |number| Offset::of(SequenceNumber(number));
+        for (text, inclusive, position) in [
+            ("-1", false, StartPosition::Earliest),
+            ("-1", true, StartPosition::Earliest),
+            ("@latest", false, StartPosition::Latest),
+            ("@latest", true, StartPosition::Latest),
+            ("57", false, StartPosition::AfterOffset(at(57))),
+            ("57", true, StartPosition::SequenceNumber(SequenceNumber(57))),
+            ("18446744073709551615", false, StartPosition::AfterOffset(at(u64::MAX))),
+        ] {
+            assert_eq!(StartPosition::of_offset(text, inclusive), Ok(position), "{text}");
+        }
+        for bad in ["", "-2", "x", "1.5", "@earliest", "18446744073709551616"] {
+            assert_eq!(StartPosition::of_offset(bad, false), Err(InvalidOffset), "{bad}");
+        }
+    }
+
+    #[test]
+    fn clients_name_positions_by_number_and_time() {
+        let number = StartPosition::of_sequence_number;
+        assert_eq!(number(-1, false), StartPosition::Earliest);
+        assert_eq!(number(i64::MIN, true), StartPosition::Earliest);
+        assert_eq!(number(7, true), StartPosition::SequenceNumber(SequenceNumber(7)));
+        assert_eq!(number(7, false), StartPosition::AfterOffset(Offset::of(SequenceNumber(7))));
+        let time = |ms, inclusive| StartPosition::of_enqueued_time(Timestamp::from_millis(ms), inclusive);
+        assert_eq!(time(5, true), StartPosition::EnqueuedTime(Timestamp::from_millis(5)));
+        assert_eq!(time(5, false), StartPosition::EnqueuedTime(Timestamp::from_millis(6)));
+        assert_eq!(time(i64::MAX, false), StartPosition::EnqueuedTime(Timestamp::from_millis(i64::MAX)));
     }
 }

@@ -62,6 +62,9 @@ struct Format {
 pub struct ServerAddress {
     /// Its base address, such as `http://127.0.0.1:8780`.
     pub http: String,
+    /// Where clients of Event Hubs connect, such as `127.0.0.1:5672`; `None` when there is no AMQP front door.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amqp: Option<String>,
     /// Its process.
     pub pid: u32,
 }
@@ -297,7 +300,7 @@ mod tests {
     }
 
     fn address() -> ServerAddress {
-        ServerAddress { http: "http://127.0.0.1:1".to_owned(), pid: 7 }
+        ServerAddress { http: "http://127.0.0.1:1".to_owned(), amqp: None, pid: 7 }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{Authorizer, Right};
 use tidegate_gateway::http::Require;
+use tidegate_gateway::namespace::ConsumerGroups;
+use tidegate_host::settings::Sharing;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::SharedClock;
@@ -31,7 +33,7 @@ use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::files;
 use crate::health;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
 
 const FUNCTIONS_FILE: &str = "functions.json";
@@ -41,6 +43,8 @@ const FUNCTIONS_FILE: &str = "functions.json";
 pub(crate) enum NodeConfig<'c> {
     /// For what is in it.
     AsItIs,
+    /// For what is in it, seen with a configuration.
+    Known(&'c Config),
     /// For what a configuration declares as well: hubs that do not exist yet are made.
     Declared(&'c Config),
 }
@@ -57,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) readiness: Arc<Readiness>,
     /// What signs the links in mails.
     pub(crate) link_key: LinkKey,
+    /// What can be published to and received from.
+    pub(crate) gateway: Arc<Gateway>,
     keys: Keys,
     router: Router,
     // Last, so that the lock is held until everything else is closed.
@@ -88,17 +94,30 @@ impl Node {
         config: NodeConfig<'_>,
         clock: SharedClock,
     ) -> Result<Self, Failure> {
+        Self::open_to(Guests::default(), data_dir, config, clock).await
+    }
+
+    /// The same, with others let in beside the holders of its keys.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub(crate) async fn open_to(
+        guests: Guests,
+        data_dir: DataDir,
+        config: NodeConfig<'_>,
+        clock: SharedClock,
+    ) -> Result<Self, Failure> {
         let keys = Keys::open(data_dir.path(), &*clock)?;
-        let authorizer = Arc::new(keys.authorizer()?);
+        let authorizer = Arc::new(keys.authorizer(guests)?);
         let link_key = keys::link_key(data_dir.path(), &*clock)?;
         let hubs = match config {
-            NodeConfig::AsItIs => Vec::new(),
+            NodeConfig::AsItIs | NodeConfig::Known(_) => Vec::new(),
             NodeConfig::Declared(config) => config.hubs.clone(),
         };
         let (log, store) = open_log_and_store(&data_dir, clock.clone()).await?;
         let log = make_hubs(log, &store, hubs).await?;
         let configured = match config {
-            NodeConfig::AsItIs => read_functions(data_dir.path())?,
+            NodeConfig::AsItIs | NodeConfig::Known(_) => read_functions(data_dir.path())?,
             NodeConfig::Declared(config) => config
                 .functions
                 .iter()
@@ -107,14 +126,14 @@ impl Node {
         };
         let circuits = match config {
             NodeConfig::AsItIs => Vec::new(),
-            NodeConfig::Declared(config) => config
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => config
                 .functions
                 .iter()
                 .map(|function| (function.name.clone(), function.settings.circuit))
                 .collect(),
         };
         let lanes = LaneView::default();
-        let gateway = gateway(&log, &authorizer, &lanes, &clock)?;
+        let gateway = gateway(&log, config, &authorizer, &lanes, &clock)?;
         let processing = Processing::default();
         let api = Arc::new(Api {
             logs: log.hubs().into_iter().map(|hub| hub as Arc<dyn EventLog>).collect(),
@@ -130,12 +149,28 @@ impl Node {
         let restart =
             RestartByLink { store: store_port.clone(), processing: processing.clone(), clock: clock.clone() };
         let links = Links::new(link_key.clone(), &store_port, Arc::new(restart), clock.clone());
-        let readiness = Readiness::new(log.hubs(), lanes.clone(), clock.clone());
-        let router = routes(gateway, api, &authorizer, &clock)
+        let sharing = match config {
+            NodeConfig::AsItIs => Sharing::Alone,
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => config.processor.host.sharing,
+        };
+        let readiness = Readiness::new(log.hubs(), lanes.clone(), store_port.clone(), sharing, clock.clone());
+        let router = routes(gateway.clone(), api, &authorizer, &clock)
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
             .fallback(tidegate_gateway::http::no_such_address);
-        Ok(Self { log, store, clock, lanes, processing, readiness, link_key, keys, router, data_dir })
+        Ok(Self {
+            log,
+            store,
+            clock,
+            lanes,
+            processing,
+            readiness,
+            link_key,
+            gateway,
+            keys,
+            router,
+            data_dir,
+        })
     }
 
     /// The front door and the API, authorisation included.
@@ -197,11 +232,25 @@ async fn open_log_and_store(
     let opened = tokio::task::spawn_blocking(move || {
         let directory = store_path.parent().unwrap_or(&store_path);
         std::fs::create_dir_all(directory).map_err(|error| files::failure(directory, "create", error))?;
-        let store = SqliteStore::open(&store_path, &StoreOptions::default(), clock.clone())?;
-        let log = Log::open(&log_path, LogOptions::default(), clock)?;
+        let store = SqliteStore::open(&store_path, &StoreOptions::default(), clock.clone())
+            .map_err(|error| not_reached(error.into(), directory))?;
+        let log = Log::open(&log_path, LogOptions::default(), clock)
+            .map_err(|error| not_reached(error.into(), &log_path))?;
         Ok((Arc::new(log), Arc::new(store)))
     });
     opened.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The way out where the operating system refuses a file below `directory`.
+fn not_reached(failure: Failure, directory: &Path) -> Failure {
+    match failure.code() {
+        Some(ErrorCode::DATA_DIR_IO) => failure.help(format!(
+            "check that {} is there and mounted, that this user may read and write it, and that the disk is sound; \
+             nothing was changed, and the start can be tried again",
+            directory.display()
+        )),
+        _ => failure,
+    }
 }
 
 /// Makes the hubs that do not exist yet. A hub that has checkpoints but no log has lost its log; a new one in its place
@@ -241,18 +290,32 @@ fn hub_failure(error: LogError) -> Failure {
 
 fn gateway(
     log: &Log,
+    config: NodeConfig<'_>,
     authorizer: &Arc<Authorizer>,
     lanes: &LaneView,
     clock: &SharedClock,
 ) -> Result<Arc<Gateway>, Failure> {
     let (lanes, hubs) = (statuses(lanes), log.hubs());
     let health = move || health::of(&hubs, &lanes());
-    let gateway = Gateway::new(authorizer.clone(), Limits::default(), clock.clone())
+    let config = match config {
+        NodeConfig::AsItIs | NodeConfig::Known(_) => None,
+        NodeConfig::Declared(config) => Some(config),
+    };
+    let mut gateway = Gateway::new(authorizer.clone(), Limits::default(), clock.clone())
         .with_health_check(Arc::new(health));
+    if let Some(units) = config.and_then(|config| config.throughput) {
+        gateway = gateway.with_throughput(units);
+    }
+    let refused = |why: String| Failure::new(ErrorCode::CONFIG_BAD_VALUE, why);
     for hub in log.hubs() {
+        let is_this = |declared: &&HubConfig| declared.name == *EventLog::hub(&*hub);
+        let declared = config.and_then(|config| config.hubs.iter().find(is_this));
+        let groups = declared.map_or(&[][..], |declared| &declared.consumer_groups);
+        let groups =
+            ConsumerGroups::of(groups.iter().cloned()).map_err(|error| refused(error.to_string()))?;
         gateway
-            .open_hub(hub)
-            .map_err(|error| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string()))?;
+            .open_hub_with(Arc::clone(&hub) as _, Some(hub as _), groups)
+            .map_err(|error| refused(error.to_string()))?;
     }
     Ok(Arc::new(gateway))
 }

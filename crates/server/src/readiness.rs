@@ -2,7 +2,8 @@
 //!
 //! `GET /health` asks whether a restart would help; this asks whether work gets done. A function is ready when its lanes
 //! run, or are stopped on purpose: the circuit is open, a person paused it, events are held. It is not when a lane is
-//! stopped for good, waits for the log or the store, or has had work for [a minute](NO_PROGRESS) and made no progress.
+//! stopped for good, waits for the log or the store, or has had work for [a minute](NO_PROGRESS) and made no progress; nor
+//! when nobody owns a lane, here or elsewhere, for longer than it takes to start or to take over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,16 +18,23 @@ use serde::Serialize;
 
 use tidegate_eventlog::HubLog;
 use tidegate_gateway::Health;
+use tidegate_host::ownership::INSTANCE;
+use tidegate_host::settings::Sharing;
 use tidegate_host::status::{LaneState, LaneStatus};
-use tidegate_model::checkpoint::Lane;
+use tidegate_model::checkpoint::{Lane, Ownership};
 use tidegate_model::clock::SharedClock;
+use tidegate_model::ports::{Store, StoreError};
 use tidegate_model::position::SequenceNumber;
+use tidegate_model::register::{Register, Version};
 
 use crate::health;
 use crate::node::LaneView;
 
 /// How long a lane may have work and make no progress.
 const NO_PROGRESS: Duration = Duration::from_secs(60);
+
+/// How long a lane may be without a living owner at least.
+const NO_OWNER: Duration = Duration::from_secs(30);
 
 /// How often the lanes are looked at while nobody asks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -38,22 +46,48 @@ const MOST_LINES: usize = 10;
 pub(crate) struct Readiness {
     hubs: Vec<Arc<HubLog>>,
     lanes: LaneView,
+    store: Arc<dyn Store>,
     clock: SharedClock,
     seen: Mutex<Progress>,
+    owners: Mutex<Owners>,
 }
 
 impl Readiness {
-    /// Of these hubs, and the lanes once they run.
-    pub(crate) fn new(hubs: Vec<Arc<HubLog>>, lanes: LaneView, clock: SharedClock) -> Arc<Self> {
-        Arc::new(Self { hubs, lanes, clock, seen: Mutex::default() })
+    /// Of these hubs, and the lanes once they run, whose owners are in `store`.
+    pub(crate) fn new(
+        hubs: Vec<Arc<HubLog>>,
+        lanes: LaneView,
+        store: Arc<dyn Store>,
+        sharing: Sharing,
+        clock: SharedClock,
+    ) -> Arc<Self> {
+        let owners = Mutex::new(Owners::new(sharing));
+        Arc::new(Self { hubs, lanes, store, clock, seen: Mutex::default(), owners })
     }
 
     /// Looks at the lanes again and again, so that it is known since when one stands still. It ends when it is dropped.
     pub(crate) async fn watch(self: Arc<Self>) {
         loop {
+            if let Err(error) = self.look_at_owners().await {
+                tracing::debug!(%error, "who owns the lanes cannot be seen at the moment");
+            }
             self.answer();
             self.clock.sleep(LOOK_EVERY).await;
         }
+    }
+
+    async fn look_at_owners(&self) -> Result<(), StoreError> {
+        let statuses = self.lanes.lock().clone();
+        let lanes = statuses.map(|statuses| statuses()).unwrap_or_default();
+        // Whoever has all lanes needs to ask nobody.
+        if lanes.iter().any(|status| status.state == LaneState::Unowned) {
+            let (ownerships, instances) =
+                (self.store.ownerships().await?, self.store.registers(INSTANCE).await?);
+            self.owners.lock().look(&lanes, &ownerships, &instances, self.clock.monotonic());
+        } else {
+            self.owners.lock().look(&lanes, &[], &[], self.clock.monotonic());
+        }
+        Ok(())
     }
 
     fn answer(&self) -> Answer {
@@ -70,7 +104,7 @@ impl Readiness {
             Health::Healthy => Vec::new(),
             Health::Unhealthy { reason } => reason.lines().map(str::to_owned).collect(),
         };
-        answer(problems, &lanes, &seen, now)
+        answer(problems, &lanes, &seen, &self.owners.lock(), now)
     }
 }
 
@@ -133,17 +167,98 @@ impl Progress {
     }
 }
 
+/// Since when each lane that is not owned here has no living owner elsewhere.
+#[derive(Debug)]
+struct Owners {
+    /// How long an instance may be silent, and a lane without a living owner.
+    patience: Duration,
+    without: BTreeMap<Lane, Ownerless>,
+    /// The last sign of life of each instance, and when it was seen first.
+    signs: BTreeMap<String, (Version, Duration)>,
+}
+
+#[derive(Debug)]
+struct Ownerless {
+    since: Duration,
+    /// The owner that is silent or gone, if it has one.
+    owner: Option<String>,
+}
+
+impl Owners {
+    fn new(sharing: Sharing) -> Self {
+        let takes_over = match sharing {
+            Sharing::Alone => Duration::ZERO,
+            Sharing::Shared { expires_after, .. } => expires_after.saturating_mul(3),
+        };
+        Self { patience: NO_OWNER.max(takes_over), without: BTreeMap::new(), signs: BTreeMap::new() }
+    }
+
+    /// Takes in who owns what, and which instances gave a sign of life, at `now`, on the steady clock.
+    fn look(
+        &mut self,
+        lanes: &[LaneStatus],
+        ownerships: &[Ownership],
+        instances: &[Register],
+        now: Duration,
+    ) {
+        self.signs.retain(|name, _| instances.iter().any(|instance| instance.name == *name));
+        for instance in instances {
+            let sign = self.signs.entry(instance.name.clone()).or_insert((instance.version, now));
+            if sign.0 != instance.version {
+                *sign = (instance.version, now);
+            }
+        }
+        let unowned: Vec<&Lane> = lanes
+            .iter()
+            .filter(|status| status.state == LaneState::Unowned)
+            .map(|status| &status.lane)
+            .collect();
+        self.without.retain(|lane, _| unowned.contains(&lane));
+        for lane in unowned {
+            let stored = ownerships.iter().find(|ownership| ownership.lane == *lane);
+            let owner = stored.map(|stored| stored.owner.clone()).filter(|owner| !owner.is_empty());
+            let sign = owner.as_ref().and_then(|owner| self.signs.get(owner));
+            if sign.is_some_and(|(_, at)| now.saturating_sub(*at) < self.patience) {
+                self.without.remove(lane);
+            } else {
+                self.without.entry(lane.clone()).or_insert(Ownerless { since: now, owner: None }).owner =
+                    owner;
+            }
+        }
+    }
+
+    fn problem_of(&self, lane: &Lane, now: Duration) -> Option<String> {
+        let Ownerless { since, owner } = self.without.get(lane)?;
+        let without = now.saturating_sub(*since);
+        let why = match owner {
+            Some(owner) => format!("its owner {owner} is not heard of"),
+            None => "it has no owner".to_owned(),
+        };
+        (without >= self.patience)
+            .then(|| format!("the lane {lane} is processed by nobody for {} s: {why}", without.as_secs()))
+    }
+}
+
 fn stands_on_purpose(state: &LaneState) -> bool {
     matches!(state, LaneState::Gated { .. } | LaneState::Held { .. } | LaneState::Unowned)
 }
 
 /// The answer (pure).
-fn answer(problems: Vec<String>, lanes: &[LaneStatus], progress: &Progress, now: Duration) -> Answer {
+fn answer(
+    problems: Vec<String>,
+    lanes: &[LaneStatus],
+    progress: &Progress,
+    owners: &Owners,
+    now: Duration,
+) -> Answer {
     let mut functions: BTreeMap<&str, (Vec<String>, BTreeMap<String, usize>)> = BTreeMap::new();
     for status in lanes {
         let (problems, notes) = functions.entry(status.lane.function.as_str()).or_default();
         problems.extend(problem_of(status, progress.without(&status.lane, now)));
-        if let Some(note) = note_of(&status.state) {
+        let ownerless = owners.problem_of(&status.lane, now);
+        if ownerless.is_some() {
+            problems.extend(ownerless);
+        } else if let Some(note) = note_of(&status.state) {
             *notes.entry(note).or_default() += 1;
         }
     }
@@ -204,7 +319,8 @@ fn bounded(mut lines: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_model::checkpoint::FunctionName;
+    use tidegate_model::checkpoint::{Epoch, FunctionName};
+    use tidegate_model::clock::Timestamp;
     use tidegate_model::event::HubName;
     use tidegate_model::position::PartitionId;
 
@@ -238,7 +354,7 @@ mod tests {
             progress.look(lanes, seconds(*second));
         }
         let (second, lanes) = looks.last().unwrap();
-        answer(Vec::new(), lanes, &progress, seconds(*second))
+        answer(Vec::new(), lanes, &progress, &Owners::new(Sharing::Alone), seconds(*second))
     }
 
     fn problems(answer: &Answer) -> Vec<String> {
@@ -304,6 +420,57 @@ mod tests {
             problems(&answer),
             ["the lane f/h/0 is stopped: damaged", "the lane f/h/1 waits: the disk is full"]
         );
+    }
+
+    #[test]
+    fn a_lane_that_nobody_owns_is_not_ready_once_somebody_should_have_taken_it() {
+        let unowned = || vec![lane(0, 3, LaneState::Unowned)];
+        let owned_by = |owner: &str| Ownership {
+            lane: lane(0, 0, LaneState::Unowned).lane,
+            owner: owner.to_owned(),
+            epoch: Epoch(1),
+            changed_at: Timestamp::default(),
+        };
+        let instance = |beat: u64| Register {
+            name: "b".to_owned(),
+            version: Version(beat),
+            value: serde_json::Value::Null,
+            changed_at: Timestamp::default(),
+        };
+        let sharing = |expires_after| Sharing::Shared { heartbeat: seconds(1), expires_after };
+        let mut owners = Owners::new(sharing(seconds(10)));
+        let says = |owners: &Owners, second| {
+            let answer = answer(Vec::new(), &unowned(), &Progress::default(), owners, seconds(second));
+            (answer.status, problems(&answer).join("\n"))
+        };
+        owners.look(&unowned(), &[], &[], seconds(0));
+        assert_eq!(says(&owners, 29).0, READY, "somebody may be about to take it");
+        let (status, said) = says(&owners, 30);
+        assert_eq!(status, NOT_READY);
+        assert_eq!(said, "the lane f/h/0 is processed by nobody for 30 s: it has no owner");
+
+        // Another instance has it as long as it is heard of.
+        for beat in 0..20 {
+            owners.look(&unowned(), &[owned_by("b")], &[instance(beat)], seconds(40 + 5 * beat));
+        }
+        assert_eq!(says(&owners, 135).0, READY);
+        for second in (140..=194).step_by(5) {
+            owners.look(&unowned(), &[owned_by("b")], &[instance(19)], seconds(second));
+        }
+        assert_eq!(says(&owners, 194).0, READY, "it is silent since 135");
+        let (status, said) = says(&owners, 195);
+        assert_eq!(status, NOT_READY);
+        assert_eq!(said, "the lane f/h/0 is processed by nobody for 30 s: its owner b is not heard of");
+        owners.look(&unowned(), &[owned_by("")], &[], seconds(200));
+        assert!(says(&owners, 200).1.ends_with("for 35 s: it has no owner"));
+
+        owners.look(&[lane(0, 3, LaneState::Running)], &[], &[], seconds(200));
+        owners.look(&unowned(), &[], &[], seconds(205));
+        assert_eq!(says(&owners, 234).0, READY, "it begins anew when somebody had it");
+
+        let mut patient = Owners::new(sharing(seconds(60)));
+        patient.look(&unowned(), &[], &[], seconds(0));
+        assert_eq!((says(&patient, 179).0, says(&patient, 180).0), (READY, NOT_READY));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Retention: what each hub may drop, and the task that drops it.
+//! Retention: what each hub may drop, what the audit trail may, and the task that drops it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tidegate_eventlog::{HubLog, Log, RetentionPolicy};
 use tidegate_model::checkpoint::Checkpoint;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{Checkpoints as _, Commits as _, EventLog as _};
+use tidegate_model::ports::{Checkpoints as _, Commits as _, EventLog as _, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_store::SqliteStore;
 
@@ -18,12 +18,35 @@ use crate::failure::Failure;
 /// How often old events are looked for.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Drops old events again and again, until it is cancelled.
+/// How many lines of the audit trail go in one transaction, so that commits do not wait for long.
+const TRAIL_STEP: usize = 500;
+
+/// Drops what is old again and again, until it is cancelled.
 pub(crate) async fn run(log: Arc<Log>, store: Arc<SqliteStore>, clock: SharedClock, config: Config) {
     loop {
         clock.sleep(PERIOD).await;
         if let Err(failure) = once(&log, &store, &clock, &config).await {
             tracing::error!(error = %failure, "old events could not be dropped; trying again later");
+        }
+        match trail(&store, &clock, config.audit.keep).await {
+            Ok(0) => {}
+            Ok(lines) => tracing::info!(lines, "dropped old lines of the audit trail"),
+            Err(error) => {
+                tracing::error!(%error, "old lines of the audit trail could not be dropped; trying again later");
+            }
+        }
+    }
+}
+
+/// Drops the lines of the audit trail that are old enough; how many they were.
+async fn trail(store: &SqliteStore, clock: &SharedClock, keep: RetentionTime) -> Result<usize, StoreError> {
+    let RetentionTime::For(age) = keep else { return Ok(0) };
+    let before = clock.now().minus(age);
+    let mut lines = 0;
+    loop {
+        match store.prune_trail(before, TRAIL_STEP).await? {
+            0 => return Ok(lines),
+            step => lines += step,
         }
     }
 }
@@ -100,8 +123,10 @@ mod tests {
     use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
     use tidegate_model::event::EventData;
     use tidegate_model::outcome::OutcomeCounts;
-    use tidegate_model::ports::EventAppender;
+    use tidegate_model::ports::{DeadLetters as _, EventAppender, RegisterChange, Registers as _};
     use tidegate_model::position::Incarnation;
+    use tidegate_model::register::{RegisterKey, Version};
+    use tidegate_model::trail::{Act, NewTrailEntry};
     use tidegate_store::StoreOptions;
 
     use super::*;
@@ -172,6 +197,45 @@ mod tests {
         assert_eq!(heads(), [2, 0]);
         once(&log, &store, &shared, &config(&[])).await.unwrap();
         assert_eq!(heads(), [2, 2], "nobody needs them");
+    }
+
+    #[tokio::test]
+    async fn lines_of_the_audit_trail_go_when_they_are_old_enough_however_many_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+        let shared: SharedClock = clock.clone();
+        let path = dir.path().join("state.db");
+        let store = SqliteStore::open(&path, &StoreOptions::default(), shared.clone()).unwrap();
+        let entries = |count: usize| -> Vec<NewTrailEntry> {
+            let act = Act { by: "mia".to_owned(), reason: "why".to_owned(), at: clock.now() };
+            let entry = NewTrailEntry {
+                action: "test.act",
+                subject: "f".to_owned(),
+                act,
+                detail: serde_json::Value::Null,
+            };
+            vec![entry; count]
+        };
+        let act = async |name: &str, count| {
+            let change = RegisterChange {
+                key: RegisterKey::new("test", name),
+                from: Version::NONE,
+                value: Some(serde_json::Value::Null),
+                at: clock.now(),
+                notices: Vec::new(),
+                trail: entries(count),
+            };
+            store.change_register(change).await.unwrap();
+        };
+        act("old", 3 * TRAIL_STEP / 2).await;
+        clock.set_now(clock.now().plus(Duration::from_secs(86_000)));
+        act("young", 2).await;
+        let day = RetentionTime::For(Duration::from_secs(86_400));
+        assert_eq!(trail(&store, &shared, day).await.unwrap(), 0, "a day is not over");
+        clock.set_now(clock.now().plus(Duration::from_secs(500)));
+        assert_eq!(trail(&store, &shared, RetentionTime::Forever).await.unwrap(), 0);
+        assert_eq!(trail(&store, &shared, day).await.unwrap(), 3 * TRAIL_STEP / 2);
+        assert_eq!(store.trail(None, 0, 10).await.unwrap().len(), 2);
     }
 
     #[test]

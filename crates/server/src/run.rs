@@ -2,18 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
+use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
 use tidegate_model::clock::{SharedClock, timeout};
+use tidegate_model::connection_string::{ConnectionString, Endpoint, InvalidConnectionString};
 use tidegate_model::error::ErrorCode;
 
 use crate::config::{Config, FILE_NAME};
 use crate::data_dir::{DataDir, IfMissing, ServerAddress};
 use crate::failure::{Exit, Failure};
 use crate::functions::Registry;
+use crate::keys::{Guests, ROOT_KEY_NAME};
 use crate::listener::{self, Bounds};
 use crate::node::{Node, NodeConfig};
 use crate::retention;
@@ -38,7 +43,15 @@ pub(crate) fn find_config(given: Option<&Path>, data_dir: &Path) -> Option<PathB
     [data_dir.join(FILE_NAME), PathBuf::from(FILE_NAME)].into_iter().find(|path| path.is_file())
 }
 
-/// Runs a server until it is told to stop. `started` is called with its address once it accepts work.
+/// A server that accepts work.
+pub(crate) struct Started<'a> {
+    /// Where it is.
+    pub(crate) address: &'a ServerAddress,
+    /// What a client of Event Hubs needs to connect, its key included; `None` without an AMQP front door.
+    pub(crate) connection_string: Option<ConnectionString>,
+}
+
+/// Runs a server until it is told to stop. `started` is called once it accepts work.
 ///
 /// # Errors
 /// When it cannot start, or cannot stop cleanly.
@@ -46,9 +59,14 @@ pub(crate) async fn serve(
     options: Options,
     registry: &Registry,
     clock: SharedClock,
-    started: impl FnOnce(&ServerAddress) -> Result<(), Failure>,
+    started: impl FnOnce(&Started<'_>) -> Result<(), Failure>,
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
+    // What cannot work is found before anything is opened.
+    let amqp = &options.config.amqp;
+    amqp.development_key.check(std::iter::once(options.listen).chain(amqp.listen))?;
+    let tls = amqp_tls(&options.config)?;
+    let guests = Guests::of(&options.config)?;
     let data_dir = DataDir::open_when_free(&options.data_dir, IfMissing::Create, &*clock).await?;
     // A taken port is found before anything starts.
     let listener = bind(options.listen).await?;
@@ -57,7 +75,12 @@ pub(crate) async fn serve(
         tracing::warn!(%local, "listening on other than the loopback: the traffic is not encrypted");
     }
 
-    let node = Node::open(data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
+    let amqp_listener = match options.config.amqp.listen {
+        Some(address) => Some(bind_amqp(address).await?),
+        None => None,
+    };
+
+    let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
     let router = node.router();
     let system = System::start(node, &options.config, registry, Some(local)).await?;
     let (close_door, door_closes) = oneshot::channel::<()>();
@@ -74,10 +97,23 @@ pub(crate) async fn serve(
         options.config.clone(),
     ));
 
-    let address = ServerAddress { http: format!("http://{local}"), pid: std::process::id() };
+    let amqp = match amqp_listener {
+        Some(listener) => Some(Amqp::start(listener, tls, &options.config, &system.node)?),
+        None => None,
+    };
+
+    let address = ServerAddress {
+        http: format!("http://{local}"),
+        amqp: amqp.as_ref().map(|amqp| amqp.local.to_string()),
+        pid: std::process::id(),
+    };
     system.node.data_dir.announce(&address)?;
     tracing::info!(http = %address.http, data_dir = %options.data_dir.display(), "accepting work");
-    let announced = started(&address);
+    let connection_string = match &amqp {
+        Some(amqp) => Some(amqp.connection_string(system.node.root_key()?)?),
+        None => None,
+    };
+    let announced = started(&Started { address: &address, connection_string });
     if announced.is_ok() {
         signals.next().await;
         tracing::info!(
@@ -89,6 +125,9 @@ pub(crate) async fn serve(
         system.node.data_dir.retract()?;
         // The sender may be gone only if the server ended by itself.
         let _ = close_door.send(());
+        if let Some(amqp) = amqp {
+            amqp.stop().await;
+        }
         if timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
             server.abort();
             tracing::warn!(
@@ -110,8 +149,92 @@ pub(crate) async fn serve(
     Ok(Exit::Done)
 }
 
+/// The AMQP front door while it is open.
+struct Amqp {
+    /// Where it listens.
+    local: SocketAddr,
+    is_encrypted: bool,
+    close: watch::Sender<bool>,
+    door: JoinHandle<()>,
+}
+
+impl Amqp {
+    fn start(
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        config: &Config,
+        node: &Node,
+    ) -> Result<Self, Failure> {
+        let local = listener
+            .local_addr()
+            .map_err(|error| cannot_listen_for_amqp(listener_address(config), &error))?;
+        let is_encrypted = tls.is_some();
+        if !local.ip().is_loopback() && !is_encrypted {
+            tracing::warn!(%local, "listening for AMQP on other than the loopback: the traffic is not encrypted");
+        }
+        let amqp = &config.amqp;
+        let bounds = AmqpBounds {
+            connections: usize::try_from(amqp.max_connections).unwrap_or(usize::MAX),
+            max_frame_size: amqp.max_frame_size,
+            idle_timeout: amqp.idle_timeout,
+            drain: config.processor.drain_timeout,
+            ..AmqpBounds::default()
+        };
+        let mut door = AmqpDoor::new(node.gateway.clone(), bounds);
+        if let Some(tls) = tls {
+            door = door.with_tls(Arc::new(move || tls.clone()));
+        }
+        let (close, closes) = watch::channel(false);
+        let door = tokio::spawn(async move { door.serve(listener, closes).await });
+        Ok(Self { local, is_encrypted, close, door })
+    }
+
+    /// What a client needs to connect.
+    fn connection_string(&self, key: &str) -> Result<ConnectionString, Failure> {
+        let unusable =
+            |error: InvalidConnectionString| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string());
+        // Where it listens on every address, the loopback is one of them.
+        let host = match self.local.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            ip => ip.to_string(),
+        };
+        let endpoint = Endpoint::new(&host, Some(self.local.port())).map_err(unusable)?;
+        let string = ConnectionString::with_key(endpoint, ROOT_KEY_NAME, key).map_err(unusable)?;
+        // Clients do without TLS only for the emulator.
+        Ok(if self.is_encrypted { string } else { string.for_development() })
+    }
+
+    async fn stop(self) {
+        let _ = self.close.send(true);
+        let _ = self.door.await;
+    }
+}
+
+fn listener_address(config: &Config) -> SocketAddr {
+    config.amqp.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// What the AMQP front door is encrypted with.
+fn amqp_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+    let made = config.amqp.tls.as_ref().map(|tls| tls.server()).transpose();
+    made.map_err(|why| {
+        Failure::usage(ErrorCode::CONFIG_BAD_VALUE, why)
+            .help("name a certificate and its private key in `tls` of [amqp], both as PEM files")
+    })
+}
+
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
+}
+
+async fn bind_amqp(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen_for_amqp(address, &error))
+}
+
+fn cannot_listen_for_amqp(address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::new(ErrorCode::SERVER_UNREACHABLE, format!("cannot listen for AMQP on {address}: {error}")).help(
+        "another program may use the port: choose one with --amqp 127.0.0.1:PORT; port 0 takes a free one",
+    )
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {

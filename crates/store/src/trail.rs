@@ -3,14 +3,45 @@
 use rusqlite::{Connection, params};
 use serde_json::Value;
 use tidegate_model::clock::Timestamp;
+use tidegate_model::ports::StoreError;
 use tidegate_model::trail::{Act, NewTrailEntry, TrailEntry};
 
 use crate::checksum::Checksum;
 use crate::error::Failure;
-use crate::sqlite_store::unsigned;
+use crate::sqlite_store::{SqliteStore, unsigned};
 
 /// The columns of a line, as [`read`] expects them.
 const COLUMNS: &str = "number, action, subject, who, reason, at, detail, checksum";
+
+impl SqliteStore {
+    /// Removes lines of the audit trail that are from before `before`, the oldest first and at most `most`; how many were
+    /// removed. It stops at the first line that is younger, so that the trail has no gap, and keeps the last line, so that
+    /// no number is given twice.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn prune_trail(&self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.write(move |connection| prune(connection, before, most)).await
+    }
+}
+
+fn prune(connection: &Connection, before: Timestamp, most: usize) -> Result<usize, Failure> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let mut oldest = connection.prepare_cached(
+        "SELECT number, at FROM trail WHERE number < (SELECT max(number) FROM trail) ORDER BY number LIMIT ?1",
+    )?;
+    let mut rows = oldest.query([most])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= before.as_millis() {
+            break;
+        }
+        last = Some(row.get::<_, i64>(0)?);
+    }
+    drop(rows);
+    let Some(last) = last else { return Ok(0) };
+    Ok(connection.prepare_cached("DELETE FROM trail WHERE number <= ?1")?.execute([last])?)
+}
 
 /// Writes the next line.
 pub(crate) fn append(connection: &Connection, entry: &NewTrailEntry) -> Result<(), Failure> {
@@ -25,7 +56,7 @@ pub(crate) fn write(
     act: &Act,
     detail: &Value,
 ) -> Result<(), Failure> {
-    // Lines are never removed, so the next number is one more than the last.
+    // The last line is never removed, so the next number is one more than its own.
     let mut last = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM trail")?;
     let number = last.query_row([], |row| row.get::<_, i64>(0))? + 1;
     let (at, detail) = (act.at.as_millis(), detail.to_string());
@@ -91,4 +122,46 @@ fn read(row: &rusqlite::Row<'_>) -> Result<TrailEntry, Failure> {
 fn checksum(number: i64, texts: [&str; 5], at: i64) -> i64 {
     let checksum = Checksum::of("trail").number(number).number(at);
     texts.into_iter().fold(checksum, |checksum, text| checksum.bytes(text.as_bytes())).value()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_model::clock::SystemClock;
+    use tidegate_model::ports::DeadLetters as _;
+
+    use super::*;
+    use crate::options::StoreOptions;
+
+    async fn numbers(store: &SqliteStore) -> Vec<u64> {
+        store.trail(None, 0, 1000).await.unwrap().iter().map(|entry| entry.number).collect()
+    }
+
+    async fn act_at(store: &SqliteStore, millis: i64) {
+        let act = Act { by: "mia".to_owned(), reason: String::new(), at: Timestamp::from_millis(millis) };
+        store.write(move |connection| write(connection, "test.act", "f", &act, &Value::Null)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn old_lines_go_in_small_steps_from_the_beginning_and_numbers_are_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let store = SqliteStore::open(&path, &StoreOptions::default(), SystemClock::shared()).unwrap();
+        let prune =
+            async |before, most| store.prune_trail(Timestamp::from_millis(before), most).await.unwrap();
+        assert_eq!(prune(i64::MAX, 10).await, 0, "there is nothing");
+        // The clock went back before the sixth.
+        for at in [10, 20, 30, 40, 50, 5, 60] {
+            act_at(&store, at).await;
+        }
+        assert_eq!(prune(10, 10).await, 0, "nothing is that old");
+        assert_eq!(prune(45, 3).await, 3);
+        assert_eq!(numbers(&store).await, [4, 5, 6, 7]);
+        assert_eq!((prune(45, 3).await, prune(45, 3).await), (1, 0), "behind a younger line nothing goes");
+        assert_eq!(numbers(&store).await, [5, 6, 7]);
+        assert_eq!(prune(i64::MAX, 1000).await, 2, "the last stays");
+        act_at(&store, 70).await;
+        assert_eq!(numbers(&store).await, [7, 8]);
+        store.close().await.unwrap();
+        assert_eq!(crate::check::check(&path).unwrap().problems, [""; 0]);
+    }
 }

@@ -198,7 +198,9 @@ impl Oracle {
                 let max = function.settings.retry.max_attempts().unwrap_or(0) as usize;
                 // Being asked for a pause uses up no attempt.
                 let used = attempts.iter().filter(|attempt| attempt.kind != FailureKind::Throttled).count();
-                failed as usize >= max && used >= max
+                // So does each end of the program while the function had the event and nothing else ran.
+                let ends = attempts.iter().filter(|attempt| attempt.kind == FailureKind::Interrupted).count();
+                failed as usize + ends >= max && used >= max
             }
         };
         if !is_right {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_alerts::dispatcher::{Dispatcher, Publisher};
 use tidegate_alerts::links::Issuer;
 use tidegate_alerts::target::{
-    DEFAULT_EMAIL_TIMEOUT, DEFAULT_WEBHOOK_TIMEOUT, Email, MailTls, Schema, Target, Webhook,
+    DEFAULT_EMAIL_TIMEOUT, DEFAULT_WEBHOOK_TIMEOUT, Email, MailTls, Schema, Secret, Target, Webhook,
 };
 use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState};
 use tidegate_model::clock::{Clock, SharedClock, Timestamp};
@@ -103,7 +103,7 @@ pub(crate) fn mail_target(address: SocketAddr) -> Email {
 pub(crate) fn hook_target(name: &str, url: String) -> Webhook {
     Webhook {
         name: name.to_owned(),
-        url,
+        url: Secret::new(url),
         schema: Schema::CloudEvents,
         secret: None,
         headers: Vec::new(),

@@ -8,9 +8,10 @@ use tidegate_model::ports::{AppendError, EventAppender, EventLog, ReadError};
 use tidegate_model::position::{SequenceNumber, StartPosition};
 
 use super::*;
-use crate::frame::HEADER_BYTES;
+use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::fsck::{check_in, repair_in};
-use crate::segment::{HEADER_BLOCK, list_bases, segment_path};
+use crate::record::NEWEST_FORMAT;
+use crate::segment::{HEADER_BLOCK, SegmentHeader, list_bases, segment_path};
 use crate::storage::{Access, Storage};
 
 const DIR_P0: &str = "/log/hub/0";
@@ -356,6 +357,81 @@ fn the_events_of_a_copied_log_do_not_pass_for_frames() {
     let (_log, hub) = open_hub(&storage, &options, 2).unwrap();
     assert_eq!(hub.status(P0).unwrap().damage, None);
     assert_eq!(hub.status(P0).unwrap().tail, appended.first);
+}
+
+#[test]
+fn batches_pass_over_lost_numbers() {
+    let options = options(64 << 10);
+    // The middle segment loses its last frame, and another one inside.
+    let (storage, all) = log_with(&options, &[(2, 9_000); 9]);
+    let paths = segment_files(&storage);
+    assert_eq!(paths.len(), 3);
+    for in_payload in [1000, 3 * 18_000] {
+        storage.corrupt(&paths[1], |bytes| bytes[HEADER_BLOCK as usize + in_payload] ^= 1);
+    }
+    repair_in(&storage, Path::new(DIR)).unwrap();
+    let (_log, hub) = open_hub(&storage, &options, 2).unwrap();
+    runtime().block_on(async {
+        let read = read_all(&hub, P0).await;
+        assert_eq!(read.len(), all.len() - numbers(&hub.status(P0).unwrap().lost).len());
+        assert!(read.len() < all.len());
+        for events in [1, 3, 100] {
+            let (mut next, mut seen) = (SequenceNumber::ZERO, Vec::new());
+            let tail = hub.status(P0).unwrap().tail;
+            while next < tail {
+                let batch = hub.read_batch(P0, next, ReadLimit { events, ..MUCH }).await.unwrap();
+                assert!(batch.next() > next, "reading goes on");
+                seen.extend(batch.iter().map(|event| (event.sequence_number, event.body.to_vec())));
+                next = batch.next();
+            }
+            let expected: Vec<_> =
+                read.iter().map(|event| (event.sequence_number, event.body().to_vec())).collect();
+            assert_eq!(seen, expected, "in reads of {events}");
+        }
+    });
+}
+
+/// Changes the first record of the frames of a file, and makes all checksums right again.
+fn rewrite_first_records(bytes: &mut [u8], header: &SegmentHeader, change: impl Fn(&mut [u8])) {
+    let (mut at, mut previous) = (HEADER_BLOCK as usize, header.seed());
+    while let Ok((mut frame, _)) =
+        FrameHeader::decode(bytes[at..at + HEADER_BYTES].try_into().unwrap(), header.seed())
+    {
+        let payload = &mut bytes[at + HEADER_BYTES..][..frame.payload_len as usize];
+        if !payload.is_empty() {
+            change(payload);
+        }
+        (frame.payload_checksum, frame.previous) = (crc32c::crc32c(payload), previous);
+        let encoded;
+        (encoded, previous) = frame.encode(header.seed());
+        bytes[at..at + HEADER_BYTES].copy_from_slice(&encoded);
+        at += usize::try_from(frame.frame_len()).unwrap();
+    }
+}
+
+#[test]
+fn records_of_a_newer_version_are_left_alone() {
+    let options = options(1 << 20);
+    let (storage, _) = log_with(&options, &[(3, 100); 4]);
+    let path = &segment_files(&storage)[0];
+    let header = SegmentHeader::read(&*storage.open(path, Access::Read).unwrap()).unwrap().unwrap();
+    assert!(check_in(&storage, Path::new(DIR)).unwrap().is_clean());
+    let newer = NEWEST_FORMAT + 1;
+    // The format is behind the record's length.
+    storage.corrupt(path, |bytes| rewrite_first_records(bytes, &header, |payload| payload[4] = newer));
+    let before = content(&storage, path);
+    let refused =
+        LogError::UnknownFormat { path: path.clone(), found: newer.into(), known: NEWEST_FORMAT.into() };
+    assert_eq!(check_in(&storage, Path::new(DIR)).unwrap_err(), refused);
+    assert_eq!(repair_in(&storage, Path::new(DIR)).unwrap_err(), refused);
+    assert_eq!(content(&storage, path), before);
+    let (_log, hub) = open_hub(&storage, &options, 2).unwrap();
+    for error in [
+        runtime().block_on(hub.read(P0, SequenceNumber::ZERO, MUCH)).unwrap_err(),
+        runtime().block_on(hub.read_batch(P0, SequenceNumber::ZERO, MUCH)).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("which a newer version wrote"), "{error}");
+    }
 }
 
 proptest! {

@@ -149,15 +149,6 @@ fn an_append_whose_producer_has_gone_is_stored_all_the_same() {
     });
 }
 
-/// Polls a future once.
-fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::Pin::new(future).poll(&mut context) {
-        std::task::Poll::Ready(output) => Some(output),
-        std::task::Poll::Pending => None,
-    }
-}
-
 #[test]
 fn what_waits_for_the_disk_is_bounded() {
     let options = LogOptions { queue_bytes: 100_000, ..options(1 << 20) };

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod disk;
+mod hubs;
 mod ledger;
 
 use std::path::Path;
@@ -73,4 +74,13 @@ async fn read_from(hub: &HubLog, partition: PartitionId, from: SequenceNumber) -
 
 fn bodies(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| String::from_utf8(event.body().to_vec()).unwrap()).collect()
+}
+
+/// Polls a future once.
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
 }

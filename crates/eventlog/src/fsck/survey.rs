@@ -11,7 +11,7 @@ use super::{DamageReport, PartitionReport, TornTail};
 use crate::error::LogError;
 use crate::frame::{Cursor, FrameHeader, FrameKind, FrameProblem, HEADER_BYTES};
 use crate::partition::{Identity, joined};
-use crate::record::Records;
+use crate::record::{NEWEST_FORMAT, RecordProblem, Records};
 use crate::recovery::read_header;
 use crate::scan::{Stop, Window};
 use crate::segment::{HEADER_BLOCK, SegmentHeader, list_bases, segment_path};
@@ -34,6 +34,8 @@ pub(super) struct SegmentSurvey {
     /// The number after the last one of this file.
     pub(super) next: SequenceNumber,
     pub(super) torn_at: Option<u64>,
+    /// The format of a record that a newer version wrote, if there is one.
+    newer_record: Option<u8>,
 }
 
 /// A part of a file.
@@ -62,6 +64,10 @@ impl PartitionSurvey {
             let upper = bases.get(at + 1).copied();
             let segment = SegmentSurvey::make(storage, path.clone(), header, problem, upper)
                 .map_err(LogError::io("read", &path))?;
+            if let Some(found) = segment.newer_record {
+                let (found, known) = (found.into(), NEWEST_FORMAT.into());
+                return Err(LogError::UnknownFormat { path, found, known });
+            }
             segments.push(segment);
         }
         Ok(Self { identity, segments })
@@ -118,7 +124,8 @@ impl SegmentSurvey {
             let lost = header.base..header.base;
             pieces.push(Piece::Damage { from: 0, to: HEADER_BLOCK, problem, lost });
         }
-        let mut survey = Self { path, file_len, header, pieces, next: header.base, torn_at: None };
+        let mut survey =
+            Self { path, file_len, header, pieces, next: header.base, torn_at: None, newer_record: None };
         survey.read(&mut window, upper);
         Ok(survey)
     }
@@ -134,6 +141,7 @@ impl SegmentSurvey {
                 return;
             }
             let beyond = find_beyond(window, &cursor, seed, upper);
+            self.newer_record = self.newer_record.or(beyond.newer_record);
             let is_damage = upper.is_some() || beyond.proves_damage || problem.is_none();
             let problem = problem.unwrap_or_else(|| "the file cannot be read here".to_owned());
             if !is_damage {
@@ -181,9 +189,13 @@ impl SegmentSurvey {
                 Ok(Err(problem)) => return Some(Stop::from(problem).to_string()),
                 Err(_) => return None,
             };
-            match records_are_readable(window, cursor.position, &header) {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return None,
+            match unreadable_record(window, cursor.position, &header) {
+                Ok(None) => {}
+                Ok(Some(RecordProblem::Format(format))) => {
+                    self.newer_record = Some(format);
+                    return None;
+                }
+                Ok(Some(_)) | Err(_) => return None,
             }
             self.pieces.push(Piece::Frame { position: cursor.position, header });
             *cursor = cursor.after(&header, checksum);
@@ -228,10 +240,12 @@ struct Beyond {
     proves_damage: bool,
     /// The number after the last one that any frame speaks of.
     known_end: SequenceNumber,
+    /// The format of a record that a newer version wrote, if there is one.
+    newer_record: Option<u8>,
 }
 
 fn find_beyond(window: &mut Window<'_>, bad: &Cursor, seed: u32, upper: Option<SequenceNumber>) -> Beyond {
-    let mut beyond = Beyond { readable: None, proves_damage: false, known_end: bad.next };
+    let mut beyond = Beyond { readable: None, proves_damage: false, known_end: bad.next, newer_record: None };
     let mut from = bad.position;
     while let Ok(Some((position, header, _))) = window.find_header(from, seed, bad.next) {
         from = position + 1;
@@ -243,27 +257,36 @@ fn find_beyond(window: &mut Window<'_>, bad: &Cursor, seed: u32, upper: Option<S
         // The frame at the bad place itself is bad for a reason, such as a broken chain.
         let is_whole = position > bad.position
             && header.enqueued_at >= bad.time
-            && matches!(window.payload(position, &header), Ok(Some(_)))
-            && matches!(records_are_readable(window, position, &header), Ok(true));
-        if is_whole && beyond.readable.is_none() {
-            beyond.readable = Some((position, header));
+            && matches!(window.payload(position, &header), Ok(Some(_)));
+        if !is_whole {
+            continue;
+        }
+        match unreadable_record(window, position, &header) {
+            Ok(None) if beyond.readable.is_none() => beyond.readable = Some((position, header)),
+            Ok(Some(RecordProblem::Format(format))) => beyond.newer_record = Some(format),
+            _ => {}
         }
     }
     beyond
 }
 
-/// Whether every record of a frame can be read, and there are as many as its header says.
-fn records_are_readable(window: &mut Window<'_>, position: u64, header: &FrameHeader) -> io::Result<bool> {
+/// Why a record of a frame cannot be read, if one cannot, or there are not as many as its header says.
+fn unreadable_record(
+    window: &mut Window<'_>,
+    position: u64,
+    header: &FrameHeader,
+) -> io::Result<Option<RecordProblem>> {
     if header.kind != FrameKind::Events {
-        return Ok(header.payload_len == 0);
+        return Ok((header.payload_len != 0).then_some(RecordProblem::Long));
     }
     let payload = window.bytes(position + HEADER_BYTES as u64, header.payload_len as usize)?;
-    let mut records = 0_u64;
-    for record in Records::new(Bytes::copy_from_slice(payload)) {
-        if record.is_err() {
-            return Ok(false);
+    let payload = Bytes::copy_from_slice(payload);
+    let mut records = 0;
+    for record in Records::new(&payload, 0..payload.len()) {
+        if let Err(problem) = record {
+            return Ok(Some(problem));
         }
         records += 1;
     }
-    Ok(records == u64::from(header.count))
+    Ok((records != u64::from(header.count)).then_some(RecordProblem::Short))
 }

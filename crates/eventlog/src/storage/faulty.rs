@@ -77,6 +77,8 @@ struct Faults {
     crashed: bool,
     /// How many syncs of files succeed before one fails.
     syncs_until_failure: Option<u64>,
+    /// Whether the next renaming fails.
+    rename_fails: bool,
     /// Bytes left on the medium.
     space: Option<u64>,
     /// Whether overwriting takes space, as on a file system that copies on write.
@@ -124,6 +126,11 @@ impl FaultyStorage {
     /// Lets `count` syncs of files succeed and the next one fail.
     pub fn fail_sync_after(&self, count: u64) {
         self.0.lock().faults.syncs_until_failure = Some(count);
+    }
+
+    /// Lets the next renaming fail without an effect.
+    pub fn fail_next_rename(&self) {
+        self.0.lock().faults.rename_fails = true;
     }
 
     /// Leaves this much room; `None` for as much as anybody needs.
@@ -437,6 +444,9 @@ impl Storage for FaultyStorage {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
+        if std::mem::take(&mut state.faults.rename_fails) {
+            return Err(io::Error::other("the medium did not take the name"));
+        }
         if state.begin()? {
             let (parent, old) = state.find_parent(from)?;
             let (new_parent, new) = state.find_parent(to)?;

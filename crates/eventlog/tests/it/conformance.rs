@@ -59,6 +59,10 @@ impl LogUnderTest for Disk {
         let policy = RetentionPolicy { max_age: None, max_bytes: Some(0) };
         log.hub.enforce_retention(log.clock.now(), policy, &floors).expect("files can be deleted");
     }
+
+    async fn delete(&self, log: &OnDisk) {
+        log.log.delete_hub(EventLog::hub(&*log.hub)).expect("the hub exists");
+    }
 }
 
 tidegate_model::event_log_suite!(Disk);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_eventlog::{Log, LogError, LogOptions, fsck};
+use tidegate_eventlog::{HubSettings, Log, LogError, LogOptions, RetentionPolicy, fsck};
 use tidegate_model::clock::{SharedClock, TestClock, Timestamp};
 use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::event::{EventData, HubName};
@@ -56,6 +56,48 @@ fn a_hub_keeps_its_number_of_partitions() {
     assert_eq!(EventLog::partition_count(&*log.hub(&name("a")).unwrap()), 3);
     log.close();
     assert_eq!(log.create_hub(&name("c"), 1).err(), Some(LogError::Closed));
+}
+
+#[test]
+fn the_files_of_a_deleted_hub_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = || {
+        let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.filter(|name| name != ".lock").collect();
+        names.sort();
+        names
+    };
+    let log = open(dir.path()).unwrap();
+    log.create_hub(&name("a"), 3).unwrap();
+    let hub = log.create_hub(&name("b"), 3).unwrap();
+    log.delete_hub(&name("b")).unwrap();
+    assert_eq!(names(), ["a"]);
+    assert!(log.hub(&name("b")).is_none());
+    let missing = log.delete_hub(&name("b")).unwrap_err();
+    assert_eq!((missing.code(), missing.kind()), (ErrorCode::NOT_FOUND, ErrorKind::Permanent));
+    // What a process left that ended while it removed them.
+    fs::create_dir_all(dir.path().join(".deleting-0/7")).unwrap();
+    drop((log, hub));
+    let log = open(dir.path()).unwrap();
+    assert_eq!((names(), log.hubs().len()), (vec!["a".into()], 1));
+}
+
+#[test]
+fn settings_that_cannot_be_read_stop_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = RetentionPolicy { max_age: None, max_bytes: Some(1 << 30) };
+    let settings = HubSettings { retention: Some(policy) };
+    open(dir.path()).unwrap().create_hub_with(&name("a"), 1, settings).unwrap();
+    assert_eq!(open(dir.path()).unwrap().hub(&name("a")).unwrap().settings(), settings);
+    let log = open(dir.path()).unwrap();
+    assert_eq!(log.create_hub_with(&name("a"), 1, HubSettings::default()).unwrap().settings(), settings);
+    drop(log);
+    let path = dir.path().join("a/settings.json");
+    fs::write(&path, "{").unwrap();
+    let refused = open(dir.path()).err().unwrap();
+    assert!(matches!(&refused, LogError::BadSettings { path: named, .. } if *named == path), "{refused}");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(open(dir.path()).unwrap().hub(&name("a")).unwrap().settings(), HubSettings::default());
 }
 
 #[test]

@@ -1,37 +1,60 @@
-//! Who may do what: keys presented as they are, or signatures made with them.
+//! Who may do what: keys presented as they are, signatures made with them, and tokens of an identity provider.
+//!
+//! An HTTP request shows one of them each time ([`Authorizer::authorize`]). An AMQP connection puts tokens
+//! ([`Authorizer::put_token`]) or signs in ([`Authorizer::sign_in`]), and holds what that granted ([`Grants`]).
 
+mod access_token;
+mod grants;
+mod put_token;
 mod rule;
 mod sas;
 
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::error::{ErrorCode, ErrorKind};
 
+pub use access_token::{
+    AccessTokenRefused, AccessTokenSettings, AccessTokens, InvalidTokenKey, TokenAlgorithm,
+};
+pub use grants::{Denied, Grant, Grants, MAX_GRANTS, TooManyGrants, WhyDenied};
+pub use put_token::{JWT_TYPE, PutToken, SAS_TOKEN_TYPE, TokenRefused};
 pub use rule::{AccessRule, EmptyKey, Right, Rights, Scope, SecretKey};
 use sas::SasToken;
 
+use crate::audience::ResourcePath;
+
 /// Decides whether a caller may do something.
 ///
-/// A caller shows one of two things in the `Authorization` header:
+/// A caller shows one of three things in the `Authorization` header:
 ///
 /// - `Bearer <key>`: the key of a rule itself;
 /// - `SharedAccessSignature sr=<audience>&sig=<signature>&se=<expiry>&skn=<rule>`: a token made from it, which ends at
-///   its expiry and reaches no further than its audience.
+///   its expiry and reaches no further than its audience;
+/// - `Bearer <token>`: a JSON Web Token, where the server takes some.
 #[derive(Debug)]
 pub struct Authorizer {
     rules: Vec<AccessRule>,
+    access_tokens: Option<AccessTokens>,
 }
 
 impl Authorizer {
     /// Decides by these rules. Without any, nobody may do anything.
+    ///
+    /// # Errors
+    /// When two rules have one name and one scope. The same name in different scopes is possible, as in Event Hubs.
     pub fn new(rules: Vec<AccessRule>) -> Result<Self, DuplicateRule> {
         for (index, rule) in rules.iter().enumerate() {
-            if rules[..index].iter().any(|earlier| earlier.name == rule.name) {
+            if rules[..index].iter().any(|earlier| earlier.name == rule.name && earlier.scope == rule.scope) {
                 return Err(DuplicateRule(rule.name.clone()));
             }
         }
-        Ok(Self { rules })
+        Ok(Self { rules, access_tokens: None })
+    }
+
+    /// The same, and takes access tokens as well.
+    #[must_use]
+    pub fn with_access_tokens(mut self, tokens: AccessTokens) -> Self {
+        self.access_tokens = Some(tokens);
+        self
     }
 
     /// Decides whether the caller who sent this `Authorization` header may use `required` on the resource at `path` at
@@ -39,6 +62,9 @@ impl Authorizer {
     ///
     /// A path is the resource's address below the namespace, such as `flights/partitions/0`, decoded; the empty path is
     /// the namespace. A hub's name in it is compared without regard to case, as in Event Hubs.
+    ///
+    /// # Errors
+    /// Why not.
     pub fn authorize(
         &self,
         header: Option<&str>,
@@ -49,67 +75,105 @@ impl Authorizer {
         let header = header.ok_or(AuthError::Missing)?.trim();
         let (scheme, credentials) = header.split_once(' ').unwrap_or((header, ""));
         let credentials = credentials.trim();
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let path = ResourcePath::of_path(path)
+            .map_err(|problem| AuthError::Malformed { problem: problem.to_string() })?;
         if scheme.eq_ignore_ascii_case("bearer") {
-            self.by_key(credentials, required, &segments)
+            match &self.access_tokens {
+                // A key may have dots as well, so it is looked for first.
+                Some(tokens) if credentials.matches('.').count() == 2 => {
+                    self.by_key(credentials, required, &path).or_else(|refused| match refused {
+                        AuthError::UnknownKey => by_access_token(tokens, credentials, required, now),
+                        refused => Err(refused),
+                    })
+                }
+                _ => self.by_key(credentials, required, &path),
+            }
         } else if scheme.eq_ignore_ascii_case("sharedaccesssignature") {
-            self.by_signature(credentials, required, &segments, now)
+            let (token, rules) = self.verified(credentials, &path, now)?;
+            let whole = token.audience.is_namespace();
+            first_that_permits(&rules, required, &path, whole).unwrap_or(Err(AuthError::UnknownKey))
         } else {
             Err(AuthError::UnknownScheme)
         }
     }
 
-    fn by_key(&self, key: &str, required: Right, segments: &[&str]) -> Result<Principal, AuthError> {
-        // Digests have one length and are compared in constant time, and every rule is tried, so the time taken says
-        // nothing about a key.
-        let presented = Sha256::digest(key.as_bytes());
-        let mut answer = Err(AuthError::UnknownKey);
-        for rule in &self.rules {
-            let matches = bool::from(Sha256::digest(rule.key.as_bytes()).ct_eq(&presented));
-            if matches && answer.is_err() {
-                answer = permit(rule, required, segments, rule.scope == Scope::Namespace);
-            }
-        }
-        answer
+    fn by_key(&self, key: &str, required: Right, path: &ResourcePath) -> Result<Principal, AuthError> {
+        // Every rule is tried, so the time taken says nothing about a key.
+        let rules: Vec<&AccessRule> = self.rules.iter().filter(|rule| rule.has_key(key)).collect();
+        first_that_permits(&rules, required, path, true).unwrap_or(Err(AuthError::UnknownKey))
     }
 
-    fn by_signature(
+    /// A signature token that is good and reaches the resource at `path`, and the rules whose key made it: at least one.
+    fn verified<'t>(
         &self,
-        fields: &str,
-        required: Right,
-        segments: &[&str],
+        fields: &'t str,
+        path: &ResourcePath,
         now: Timestamp,
-    ) -> Result<Principal, AuthError> {
+    ) -> Result<(SasToken<'t>, Vec<&AccessRule>), AuthError> {
         let token = SasToken::parse(fields).map_err(|problem| AuthError::Malformed { problem })?;
-        let Some(rule) = self.rules.iter().find(|rule| rule.name == token.key_name) else {
+        if self.rules_named(&token.key_name).next().is_none() {
             return Err(AuthError::UnknownKeyName { name: shortened(&token.key_name) });
-        };
-        if !token.is_signed_with(&rule.key) {
-            return Err(AuthError::WrongSignature { name: rule.name.clone() });
+        }
+        let made_it = |rule: &&AccessRule| rule.keys.iter().any(|key| token.is_signed_with(key));
+        let rules: Vec<&AccessRule> = self.rules_named(&token.key_name).filter(made_it).collect();
+        if rules.is_empty() {
+            return Err(AuthError::WrongSignature { name: shortened(&token.key_name) });
         }
         if token.expires_at <= now {
             return Err(AuthError::Expired { at: token.expires_at, now });
         }
-        let reaches = token.audience.len() <= segments.len()
-            && token.audience.iter().zip(segments).all(|(ours, asked)| ours.eq_ignore_ascii_case(asked));
-        if !reaches {
+        if !token.audience.covers(path) {
             return Err(AuthError::WrongAudience {
-                audience: shortened(&token.audience.join("/")),
-                path: shortened(&segments.join("/")),
+                audience: shortened(&token.audience.to_string()),
+                path: shortened(&path.to_string()),
             });
         }
-        permit(rule, required, segments, rule.scope == Scope::Namespace && token.audience.is_empty())
+        Ok((token, rules))
     }
+
+    fn rules_named(&self, name: &str) -> impl Iterator<Item = &AccessRule> {
+        self.rules.iter().filter(move |rule| rule.name == name)
+    }
+}
+
+fn by_access_token(
+    tokens: &AccessTokens,
+    token: &str,
+    required: Right,
+    now: Timestamp,
+) -> Result<Principal, AuthError> {
+    let token = tokens.read(token, now)?;
+    if token.rights.include(required) {
+        Ok(Principal { rule: token.subject, namespace_wide: true })
+    } else {
+        Err(AuthError::RightMissing { rule: token.subject, required })
+    }
+}
+
+/// The answer of the first rule that lets the caller, else of the last that does not; `None` without rules.
+fn first_that_permits(
+    rules: &[&AccessRule],
+    required: Right,
+    path: &ResourcePath,
+    whole: bool,
+) -> Option<Result<Principal, AuthError>> {
+    let mut answers =
+        rules.iter().map(|rule| permit(rule, required, path, whole && rule.scope == Scope::Namespace));
+    let mut last = answers.next();
+    while let (Some(Err(_)), Some(next)) = (&last, answers.next()) {
+        last = Some(next);
+    }
+    last
 }
 
 fn permit(
     rule: &AccessRule,
     required: Right,
-    segments: &[&str],
+    path: &ResourcePath,
     namespace_wide: bool,
 ) -> Result<Principal, AuthError> {
-    if !rule.scope.covers(segments) {
-        return Err(AuthError::OutOfScope { rule: rule.name.clone(), scope: rule.scope.clone() });
+    if !rule.scope.covers(path) {
+        return Err(AuthError::out_of_scope(rule));
     }
     if !rule.rights.include(required) {
         return Err(AuthError::RightMissing { rule: rule.name.clone(), required });
@@ -131,9 +195,9 @@ pub struct Principal {
     pub namespace_wide: bool,
 }
 
-/// Two rules have one name, so a signature could not say which key made it.
+/// Two rules have one name in one place, so it could not be said which of them counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("two access rules are named {0:?}")]
+#[error("two access rules are named {0:?} and count in the same place")]
 pub struct DuplicateRule(pub String);
 
 /// Why a caller may not do what he asked for. None of the texts holds a key or a signature.
@@ -171,6 +235,15 @@ pub enum AuthError {
         /// The rule whose key it was compared with.
         name: String,
     },
+    /// The key of SASL PLAIN is not the rule's.
+    #[error("the key is not one of the access rule {name:?}")]
+    WrongKey {
+        /// The rule.
+        name: String,
+    },
+    /// An access token does not count.
+    #[error(transparent)]
+    AccessToken(#[from] AccessTokenRefused),
     /// The token's time is over.
     #[error("the shared access signature expired at {at}; the server's time is {now}")]
     Expired {
@@ -213,6 +286,10 @@ fn scope_text(scope: &Scope) -> String {
 }
 
 impl AuthError {
+    fn out_of_scope(rule: &AccessRule) -> Self {
+        Self::OutOfScope { rule: rule.name.clone(), scope: rule.scope.clone() }
+    }
+
     /// What the caller should do: the same request will never be let in.
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::Permanent
@@ -238,6 +315,10 @@ impl AuthError {
             Self::Malformed { .. } => {
                 "send sr=<percent-encoded address>&sig=<percent-encoded base64>&se=<seconds since 1970>&skn=<rule>"
             }
+            Self::WrongKey { .. } => {
+                "sign in with the name of an access rule and its key as it is, not decoded"
+            }
+            Self::AccessToken(_) => "get a new token from the issuer that the server's configuration names",
             Self::UnknownKey => "send the key of an access rule of this server's configuration",
             Self::UnknownKeyName { .. } => "sign with the name and key of an access rule of this server",
             Self::WrongSignature { .. } => {

@@ -1,6 +1,10 @@
 //! Access rules: a named key, what it allows, and where.
 
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use tidegate_model::event::HubName;
+
+use crate::audience::ResourcePath;
 
 /// One thing a caller may do. The three rights of an Event Hubs shared access policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +45,21 @@ impl Rights {
                 Right::Manage => false,
             }
     }
+
+    /// True when the set holds no right.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The rights of both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            send: self.send || other.send,
+            listen: self.listen || other.listen,
+            manage: self.manage || other.manage,
+        }
+    }
 }
 
 impl FromIterator<Right> for Rights {
@@ -67,11 +86,21 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// True when a resource with these path segments lies in the scope.
-    pub(super) fn covers(&self, segments: &[&str]) -> bool {
+    /// True when a resource lies in the scope.
+    pub(super) fn covers(&self, path: &ResourcePath) -> bool {
         match self {
             Self::Namespace => true,
-            Self::Hub(hub) => segments.first().is_some_and(|first| first.eq_ignore_ascii_case(hub.as_str())),
+            Self::Hub(hub) => path.hub().is_some_and(|first| first.eq_ignore_ascii_case(hub.as_str())),
+        }
+    }
+
+    /// The resource at its top.
+    pub(super) fn path(&self) -> ResourcePath {
+        match self {
+            Self::Namespace => ResourcePath::namespace(),
+            Self::Hub(hub) => {
+                ResourcePath::of_path(hub.as_str()).expect("the name of a hub is shorter than a path may be")
+            }
         }
     }
 }
@@ -90,6 +119,12 @@ impl SecretKey {
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// True when a caller presented this very key. Digests have one length and are compared in constant time, so the
+    /// time taken says nothing about the key.
+    fn is(&self, presented: &str) -> bool {
+        Sha256::digest(self.as_bytes()).ct_eq(&Sha256::digest(presented.as_bytes())).into()
+    }
 }
 
 impl std::fmt::Debug for SecretKey {
@@ -103,17 +138,24 @@ impl std::fmt::Debug for SecretKey {
 #[error("an access key must not be empty")]
 pub struct EmptyKey;
 
-/// Who holds this key may do this.
+/// Who holds one of these keys may do this.
 #[derive(Clone, Debug)]
 pub struct AccessRule {
     /// The rule's name, which is the key name (`skn`) of a shared access signature.
     pub name: String,
-    /// The key.
-    pub key: SecretKey,
+    /// The keys. There are two while one of them is being replaced; each is as good as the other.
+    pub keys: Vec<SecretKey>,
     /// What it allows.
     pub rights: Rights,
     /// Where it allows it.
     pub scope: Scope,
+}
+
+impl AccessRule {
+    /// True when a caller presented one of the keys. All are compared, so the time taken does not say which.
+    pub(super) fn has_key(&self, presented: &str) -> bool {
+        self.keys.iter().fold(false, |found, key| key.is(presented) | found)
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +178,7 @@ mod tests {
         assert_eq!(SecretKey::new("").unwrap_err(), EmptyKey);
         let rule = AccessRule {
             name: "producers".into(),
-            key: SecretKey::new("very-secret").unwrap(),
+            keys: vec![SecretKey::new("very-secret").unwrap()],
             rights: [Right::Send].into_iter().collect(),
             scope: Scope::Namespace,
         };

@@ -55,6 +55,7 @@ impl BatchEvent {
             properties: self.user_properties.unwrap_or_default().0.into_iter().collect(),
             system_properties: broker.system.into_iter().collect(),
             body: self.body.into(),
+            amqp: None,
         }
     }
 }

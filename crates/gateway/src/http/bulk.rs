@@ -340,7 +340,8 @@ fn lane_of(partition: PartitionId) -> usize {
 }
 
 /// Appends a chunk. When the log asks to slow down, nothing was stored, and it is tried again until the time is over: the
-/// client feels it as a connection that takes its bytes slowly, not as an error.
+/// client feels it as a connection that takes its bytes slowly, not as an error. So he does when the throughput units are
+/// used up; the chunk takes its place in line then, and what it waits there does not count against the time of the append.
 async fn append(
     hub: &Hub,
     clock: &dyn Clock,
@@ -349,6 +350,10 @@ async fn append(
     wait: Duration,
 ) -> Result<(), PublishError> {
     let chunk = chunk.seal();
+    let delay = hub.charge(chunk.bytes(), chunk.events_count(), clock);
+    if !delay.is_zero() {
+        clock.sleep(delay).await;
+    }
     let deadline = clock.monotonic().saturating_add(wait);
     let mut pause = FIRST_PAUSE;
     loop {

@@ -90,6 +90,21 @@ pub(super) struct SealedChunk {
 }
 
 impl SealedChunk {
+    /// The bytes of its events, keys included.
+    pub(super) fn bytes(&self) -> u64 {
+        let of_key = |span: &Span| match &span.key {
+            LineKey::None => 0,
+            LineKey::InLine(range) => range.len(),
+            LineKey::Apart(key) => key.len(),
+        };
+        (self.bytes.len() + self.events.iter().map(of_key).sum::<usize>()) as u64
+    }
+
+    /// How many events it has.
+    pub(super) fn events_count(&self) -> u64 {
+        self.events.len() as u64
+    }
+
     /// Its events, which share its buffer.
     pub(super) fn events(&self) -> Vec<EventData> {
         let mut start = 0;
@@ -130,5 +145,7 @@ mod tests {
         ];
         assert_eq!(chunk.events(), expected);
         assert_eq!(chunk.events(), expected, "it can be appended again");
+        assert_eq!(chunk.events_count(), 3);
+        assert_eq!(chunk.bytes(), expected.iter().map(|event| event.size() as u64).sum::<u64>());
     }
 }

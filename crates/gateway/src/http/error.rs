@@ -11,6 +11,7 @@ use tidegate_model::ports::AppendError;
 use crate::PublishError;
 use crate::admission::Busy;
 use crate::auth::AuthError;
+use crate::throughput::QuotaExceeded;
 
 /// When a client should come again that was sent away because there is too much to do, in seconds.
 const BUSY_RETRY_SECONDS: u32 = 1;
@@ -107,10 +108,23 @@ impl From<Busy> for ErrorResponse {
     }
 }
 
+impl From<QuotaExceeded> for ErrorResponse {
+    fn from(error: QuotaExceeded) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::THROTTLED,
+            error.to_string(),
+            "send again after the time in Retry-After, or give the server more throughput units",
+        )
+        .retry_after_seconds(error.wait_seconds())
+    }
+}
+
 impl From<PublishError> for ErrorResponse {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::Append(error) => error.into(),
+            PublishError::OverQuota(error) => error.into(),
             PublishError::TimedOut { .. } => Self::timed_out(
                 error.to_string(),
                 "send again, which may make duplicates: the events may be stored all the same",
@@ -125,6 +139,7 @@ impl From<AppendError> for ErrorResponse {
             AppendError::NoSuchPartition { .. } => {
                 (StatusCode::NOT_FOUND, "send to one of these partitions, or to the hub", None)
             }
+            AppendError::HubDeleted { .. } => (StatusCode::NOT_FOUND, "send to a hub that exists", None),
             AppendError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "send smaller events", None),
             AppendError::Throttled { .. } => (
                 StatusCode::TOO_MANY_REQUESTS,

@@ -24,6 +24,7 @@ pub(super) fn event_of(headers: &HeaderMap, body: Bytes) -> Result<EventData, Er
         properties: properties::of_headers(headers)?.into_iter().collect(),
         system_properties: system.into_iter().collect(),
         body,
+        amqp: None,
     })
 }
 

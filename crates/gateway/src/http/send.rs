@@ -158,6 +158,8 @@ async fn append(
             event.partition_key = Some(key.clone());
         }
     }
+    let bytes = events.iter().map(|event| event.published_size() as u64).sum();
+    hub.admit(bytes, events.len() as u64, &*gateway.clock)?;
     let partition = hub.choose(target.route()).map_err(PublishError::from)?;
     hub.publish(partition, events, &*gateway.clock, wait).await?;
     Ok(StatusCode::CREATED.into_response())

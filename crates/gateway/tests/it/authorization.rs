@@ -40,12 +40,12 @@ fn percent_encoded(text: &str) -> String {
         .collect()
 }
 
-fn sas(encoded_sr: &str, name: &str, key: &str, se: i64) -> String {
+pub(crate) fn sas(encoded_sr: &str, name: &str, key: &str, se: i64) -> String {
     let signature = STANDARD.encode(hmac_sha256(key.as_bytes(), format!("{encoded_sr}\n{se}").as_bytes()));
     format!("SharedAccessSignature sr={encoded_sr}&sig={}&se={se}&skn={name}", percent_encoded(&signature))
 }
 
-fn in_an_hour() -> i64 {
+pub(crate) fn in_an_hour() -> i64 {
     NOW.as_millis() / 1000 + 3600
 }
 
@@ -70,7 +70,7 @@ async fn tokens_made_elsewhere_are_accepted() {
 fn keys_and_names_may_hold_any_text() {
     let rule = AccessRule {
         name: "kéy".into(),
-        key: SecretKey::new("clé/+=").unwrap(),
+        keys: vec![SecretKey::new("clé/+=").unwrap()],
         rights: [Right::Send].into_iter().collect(),
         scope: Scope::Namespace,
     };
@@ -226,7 +226,7 @@ async fn other_routes_can_require_a_right() {
 fn two_rules_cannot_share_a_name() {
     let rule = AccessRule {
         name: "a".into(),
-        key: SecretKey::new("k").unwrap(),
+        keys: vec![SecretKey::new("k").unwrap()],
         rights: [Right::Send].into_iter().collect(),
         scope: Scope::Namespace,
     };

@@ -57,7 +57,7 @@ pub(crate) fn harness_with<A: EventAppender>(
 pub(crate) fn authorizer() -> Arc<Authorizer> {
     let rule = |name: &str, key: &str, right, scope| AccessRule {
         name: name.into(),
-        key: SecretKey::new(key).unwrap(),
+        keys: vec![SecretKey::new(key).unwrap()],
         rights: [right].into_iter().collect(),
         scope,
     };

@@ -12,3 +12,4 @@ mod hostile;
 mod lines;
 mod lines_failing;
 mod slow_clients;
+mod throughput;

@@ -12,6 +12,7 @@
 //!   … attempts used up         resolved: dead-lettered      goes on
 //!   … used up, to be held      parked until told            goes on; in partition order it waits behind it
 //! the invocation failed      nothing is known               one event: as failed; several: each is tried alone
+//! the program ended          attempt counted                as failed, also while the circuit is open
 //! ```
 
 use std::time::Duration;
@@ -224,21 +225,30 @@ fn fail(
     circumstances: Circumstances<'_>,
 ) -> Failed {
     let reason = bounded_error(error);
+    let is_interrupted = kind == FailureKind::Interrupted;
+    // Where nothing else ran, the program ended because of the event and not of the world.
+    let outage = circumstances.outage && !is_interrupted;
     let mut health = HealthCounts { failed_attempts: 1, ..HealthCounts::default() };
     // An attempt that is not counted leaves no trace: the event would begin to fail each time.
-    health.failing = u64::from(prior.attempts.is_empty() && !circumstances.outage);
+    health.failing = u64::from(prior.attempts.is_empty() && !outage);
     let mut attempts = prior.attempts.to_vec();
-    if !circumstances.outage {
+    if !outage {
         attempts = with_attempt(&attempts, Attempt { at: circumstances.now, kind, error: reason.clone() });
     }
     // Who asks to be left alone says nothing about the event: that uses up no attempt.
     let used = attempts.iter().filter(|attempt| attempt.kind != FailureKind::Throttled).count();
     let used = u32::try_from(used).unwrap_or(u32::MAX);
     let mut pause = circumstances.retry.delay_after(used, circumstances.random);
-    if pause.is_none() && (circumstances.outage || kind == FailureKind::Throttled) {
+    if pause.is_none() && (outage || kind == FailureKind::Throttled) {
         pause = circumstances.retry.delay_after(0, circumstances.random);
     }
-    if pause.is_none() && circumstances.spares {
+    if is_interrupted {
+        pause = match (interruptions(&attempts), circumstances.retry.max_attempts()) {
+            (..BLAMED_FROM, _) => pause.or_else(|| circumstances.retry.delay_after(0, circumstances.random)),
+            (ENOUGH.., None) => None,
+            _ => pause,
+        };
+    } else if pause.is_none() && circumstances.spares {
         // The circuit is to know that it would have been a final failure.
         health.failed = 1;
         health.failed_lanes = 1;
@@ -263,7 +273,10 @@ fn fail(
                 OnExhausted::Hold if !prior.is_redrive && circumstances.has_room => {
                     (Some(Resolution::Parked { turn: Turn::Held { reason }, attempts }), Next::Continue)
                 }
-                OnExhausted::Hold if !prior.is_redrive && circumstances.at_limit == AtLimit::Wait => {
+                // Of those that end the program none is tried again because there is no room.
+                OnExhausted::Hold
+                    if !prior.is_redrive && circumstances.at_limit == AtLimit::Wait && !is_interrupted =>
+                {
                     // It is tried until there is room to hold it; only the first time that it is too often is kept.
                     let is_known = circumstances.retry.max_attempts().is_some_and(|max| used > max);
                     let attempts = if is_known { prior.attempts.to_vec() } else { attempts };
@@ -281,6 +294,29 @@ fn fail(
 
 /// How long a lane waits with an event that is to be held while the parking place is full.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
+
+/// The program may also end by chance while it has an event: fewer ends than this use up no event's attempts.
+const BLAMED_FROM: usize = 3;
+
+/// So many ends of the program are enough, also for an event that is to be tried for ever.
+const ENOUGH: usize = 5;
+
+/// How often the program ended while the function had the event.
+fn interruptions(attempts: &[Attempt]) -> usize {
+    attempts.iter().filter(|attempt| attempt.kind == FailureKind::Interrupted).count()
+}
+
+/// Whether the last thing known of an event is that the program ended.
+pub fn was_interrupted(attempts: &[Attempt]) -> bool {
+    attempts.last().is_some_and(|last| last.kind == FailureKind::Interrupted)
+}
+
+/// Whether an event has used up its attempts by ending the program: nothing but a person should have it tried again.
+pub fn is_blamed(attempts: &[Attempt], retry: &RetryPolicy) -> bool {
+    let used = attempts.iter().filter(|attempt| attempt.kind != FailureKind::Throttled).count();
+    let enough = retry.max_attempts().map_or(ENOUGH, |max| max as usize);
+    was_interrupted(attempts) && interruptions(attempts) >= BLAMED_FROM && used >= enough
+}
 
 /// Of an event that is retried for ever the first attempt and the latest ones are kept.
 fn with_attempt(prior: &[Attempt], attempt: Attempt) -> Vec<Attempt> {
@@ -441,6 +477,61 @@ mod tests {
         let decision = decide(failed("third"), spared);
         assert!(matches!(&decision.next, Next::Retry { attempts, .. } if *attempts == prior), "{decision:?}");
         assert_eq!(decision.health.failed, 1, "the circuit is told");
+    }
+
+    fn ended(times: usize) -> Vec<Attempt> {
+        (0..times)
+            .map(|at| Attempt { kind: FailureKind::Interrupted, ..attempt(at as i64, "ended") })
+            .collect()
+    }
+
+    fn ends_again(prior: &[Attempt], circumstances: Circumstances<'_>) -> Decision {
+        let prior = of(prior);
+        let invoked = Invoked::Failed { kind: FailureKind::Interrupted, error: "ended".to_owned() };
+        decide(invoked, Circumstances { prior: &prior, ..circumstances })
+    }
+
+    #[test]
+    fn ending_the_program_is_an_attempt_also_in_an_outage() {
+        let outage = Circumstances { outage: true, spares: true, ..circumstances(1, &[]) };
+        let decision = ends_again(&[], outage);
+        assert!(
+            matches!(&decision.next, Next::Retry { attempts, .. } if was_interrupted(attempts)),
+            "{decision:?}"
+        );
+        let decision = ends_again(&ended(2), outage);
+        assert!(
+            matches!(&decision.resolved[..], [Resolution::DeadLettered { attempts, .. }] if is_blamed(attempts, &RETRY)),
+            "{decision:?}"
+        );
+        let hold = Circumstances { on_exhausted: OnExhausted::Hold, ..circumstances(1, &[]) };
+        let decision = ends_again(&ended(2), hold);
+        assert!(matches!(&decision.resolved[..], [Resolution::Parked { turn: Turn::Held { .. }, .. }]));
+        let decision = ends_again(&ended(2), Circumstances { has_room: false, ..hold });
+        assert!(matches!(&decision.resolved[..], [Resolution::DeadLettered { .. }]), "{decision:?}");
+    }
+
+    #[test]
+    fn ending_the_program_once_or_twice_may_be_chance() {
+        let once = RetryPolicy::FixedDelay { max_attempts: Some(1), delay: Duration::from_secs(1) };
+        let circumstances = Circumstances { retry: &once, ..circumstances(1, &[]) };
+        assert!(matches!(ends_again(&[], circumstances).next, Next::Retry { .. }));
+        assert!(matches!(ends_again(&ended(1), circumstances).next, Next::Retry { .. }));
+        assert!(matches!(
+            &ends_again(&ended(2), circumstances).resolved[..],
+            [Resolution::DeadLettered { .. }]
+        ));
+    }
+
+    #[test]
+    fn no_event_ends_the_program_for_ever() {
+        let for_ever = RetryPolicy::FixedDelay { max_attempts: None, delay: Duration::from_secs(1) };
+        let circumstances = Circumstances { retry: &for_ever, ..circumstances(1, &[]) };
+        assert!(matches!(ends_again(&ended(3), circumstances).next, Next::Retry { .. }));
+        assert!(matches!(
+            &ends_again(&ended(4), circumstances).resolved[..],
+            [Resolution::DeadLettered { .. }]
+        ));
     }
 
     #[test]

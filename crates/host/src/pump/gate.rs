@@ -76,6 +76,11 @@ impl PartitionPump {
         }
     }
 
+    /// Whether any number of events may go to the function.
+    pub(super) fn gate_is_wide_open(&self) -> bool {
+        self.allowed_batch() == Some(usize::MAX)
+    }
+
     /// Whether failures are to be put down to an outage.
     pub(super) fn is_outage(&self) -> bool {
         !matches!(self.gate.gate.state().flow, Flow::Flowing { .. })
@@ -131,46 +136,51 @@ impl PartitionPump {
         }
     }
 
-    /// The oldest event of this lane that could be tried, and when it was enqueued. The one that failed the last probe comes
-    /// after all others, and after those of other lanes: it may be the event that is at fault.
+    /// The oldest event of this lane that could be tried, and when it was enqueued. Those that failed as a probe come after
+    /// all others, and after those of other lanes: they may be at fault themselves.
     async fn probe_candidate(&mut self, work: &mut Work) -> Result<Option<(Candidate, Timestamp)>, Stop> {
         let committed = self.lane().progress().borrow().ticket;
-        let failed = self.failed_probe.clone();
-        let parked = |except: Option<&QueueId>| {
-            work.parking.oldest(committed, except).map(|(id, at)| (Candidate::Parked(id), at))
+        let parked = |has_failed: bool| {
+            let may_be_tried =
+                |id: &QueueId| self.failed_probes.contains_key(&Candidate::Parked(id.clone())) == has_failed;
+            work.parking.oldest(committed, may_be_tried).map(|(id, at)| (Candidate::Parked(id), at))
         };
-        let failed_queue = match &failed {
-            Some(Candidate::Parked(id)) => Some(id),
-            _ => None,
-        };
-        if let Some(candidate) = parked(failed_queue) {
+        if let Some(candidate) = parked(false) {
             return Ok(Some(candidate));
         }
-        let last = failed_queue.and_then(|_| parked(None));
         let next = if work.parking.stops_the_lane() {
             None
         } else {
             let end = *work.tail.borrow_and_update();
             if work.buffer.is_empty() && work.read_from < end {
-                self.read(work).await?;
+                self.read(work, true).await?;
             }
             let next = work.buffer.iter().find(|event| work.parking.queue_of(event).is_none());
             next.map(|event| (Candidate::Next(event.sequence_number), event.enqueued_at))
         };
-        let is_failed = |candidate: &Candidate| failed.as_ref() == Some(candidate);
-        let at_last = |(candidate, at): (Candidate, Timestamp)| (candidate, at.plus(AFTER_ALL_OTHERS));
-        Ok(match next {
-            Some(next) if is_failed(&next.0) => Some(at_last(next)),
-            Some(next) => Some(next),
-            None => last.map(at_last),
-        })
+        if let Some(next) = next.clone().filter(|(next, _)| !self.failed_probes.contains_key(next)) {
+            return Ok(Some(next));
+        }
+        // All have failed: each has another turn when all others had as many.
+        let of_all = self.failed_probes.iter().filter_map(|(candidate, failures)| {
+            let at = match candidate {
+                Candidate::Parked(id) => work.parking.enqueued_at(id, committed)?,
+                Candidate::Next(_) => next.as_ref().filter(|(next, _)| next == candidate)?.1,
+            };
+            Some((candidate.clone(), at.plus(AFTER_ALL_OTHERS.saturating_mul(*failures))))
+        });
+        Ok(of_all.min_by_key(|(_, at)| *at))
     }
 
     /// Tries one event, and tells the circuit what became of it.
     async fn probe(&mut self, work: &mut Work, lease: ProbeLease, candidate: Candidate) -> Result<(), Stop> {
         work.first_event = FirstEvent::Unknown;
         work.is_probe = true;
-        self.failed_probe = Some(candidate.clone());
+        if self.failed_probes.len() >= MAX_FAILED_PROBES {
+            self.failed_probes.clear();
+        }
+        let failures = self.failed_probes.entry(candidate.clone()).or_default();
+        *failures = failures.saturating_add(1);
         let tried = {
             let attempt = self.try_one(work, candidate);
             let out_of_time = lease.run_out();
@@ -198,7 +208,7 @@ impl PartitionPump {
                 tokio::select! {
                     biased;
                     () = self.committed(ticket) => {
-                        self.failed_probe = None;
+                        self.failed_probes.clear();
                         let _ = lease.succeeded().await;
                     }
                     () = lease.run_out() => { let _ = lease.failed("its effect was not committed in time").await; }
@@ -227,7 +237,7 @@ impl PartitionPump {
 }
 
 /// What a lane could try as a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Candidate {
     /// The head of a queue of parked events.
     Parked(QueueId),
@@ -235,5 +245,8 @@ pub enum Candidate {
     Next(SequenceNumber),
 }
 
-/// Makes an event younger than any other that is announced for a probe.
+/// Makes an event younger than any other that is announced for a probe and failed less often.
 const AFTER_ALL_OTHERS: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How many events that failed as a probe are remembered at most.
+const MAX_FAILED_PROBES: usize = 1000;

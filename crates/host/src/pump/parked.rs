@@ -4,6 +4,7 @@
 //! invocation. What an invocation resolves leaves the parking place in the commit that holds its effect; the next events
 //! of those keys are read when that commit is in the store.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -22,15 +23,22 @@ use super::gate::FirstEvent;
 use super::parking::QueueId;
 use super::work::Work;
 use super::{PartitionPump, Stop, snapshot_of};
+use crate::caution::Trying;
 use crate::invoker::Invocated;
 use crate::outcome::answers::Shown;
-use crate::outcome::decide::{Circumstances, Decision, Invoked, Next, Prior, Resolution, decide};
+use crate::outcome::decide::{
+    Circumstances, Decision, Invoked, Next, Prior, Resolution, decide, is_blamed, was_interrupted,
+};
 use crate::workspace::DecidedBatch;
 
 impl PartitionPump {
     /// Tries parked events whose turn has come. False when there are none.
     pub(super) async fn try_parked(&mut self, work: &mut Work) -> Result<bool, Stop> {
         let committed = self.lane().progress().borrow().ticket;
+        if let Some(id) = work.interrupted.take() {
+            self.try_queues(work, vec![id], committed).await?;
+            return Ok(true);
+        }
         let due = work.parking.due(self.clock.now(), committed, work.parked_limit.min(work.allowed));
         if due.is_empty() {
             return self.try_held(work).await;
@@ -43,27 +51,46 @@ impl PartitionPump {
     /// passed without a circuit that opened, because too few events failed. If it goes through, so may the others. And reads
     /// again what is parked: another instance may have released it.
     async fn try_held(&mut self, work: &mut Work) -> Result<bool, Stop> {
-        if work.parking.held() == 0 {
-            self.held = HeldTries::default();
+        if !self.held_is_due(work) {
             return Ok(false);
         }
-        let (now, probe) = (self.clock.monotonic(), self.settings.circuit.probe);
-        let pause = probe.delay(self.held.tries);
-        let at = *self.held.at.get_or_insert(now.saturating_add(pause.unwrap_or(READ_AGAIN)));
+        let pause = self.settings.circuit.probe.delay(self.held.tries);
         let committed = self.lane().progress().borrow().ticket;
-        let Some(id) = work.parking.oldest_held(committed).filter(|_| at <= now) else { return Ok(false) };
+        let Some(id) = self.oldest_held(work, committed) else {
+            if self.oldest_held(work, u64::MAX).is_some() {
+                return Ok(false);
+            }
+            self.held.at = None;
+            return Err(Stop::Reload);
+        };
         self.held.at = None;
         if pause.is_some() {
             work.first_event = FirstEvent::Unknown;
             self.try_queues(work, vec![id], committed).await?;
             if !matches!(work.first_event, FirstEvent::Failed { .. }) {
                 self.held.tries = 0;
-                work.parking.release_held(self.clock.now());
+                work.parking.release_held(self.clock.now(), |id| !self.held.left_alone.contains(id));
                 return Ok(true);
             }
             self.held.tries = self.held.tries.saturating_add(1);
         }
         Err(Stop::Reload)
+    }
+
+    /// Whether it is time to try a held event.
+    pub(super) fn held_is_due(&mut self, work: &Work) -> bool {
+        if work.parking.held() == 0 {
+            self.held = HeldTries::default();
+            return false;
+        }
+        let (now, probe) = (self.clock.monotonic(), self.settings.circuit.probe);
+        let pause = probe.delay(self.held.tries).unwrap_or(READ_AGAIN);
+        *self.held.at.get_or_insert(now.saturating_add(pause)) <= now
+    }
+
+    /// The queue with the oldest held event that may be tried.
+    pub(super) fn oldest_held(&self, work: &Work, committed: u64) -> Option<QueueId> {
+        work.parking.oldest_held(committed, |id| !self.held.left_alone.contains(id))
     }
 
     /// Tries the events at the front of queues.
@@ -73,12 +100,44 @@ impl PartitionPump {
         due: Vec<QueueId>,
         committed: u64,
     ) -> Result<(), Stop> {
+        let Some(tried) = self.prepare_parked(work, due, committed).await? else { return Ok(()) };
+        let events = |_: &Work| tried.events();
+        let (invocated, alone) = match tried.care {
+            ParkedCare::Interrupted => (Invocated::interrupted(), None),
+            ParkedCare::Alone => {
+                let (invocated, alone) = self.invoke_alone(work, tried.name(), events).await?;
+                (invocated, Some(alone))
+            }
+            ParkedCare::Named => {
+                // It is held because it failed before; and it is tried so seldom that the price does not matter.
+                self.name_event(tried.name()).await?;
+                (self.invoke_events(work, events).await?, None)
+            }
+            ParkedCare::None => (self.invoke_events(work, events).await?, None),
+        };
+        let care = tried.care;
+        let Some(ticket) = self.conclude_parked(work, tried, invocated).await? else { return Ok(()) };
+        if care != ParkedCare::None {
+            self.is_recorded(ticket).await?;
+        }
+        drop(alone);
+        Ok(())
+    }
+
+    /// Reads the events at the front of queues, and sets aside those that are too old. What is left may be tried; `None`
+    /// when there is nothing.
+    pub(super) async fn prepare_parked(
+        &mut self,
+        work: &mut Work,
+        due: Vec<QueueId>,
+        committed: u64,
+    ) -> Result<Option<TriedParked>, Stop> {
         let mut parked = self.fetch_parked(work, due, committed).await?;
         let (now, max_age) = (self.clock.now(), self.settings.parking.max_age);
         let is_too_old = |stored: &StoredParked| {
             stored.parked.redrive_of.is_none() && stored.parked.event.enqueued_at.plus(max_age) <= now
         };
-        let (too_old, may_be_tried): (Vec<_>, Vec<_>) = parked.drain(..).partition(is_too_old);
+        let (too_old, mut events): (Vec<_>, Vec<_>) = parked.drain(..).partition(is_too_old);
         if !too_old.is_empty() {
             let reason = format!("it was not processed within {max_age:?}");
             let resolution = Resolution::DeadLettered {
@@ -90,23 +149,62 @@ impl PartitionPump {
             let decided = self.decided_parked(work, too_old, resolved, Vec::new(), HealthCounts::default());
             self.submit(work, decided, Vec::new(), None).await?;
         }
-        if may_be_tried.is_empty() {
-            return Ok(());
+        if events.is_empty() {
+            return Ok(None);
         }
 
         if !work.is_probe && self.allowed_batch().is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        let count = may_be_tried.len();
-        let events = |_: &Work| -> Vec<Event> {
-            may_be_tried.iter().map(|stored| stored.parked.event.clone()).collect()
+        let suspects_first = self.suspects_parked(work) && !std::mem::replace(&mut work.tried_parked, true);
+        let is_suspect = |stored: &StoredParked| {
+            work.parking.is_held(&QueueId::of(&stored.parked.event))
+                || was_interrupted(&stored.parked.attempts)
+                || self.is_interrupted(stored.parked.event.sequence_number, true)
         };
-        let Invocated { mut invoked, documents: _, lease } = self.invoke_events(work, events).await?;
+        // It goes alone.
+        let together = events.iter().position(is_suspect).map_or(events.len(), |at| at.max(1));
+        events.truncate(if suspects_first { 1 } else { together });
+        let first = &events[0].parked;
+        let id = QueueId::of(&first.event);
+        let is_held = matches!(first.turn, Turn::Held { .. });
+        if is_held && is_blamed(&first.attempts, &self.settings.retry) {
+            // It would end the program once more. Only a person has it tried again.
+            work.parking.repark(&id, first.turn.clone(), committed);
+            self.held.left_alone.retain(|id| work.parking.is_held(id));
+            self.held.left_alone.insert(id);
+            let error = first.attempts.last().map(|last| last.error.clone()).unwrap_or_default();
+            work.first_event = FirstEvent::Failed { error };
+            return Ok(None);
+        }
+        self.held.left_alone.remove(&id);
+        let care = if self.is_interrupted(first.event.sequence_number, true) {
+            ParkedCare::Interrupted
+        } else if suspects_first || was_interrupted(&first.attempts) {
+            ParkedCare::Alone
+        } else if work.parking.is_held(&id) {
+            ParkedCare::Named
+        } else {
+            ParkedCare::None
+        };
+        Ok(Some(TriedParked { events, care }))
+    }
+
+    /// Does what follows from the answers for parked events; the decided batch. `None` when the invocation failed as a whole
+    /// and they have to be tried one by one.
+    pub(super) async fn conclude_parked(
+        &mut self,
+        work: &mut Work,
+        tried: TriedParked,
+        invocated: Invocated,
+    ) -> Result<Option<u64>, Stop> {
+        let TriedParked { events, .. } = tried;
+        let Invocated { mut invoked, documents: _, lease } = invocated;
         let shown = match &mut invoked {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
             Invoked::Failed { .. } => Vec::new(),
         };
-        let prior: Vec<Prior<'_>> = may_be_tried
+        let prior: Vec<Prior<'_>> = events
             .iter()
             .map(|stored| Prior {
                 attempts: &stored.parked.attempts,
@@ -114,7 +212,7 @@ impl PartitionPump {
             })
             .collect();
         let circumstances = Circumstances {
-            events: count,
+            events: events.len(),
             prior: &prior,
             retry: &self.settings.retry,
             on_exhausted: self.settings.on_exhausted,
@@ -130,9 +228,9 @@ impl PartitionPump {
         work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
         let health = self.counted(health);
         if let Next::Isolate { error } = &next {
-            warn!(lane = %self.lane().lane, events = count, error, "an invocation failed; its parked events are tried one by one");
+            warn!(lane = %self.lane().lane, events = events.len(), error, "an invocation failed; its parked events are tried one by one");
             work.parked_limit = 1;
-            return Ok(());
+            return Ok(None);
         }
         let failed = resolved.iter().any(|resolution| matches!(resolution, Resolution::Parked { .. }));
         work.parked_limit = if failed {
@@ -140,8 +238,10 @@ impl PartitionPump {
         } else {
             (work.parked_limit * 2).min(self.settings.max_event_batch_size)
         };
-        let decided = self.decided_parked(work, may_be_tried, resolved, shown, health);
-        self.submit(work, decided, writes, lease).await
+        let decided = self.decided_parked(work, events, resolved, shown, health);
+        let ticket = decided.ticket;
+        self.submit(work, decided, writes, lease).await?;
+        Ok(Some(ticket))
     }
 
     /// Reads the events at the front of queues, in the order of their numbers.
@@ -289,13 +389,51 @@ impl PartitionPump {
     }
 }
 
+/// Parked events that are tried together.
+pub(super) struct TriedParked {
+    events: Vec<StoredParked>,
+    /// How carefully.
+    pub(super) care: ParkedCare,
+}
+
+/// How carefully parked events are tried. With care there is only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ParkedCare {
+    /// As ever.
+    None,
+    /// It is named in the store before.
+    Named,
+    /// It is named in the store before, and nothing else runs.
+    Alone,
+    /// The program ended at it. It is not tried now; that was a failed attempt.
+    Interrupted,
+}
+
+impl TriedParked {
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.iter().map(|stored| stored.parked.event.clone()).collect()
+    }
+
+    /// What the store is told before the first of them is tried.
+    fn name(&self) -> Trying {
+        let first = &self.events[0].parked;
+        Trying {
+            sequence_number: first.event.sequence_number,
+            attempts: first.attempts.len() as u64,
+            is_parked: true,
+        }
+    }
+}
+
 /// When a held event is tried again.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HeldTries {
     /// On the steady clock.
     pub(super) at: Option<Duration>,
     /// How often that failed.
     tries: u32,
+    /// Those that are not tried again by themselves.
+    left_alone: BTreeSet<QueueId>,
 }
 
 /// How often what is parked is read again while events are held that only a person may try.

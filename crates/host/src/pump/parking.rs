@@ -194,6 +194,11 @@ impl Parking {
         self.put(id, queue);
     }
 
+    /// Whether there is a head whose turn had come at that time.
+    pub(super) fn is_due_by(&self, at: Timestamp) -> bool {
+        self.due.first().is_some_and(|(turn, _)| *turn <= at)
+    }
+
     /// At most `limit` queues whose head has its turn at `now` and is in the store, the earliest first.
     pub(super) fn due(&self, now: Timestamp, committed: u64, limit: usize) -> Vec<QueueId> {
         self.due
@@ -210,26 +215,45 @@ impl Parking {
         self.due.first().map(|(at, _)| at.since(now))
     }
 
-    /// The queue with the oldest head that is in the store, whether its turn has come or not, and about when that head was
-    /// enqueued.
-    pub(super) fn oldest(&self, committed: u64, except: Option<&QueueId>) -> Option<(QueueId, Timestamp)> {
-        let in_store =
-            self.queues.iter().filter(|(id, queue)| queue.ticket <= committed && Some(*id) != except);
+    /// The queue with the oldest head that is in the store, of those that `may_be_tried`, whether its turn has come or not; and
+    /// about when that head was enqueued.
+    pub(super) fn oldest(
+        &self,
+        committed: u64,
+        may_be_tried: impl Fn(&QueueId) -> bool,
+    ) -> Option<(QueueId, Timestamp)> {
+        let in_store = self.queues.iter().filter(|(id, queue)| queue.ticket <= committed && may_be_tried(id));
         let (id, queue) = in_store.min_by_key(|(id, queue)| (queue.expires, *id))?;
         Some((id.clone(), queue.expires.minus(self.limits.max_age)))
     }
 
-    /// The held queue with the oldest head that is in the store.
-    pub(super) fn oldest_held(&self, committed: u64) -> Option<QueueId> {
+    /// About when the head of a queue was enqueued, if it is in the store.
+    pub(super) fn enqueued_at(&self, id: &QueueId, committed: u64) -> Option<Timestamp> {
+        let queue = self.queues.get(id).filter(|queue| queue.ticket <= committed)?;
+        Some(queue.expires.minus(self.limits.max_age))
+    }
+
+    /// The held queue with the oldest head that is in the store, of those that `may_be_tried`.
+    pub(super) fn oldest_held(
+        &self,
+        committed: u64,
+        may_be_tried: impl Fn(&QueueId) -> bool,
+    ) -> Option<QueueId> {
         let held = self.queues.iter().filter(|(_, queue)| matches!(queue.turn, Turn::Held { .. }));
-        let in_store = held.filter(|(_, queue)| queue.ticket <= committed);
+        let in_store = held.filter(|(id, queue)| queue.ticket <= committed && may_be_tried(id));
         in_store.min_by_key(|(id, queue)| (queue.expires, *id)).map(|(id, _)| id.clone())
     }
 
-    /// Gives every held queue its turn at `now`.
-    pub(super) fn release_held(&mut self, now: Timestamp) {
+    /// Whether a queue waits for a person or the circuit.
+    pub(super) fn is_held(&self, id: &QueueId) -> bool {
+        self.queues.get(id).is_some_and(|queue| matches!(queue.turn, Turn::Held { .. }))
+    }
+
+    /// Gives every held queue that `may_be_tried` its turn at `now`.
+    pub(super) fn release_held(&mut self, now: Timestamp, may_be_tried: impl Fn(&QueueId) -> bool) {
         let held = self.queues.iter().filter(|(_, queue)| matches!(queue.turn, Turn::Held { .. }));
-        for id in held.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        let held = held.map(|(id, _)| id).filter(|id| may_be_tried(id));
+        for id in held.cloned().collect::<Vec<_>>() {
             if let Some(queue) = self.remove(&id) {
                 self.put(id, Queue { turn: Turn::At(now), ..queue });
             }

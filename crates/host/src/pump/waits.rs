@@ -119,7 +119,9 @@ impl PartitionPump {
         if let Some(until_held) = until_held.filter(|until| next_turn.is_none_or(|turn| *until < turn)) {
             let mut progress = self.lane().progress();
             let committed = progress.borrow_and_update().ticket;
-            if until_held.is_zero() && work.parking.oldest_held(committed).is_none() {
+            let waits_for_commit =
+                self.oldest_held(work, committed).is_none() && self.oldest_held(work, u64::MAX).is_some();
+            if until_held.is_zero() && waits_for_commit {
                 let _ = progress.changed().await;
             } else {
                 self.clock.sleep(until_held).await;

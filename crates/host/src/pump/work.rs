@@ -12,12 +12,12 @@ use tidegate_model::position::SequenceNumber;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::gate::FirstEvent;
-use super::parking::Parking;
+use super::parking::{Parking, QueueId};
 use crate::circuit::GateState;
 use crate::workspace::{DecidedBatch, Generation, Write};
 
 /// Memory an event takes besides its bytes, roughly.
-pub(super) const EVENT_OVERHEAD: usize = 128;
+pub(super) const EVENT_OVERHEAD: usize = 144;
 
 /// Where a pump is.
 pub(super) struct Work {
@@ -44,6 +44,10 @@ pub(super) struct Work {
     pub(super) gate: watch::Receiver<GateState>,
     /// Whether what is tried now is the probe of a circuit.
     pub(super) is_probe: bool,
+    /// The queue at whose head the program ended, if that is yet to be recorded.
+    pub(super) interrupted: Option<QueueId>,
+    /// Whether a parked event was tried since the lane was loaded.
+    pub(super) tried_parked: bool,
     /// How many events the gate lets through at once.
     pub(super) allowed: usize,
     /// What became of the first event that was given to the function last.
@@ -102,7 +106,7 @@ impl Work {
 
 /// The memory that an event takes.
 pub(super) fn memory_of(event: &Event) -> usize {
-    event.data.size() + EVENT_OVERHEAD
+    event.data.held_bytes() + EVENT_OVERHEAD
 }
 
 /// Memory that a decided batch takes besides its documents and dead letters, roughly.
@@ -110,7 +114,7 @@ const BATCH_OVERHEAD: usize = 512;
 
 /// What an event counts for when its batch waits to be committed. It is gone by then; this bounds how far processing
 /// runs ahead of a store that does not answer.
-const DECIDED_EVENT: usize = 64;
+pub(super) const DECIDED_EVENT: usize = 64;
 
 /// The memory that a batch takes while it waits to be committed.
 pub(super) fn memory_of_decided(batch: &DecidedBatch, writes: &[Write]) -> usize {

@@ -254,6 +254,9 @@ impl EventLog for Moody {
     fn incarnation(&self) -> Incarnation {
         EventLog::incarnation(&*self.log)
     }
+    fn created_at(&self) -> Timestamp {
+        self.log.created_at()
+    }
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
         self.answer(partition)?;
         self.log.status(partition)

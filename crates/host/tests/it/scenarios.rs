@@ -1081,6 +1081,7 @@ async fn scenario_20_a_bulk_replay_keeps_every_property_and_every_byte() {
         .collect(),
         // No UTF-8, no JSON, with zeros; and one that is empty.
         body: (0..number).map(|byte| byte.wrapping_mul(37) ^ 0xff).collect::<Vec<_>>().into(),
+        amqp: None,
     };
     for order in [Order::Partition, Order::Key, Order::None] {
         let mut world = World::new(2);
@@ -1127,10 +1128,19 @@ async fn scenario_23_events_that_are_delivered_again_have_their_effect_once() {
             for _ in 0..3 {
                 world.store.lose_next_reply(lost());
             }
+            let given = world.given().len();
             let processor = world.start(apply).await;
-            for _ in 0..start * 15 {
-                tokio::task::yield_now().await;
+            for turn in 1_u32.. {
+                if world.given().len() >= given + start {
+                    break;
+                }
+                match turn % 100 {
+                    // The store is asked again after a pause.
+                    0 => world.clock.sleep(MINUTE).await,
+                    _ => tokio::task::yield_now().await,
+                }
             }
+            // What it was given last is under way.
             drop(processor);
         }
         world.run(apply).await;

@@ -13,7 +13,7 @@ use tidegate_host::settings::{HostOptions, OnExhausted, Sharing};
 use tidegate_host::status::{LaneState, WatchdogAction};
 use tidegate_host::watchdog::WATCHDOG;
 use tidegate_model::answer::{Answer, Answers};
-use tidegate_model::clock::Clock;
+use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::document::{CollectionName, Document, DocumentId};
 use tidegate_model::event::{Event, HubName};
 use tidegate_model::memory::{MemoryLog, MemoryStore};
@@ -104,6 +104,10 @@ impl EventLog for Mute {
 
     fn incarnation(&self) -> Incarnation {
         EventLog::incarnation(&*self.log)
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.log.created_at()
     }
 
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::clock::{TestClock, Timestamp};
-use crate::event::{Event, EventData, HubName, MAX_EVENT_BYTES, Properties, PropertyValue};
-use crate::ports::{AppendError, Appended, EventAppender, EventLog, ReadError, ReadLimit};
+use crate::clock::{Clock as _, TestClock, Timestamp};
+use crate::event::{EncodedMessage, Event, EventData, HubName, MAX_EVENT_BYTES, Properties, PropertyValue};
+use crate::ports::{AppendError, Appended, EventAppender, EventLog, EventView, ReadError, ReadLimit};
 use crate::position::{Offset, PartitionId, SequenceNumber, StartPosition};
 
 /// An implementation that takes the suite. Each check makes its own.
@@ -40,6 +40,9 @@ pub trait LogUnderTest: Send + Sync + 'static {
         partition: PartitionId,
         head: SequenceNumber,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Deletes the hub with its log.
+    fn delete(&self, log: &Self::Log) -> impl Future<Output = ()> + Send;
 }
 
 /// One test per check of the suite, for the [`LogUnderTest`] that the expression makes.
@@ -67,6 +70,14 @@ macro_rules! event_log_suite {
             expired_events_are_named_and_the_rest_stays,
             status_tells_head_tail_and_time,
             a_restart_keeps_everything,
+            a_message_comes_back_to_the_bit,
+            the_limit_of_a_message_is_its_length,
+            a_batch_shows_what_a_read_returns,
+            a_batch_keeps_its_limits,
+            a_batch_tells_where_the_partition_ends,
+            clients_positions_are_found,
+            the_time_the_hub_was_made_survives,
+            a_deleted_hub_says_so,
         }
     };
     (@tests $under_test:expr; $($check:ident,)*) => {
@@ -432,8 +443,32 @@ pub fn every_kind_of_event() -> Vec<EventData> {
             properties: twice,
             system_properties: named("s"),
             body: Bytes::from(vec![0; 5000]),
+            amqp: None,
         },
     ]
+}
+
+/// Events that came over AMQP: with and without head, body and tail, with keys, and with what was decoded of them.
+pub fn every_kind_of_message() -> Vec<EventData> {
+    let message = |head: &[u8], body: &[u8], tail: &[u8]| {
+        let bytes = Bytes::from([head, body, tail].concat());
+        EncodedMessage::new(bytes, head.len()..head.len() + body.len()).expect("the body is inside")
+    };
+    let plain = every_kind_of_event();
+    let described = plain.iter().map(|event| EventData {
+        partition_key: event.partition_key.clone(),
+        properties: event.properties.clone(),
+        system_properties: event.system_properties.clone(),
+        ..EventData::of_message(message(&[0, 0x53, 0x75, 0xff], &event.body, b"\x00\x53\x78"))
+    });
+    let shapes = [
+        message(b"", b"", b""),
+        message(b"", b"body", b""),
+        message(b"head", b"", b""),
+        message(b"", b"", b"tail"),
+        message(&[1; 300], &[2; 70_000], &[3; 20_000]),
+    ];
+    shapes.map(EventData::of_message).into_iter().chain(described).collect()
 }
 
 pub async fn every_kind_of_event_comes_back_as_it_was<T: LogUnderTest>(test: &T) {
@@ -553,5 +588,200 @@ pub async fn a_restart_keeps_everything<T: LogUnderTest>(test: &T) {
         assert_eq!(events, before);
         assert_gapless(&events, SequenceNumber::ZERO);
         assert_eq!(events.into_iter().map(|event| event.data).collect::<Vec<_>>(), expected);
+    }
+}
+
+pub async fn a_message_comes_back_to_the_bit<T: LogUnderTest>(test: &T) {
+    let clock = clock();
+    let log = test.open(hub(), 1, clock.clone()).await;
+    let events: Vec<_> =
+        every_kind_of_message().into_iter().zip(every_kind_of_event()).flat_map(|(a, b)| [a, b]).collect();
+    append_ok(&*log, P0, events.clone()).await;
+    for event in &events {
+        append_ok(&*log, P0, vec![event.clone()]).await;
+    }
+    let expected: Vec<_> = events.iter().chain(&events).cloned().collect();
+    let log = test.reopen(log, clock).await;
+    let read = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
+    assert_eq!(read.len(), expected.len());
+    for (read, expected) in read.into_iter().zip(expected) {
+        assert_eq!(read.data, expected);
+        if let Some(message) = &read.data.amqp {
+            assert_eq!(message.body(), read.data.body);
+        }
+    }
+    let changed = EventData { body: Bytes::from_static(b"changed"), ..events[0].clone() };
+    let place = append_ok(&*log, P0, vec![changed]).await.first;
+    let read = read_n(&*log, P0, place, ReadLimit { events: 1, ..MUCH }).await.remove(0).data;
+    assert_eq!(
+        (read.body.as_ref(), read.message()),
+        (&b"changed"[..], None),
+        "the message says something else"
+    );
+}
+
+pub async fn the_limit_of_a_message_is_its_length<T: LogUnderTest>(test: &T) {
+    let log = test.open(hub(), 1, clock()).await;
+    let message = |len: usize| {
+        let described: Properties = [("n", PropertyValue::Long(1))].into_iter().collect();
+        let message = EncodedMessage::new(Bytes::from(vec![5; len]), 10..len).expect("a place inside");
+        EventData { properties: described, ..EventData::of_message(message) }
+    };
+    append_ok(&*log, P0, vec![message(MAX_EVENT_BYTES)]).await;
+    let refused = log.append(P0, vec![message(10), message(MAX_EVENT_BYTES + 1)]).await;
+    let expected = AppendError::TooLarge { index: 1, size: MAX_EVENT_BYTES + 1, limit: MAX_EVENT_BYTES };
+    assert_eq!(refused, Err(expected));
+    let read = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
+    assert_eq!(read.into_iter().map(|event| event.data).collect::<Vec<_>>(), [message(MAX_EVENT_BYTES)]);
+}
+
+/// Checks that a view shows an event.
+fn assert_shows(view: EventView<'_>, event: &Event) {
+    assert_eq!((view.sequence_number, view.enqueued_at), (event.sequence_number, event.enqueued_at));
+    assert_eq!(view.offset(), event.offset());
+    assert_eq!(view.partition_key, event.data.partition_key.as_ref().map(|key| &key.as_bytes()[..]));
+    assert_eq!(view.message, event.data.message().map(|message| &message.bytes()[..]));
+    assert_eq!(view.body, event.data.body);
+    match view.message {
+        None => {
+            assert_eq!(view.properties, &event.data.properties);
+            assert_eq!(view.system_properties, &event.data.system_properties);
+        }
+        Some(_) => assert!(view.properties.is_empty() && view.system_properties.is_empty()),
+    }
+}
+
+pub async fn a_batch_shows_what_a_read_returns<T: LogUnderTest>(test: &T) {
+    let log = test.open(hub(), 1, clock()).await;
+    for round in 0..30_u64 {
+        append_ok(&*log, P0, bodies(round..round + round % 5 + 1)).await;
+        append_ok(&*log, P0, every_kind_of_message()).await;
+        append_ok(&*log, P0, every_kind_of_event()).await;
+    }
+    let whole = read_all(&*log, P0, SequenceNumber::ZERO, MUCH).await;
+    for step in [1, 7, 100, 10_000] {
+        let (mut next, mut seen) = (SequenceNumber::ZERO, 0);
+        loop {
+            let limit = ReadLimit { events: step, ..MUCH };
+            let batch = log.read_batch(P0, next, limit).await.expect("a read between head and tail");
+            if batch.is_empty() {
+                break;
+            }
+            assert!(batch.len() <= step);
+            assert_eq!(batch.iter().len(), batch.len());
+            for (index, view) in batch.iter().enumerate() {
+                assert_shows(view, &whole[seen]);
+                assert_eq!(batch.get(index), Some(view));
+                seen += 1;
+            }
+            assert_eq!(batch.get(batch.len()), None);
+            assert_eq!(batch.next(), SequenceNumber(seen as u64));
+            next = batch.next();
+        }
+        assert_eq!(seen, whole.len(), "in steps of {step}");
+    }
+}
+
+pub async fn a_batch_keeps_its_limits<T: LogUnderTest>(test: &T) {
+    let log = test.open(hub(), 1, clock()).await;
+    append_ok(&*log, P0, (0..50).map(|_| EventData::new(vec![7; 100])).collect()).await;
+    for (events, bytes) in [(1, 1 << 20), (10, 1 << 20), (1000, 250), (1000, 100), (5, 300), (0, 0)] {
+        let batch = log.read_batch(P0, SequenceNumber(3), ReadLimit { events, bytes }).await.expect("a read");
+        assert!(!batch.is_empty() && batch.len() <= events.max(1), "{events} events: {}", batch.len());
+        assert_eq!(batch.bytes(), batch.len() * 100);
+        let without_the_last = (batch.len() - 1) * 100;
+        assert!(without_the_last == 0 || without_the_last < bytes, "{bytes} bytes: {without_the_last}");
+        assert_eq!(batch.get(0).map(|event| event.sequence_number), Some(SequenceNumber(3)));
+    }
+}
+
+pub async fn a_batch_tells_where_the_partition_ends<T: LogUnderTest>(test: &T) {
+    let log = test.open(hub(), 1, clock()).await;
+    let empty = log.read_batch(P0, SequenceNumber::ZERO, MUCH).await.expect("a read at the tail");
+    assert!(empty.is_empty() && empty.ends().is_empty());
+    assert_eq!((empty.ends().last(), empty.ends().last_enqueued_at), (None, None));
+    let appended = append_ok(&*log, P0, bodies(0..5)).await;
+    let batch = log.read_batch(P0, SequenceNumber(1), ReadLimit { events: 2, ..MUCH }).await.expect("a read");
+    assert_eq!((batch.len(), batch.next()), (2, SequenceNumber(3)));
+    assert_eq!((batch.ends().head, batch.ends().last()), (SequenceNumber::ZERO, Some(SequenceNumber(4))));
+    assert_eq!(batch.ends().last_enqueued_at, Some(appended.enqueued_at));
+    assert_eq!(log.status(P0).expect("the partition exists").ends(), batch.ends());
+    assert_eq!(log.ends(P0), Ok(batch.ends()));
+    let from = SequenceNumber(6);
+    let beyond = ReadError::BeyondTail { partition: P0, from, tail: SequenceNumber(5) };
+    assert_eq!(log.read_batch(P0, from, MUCH).await.err(), Some(beyond));
+}
+
+pub async fn clients_positions_are_found<T: LogUnderTest>(test: &T) {
+    let clock = clock();
+    let log = test.open(hub(), 1, clock.clone()).await;
+    append_large(&*log, 50).await;
+    clock.set_now(START.plus(std::time::Duration::from_secs(60)));
+    let middle = append_ok(&*log, P0, bodies(50..52)).await.enqueued_at;
+    clock.set_now(START.plus(std::time::Duration::from_secs(120)));
+    append_large(&*log, 50).await;
+    let offset = |text| StartPosition::of_offset(text, false).expect("an offset");
+    let offset_from = |text| StartPosition::of_offset(text, true).expect("an offset");
+    let found = async |start| log.locate(P0, start).await.map(|number| number.0);
+    for (start, expected) in [
+        (offset("-1"), 0),
+        (offset("@latest"), 102),
+        (offset("57"), 58),
+        (offset_from("57"), 57),
+        (StartPosition::of_sequence_number(-1, false), 0),
+        (StartPosition::of_sequence_number(57, false), 58),
+        (StartPosition::of_sequence_number(57, true), 57),
+        (StartPosition::of_enqueued_time(middle, true), 50),
+        (StartPosition::of_enqueued_time(middle, false), 52),
+    ] {
+        assert_eq!(found(start).await, Ok(expected), "{start:?}");
+    }
+    test.expire(&log, P0, SequenceNumber(45)).await;
+    let head = log.status(P0).expect("the partition exists").head.0;
+    assert!(head > 1, "the head is {head}");
+    for start in [
+        offset("-1"),
+        offset("0"),
+        offset_from("0"),
+        StartPosition::of_sequence_number(0, false),
+        StartPosition::of_sequence_number(0, true),
+        StartPosition::of_enqueued_time(START, false),
+    ] {
+        assert_eq!(found(start).await, Ok(head), "{start:?} after expiry");
+    }
+}
+
+pub async fn the_time_the_hub_was_made_survives<T: LogUnderTest>(test: &T) {
+    let clock = clock();
+    clock.set_now(START.plus(std::time::Duration::from_millis(7)));
+    let log = test.open(hub(), 1, clock.clone()).await;
+    let made = log.created_at();
+    assert!(made >= START.plus(std::time::Duration::from_millis(7)) && made <= clock.now());
+    clock.set_now(START.plus(std::time::Duration::from_secs(60)));
+    append_ok(&*log, P0, bodies(0..1)).await;
+    assert_eq!(test.reopen(log, clock).await.created_at(), made);
+}
+
+pub async fn a_deleted_hub_says_so<T: LogUnderTest>(test: &T) {
+    let log = Arc::new(test.open(hub(), 2, clock()).await);
+    append_ok(&**log, P0, bodies(0..3)).await;
+    let mut tail = EventLog::tail(&**log, P0).expect("the partition exists");
+    let waiter = tokio::spawn(async move { tail.wait_for(|tail| tail.0 > 3).await.is_err() });
+    test.delete(&log).await;
+    assert!(waiter.await.expect("the waiter ended"), "waiting for the tail ends with an error");
+    for partition in [P0, P1] {
+        let refused = log.append(partition, bodies(0..1)).await;
+        assert_eq!(refused, Err(AppendError::HubDeleted { hub: hub() }));
+        let deleted = ReadError::HubDeleted { hub: hub() };
+        assert_eq!(log.append(partition, Vec::new()).await, Err(AppendError::HubDeleted { hub: hub() }));
+        assert_eq!(log.read(partition, SequenceNumber::ZERO, MUCH).await, Err(deleted.clone()));
+        let batch = log.read_batch(partition, SequenceNumber::ZERO, MUCH).await;
+        assert_eq!(batch.err(), Some(deleted.clone()));
+        for start in [StartPosition::Earliest, StartPosition::EnqueuedTime(START)] {
+            assert_eq!(log.locate(partition, start).await, Err(deleted.clone()));
+        }
+        assert_eq!(log.status(partition), Err(deleted.clone()));
+        assert_eq!(log.ends(partition), Err(deleted.clone()));
+        assert_eq!(EventLog::tail(&**log, partition).err(), Some(deleted));
     }
 }

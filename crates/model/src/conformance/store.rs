@@ -16,6 +16,7 @@ mod documents;
 mod health;
 mod lanes;
 mod leases;
+mod messages;
 mod outbox;
 mod parking;
 mod parking_acts;
@@ -31,6 +32,7 @@ pub use self::documents::*;
 pub use self::health::*;
 pub use self::lanes::*;
 pub use self::leases::*;
+pub use self::messages::*;
 pub use self::outbox::*;
 pub use self::parking::*;
 pub use self::parking_acts::*;
@@ -83,6 +85,7 @@ macro_rules! store_suite {
             dead_letters_are_filtered_paged_and_counted,
             attempts_are_replaced_and_removed,
             parked_events_keep_every_byte,
+            an_encoded_message_changes_nothing,
             the_parked_events_of_a_key_are_a_queue,
             parked_events_without_key_are_queues_of_their_own,
             a_parking_place_tells_what_is_in_it,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::clock::{SharedClock, Timestamp};
@@ -17,15 +17,17 @@ pub struct MemoryLog {
     hub: HubName,
     incarnation: Incarnation,
     clock: SharedClock,
+    created_at: Timestamp,
     partitions: Vec<Partition>,
 }
 
 struct Partition {
     kept: Mutex<Kept>,
-    tail: watch::Sender<SequenceNumber>,
 }
 
 struct Kept {
+    /// `None` when the hub has been deleted.
+    watched: Option<watch::Sender<SequenceNumber>>,
     lost: Vec<Range<SequenceNumber>>,
     head: SequenceNumber,
     events: VecDeque<Event>,
@@ -43,15 +45,25 @@ impl MemoryLog {
     pub fn new(hub: HubName, partition_count: u32, clock: SharedClock) -> Self {
         let partition = || Partition {
             kept: Mutex::new(Kept {
+                watched: Some(watch::Sender::new(SequenceNumber::ZERO)),
                 lost: Vec::new(),
                 head: SequenceNumber::ZERO,
                 events: VecDeque::new(),
                 last_enqueued_at: None,
             }),
-            tail: watch::Sender::new(SequenceNumber::ZERO),
         };
         let partitions = (0..partition_count).map(|_| partition()).collect();
-        Self { hub, incarnation: Incarnation::new(&*clock), clock, partitions }
+        let (incarnation, created_at) = (Incarnation::new(&*clock), clock.now());
+        Self { hub, incarnation, clock, created_at, partitions }
+    }
+
+    /// Deletes the hub with all its events.
+    pub fn delete(&self) {
+        for partition in &self.partitions {
+            let mut kept = partition.kept.lock();
+            kept.watched = None;
+            kept.events = VecDeque::new();
+        }
     }
 
     /// Drops the events of a partition that come before `head`, as retention does. Held at the tail, and never moves
@@ -70,12 +82,16 @@ impl MemoryLog {
         Some(())
     }
 
-    fn partition(&self, partition: PartitionId) -> Result<&Partition, ReadError> {
-        self.partitions.get(partition.0 as usize).ok_or_else(|| ReadError::NoSuchPartition {
-            hub: self.hub.clone(),
-            partition,
-            partition_count: EventLog::partition_count(self),
-        })
+    fn to_read(&self, partition: PartitionId) -> Result<MutexGuard<'_, Kept>, ReadError> {
+        let Some(found) = self.partitions.get(partition.0 as usize) else {
+            return Err(ReadError::NoSuchPartition {
+                hub: self.hub.clone(),
+                partition,
+                partition_count: EventLog::partition_count(self),
+            });
+        };
+        let kept = found.kept.lock();
+        if kept.watched.is_some() { Ok(kept) } else { Err(ReadError::HubDeleted { hub: self.hub.clone() }) }
     }
 }
 
@@ -94,7 +110,7 @@ impl EventAppender for MemoryLog {
     }
 
     async fn append(&self, partition: PartitionId, events: Vec<EventData>) -> Result<Appended, AppendError> {
-        let Some(Partition { kept, tail }) = self.partitions.get(partition.0 as usize) else {
+        let Some(Partition { kept }) = self.partitions.get(partition.0 as usize) else {
             return Err(AppendError::NoSuchPartition {
                 hub: self.hub.clone(),
                 partition,
@@ -102,11 +118,15 @@ impl EventAppender for MemoryLog {
             });
         };
         for (index, event) in events.iter().enumerate() {
-            if event.size() > MAX_EVENT_BYTES {
-                return Err(AppendError::TooLarge { index, size: event.size(), limit: MAX_EVENT_BYTES });
+            let size = event.published_size();
+            if size > MAX_EVENT_BYTES {
+                return Err(AppendError::TooLarge { index, size, limit: MAX_EVENT_BYTES });
             }
         }
         let mut kept = kept.lock();
+        if kept.watched.is_none() {
+            return Err(AppendError::HubDeleted { hub: self.hub.clone() });
+        }
         let first = kept.tail();
         let now = self.clock.now();
         let enqueued_at = kept.last_enqueued_at.map_or(now, |last| last.max(now));
@@ -116,7 +136,10 @@ impl EventAppender for MemoryLog {
                 kept.events.push_back(Event { sequence_number, enqueued_at, data });
             }
             kept.last_enqueued_at = Some(enqueued_at);
-            tail.send_replace(kept.tail());
+            let end = kept.tail();
+            if let Some(tail) = &kept.watched {
+                tail.send_replace(end);
+            }
         }
         Ok(Appended { partition, first, count, enqueued_at })
     }
@@ -136,8 +159,12 @@ impl EventLog for MemoryLog {
         self.incarnation
     }
 
+    fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
-        let kept = self.partition(partition)?.kept.lock();
+        let kept = self.to_read(partition)?;
         Ok(PartitionStatus {
             head: kept.head,
             tail: kept.tail(),
@@ -149,7 +176,8 @@ impl EventLog for MemoryLog {
     }
 
     fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
-        Ok(self.partition(partition)?.tail.subscribe())
+        let kept = self.to_read(partition)?;
+        Ok(kept.watched.as_ref().expect("the hub has not been deleted").subscribe())
     }
 
     async fn locate(
@@ -157,7 +185,7 @@ impl EventLog for MemoryLog {
         partition: PartitionId,
         start: StartPosition,
     ) -> Result<SequenceNumber, ReadError> {
-        let kept = self.partition(partition)?.kept.lock();
+        let kept = self.to_read(partition)?;
         let (head, tail) = (kept.head, kept.tail());
         let from = match start {
             StartPosition::Earliest => head,
@@ -179,7 +207,7 @@ impl EventLog for MemoryLog {
         from: SequenceNumber,
         limit: ReadLimit,
     ) -> Result<Vec<Event>, ReadError> {
-        let kept = self.partition(partition)?.kept.lock();
+        let kept = self.to_read(partition)?;
         let (head, tail) = (kept.head, kept.tail());
         if from < head {
             return Err(ReadError::Expired { partition, from, head });
@@ -228,6 +256,24 @@ mod tests {
         async fn expire(&self, log: &Self::Log, partition: PartitionId, head: SequenceNumber) {
             log.drop_before(partition, head).expect("the partition exists");
         }
+
+        async fn delete(&self, log: &Self::Log) {
+            log.delete();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_behind_what_was_given_up() {
+        let clock = TestClock::new(Timestamp::from_millis(0), 1);
+        let log = MemoryLog::new(HubName::new("hub").expect("a name"), 1, clock);
+        let p0 = PartitionId(0);
+        log.append(p0, vec![EventData::new("x"); 5]).await.expect("an append");
+        log.give_up(p0, SequenceNumber(2)..SequenceNumber(5)).expect("the partition exists");
+        let much = ReadLimit { events: 10, bytes: 1000 };
+        let batch = log.read_batch(p0, SequenceNumber::ZERO, much).await.expect("a read");
+        assert_eq!((batch.len(), batch.next()), (2, SequenceNumber(2)));
+        let nothing = log.read_batch(p0, batch.next(), much).await.expect("a read");
+        assert_eq!((nothing.len(), nothing.next()), (0, SequenceNumber(5)));
     }
 
     crate::event_log_suite!(InMemory);

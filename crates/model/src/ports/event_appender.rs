@@ -35,7 +35,8 @@ pub trait EventAppender: Send + Sync + 'static {
     /// Stores `events` at the end of a partition. An empty list is acknowledged at once.
     ///
     /// # Errors
-    /// See [`AppendError`]; each event must be at most [`MAX_EVENT_BYTES`](crate::event::MAX_EVENT_BYTES) large.
+    /// See [`AppendError`]; [`published_size`](EventData::published_size) of each event must be at most
+    /// [`MAX_EVENT_BYTES`](crate::event::MAX_EVENT_BYTES).
     async fn append(&self, partition: PartitionId, events: Vec<EventData>) -> Result<Appended, AppendError>;
 }
 
@@ -103,6 +104,12 @@ pub enum AppendError {
         /// True when the events of this append may be found after the restart.
         may_have_been_stored: bool,
     },
+    /// The hub has been deleted. Nothing is stored.
+    #[error("the hub {hub} has been deleted")]
+    HubDeleted {
+        /// The hub.
+        hub: HubName,
+    },
     /// The log is closing.
     #[error("the log is closing")]
     Closing,
@@ -112,9 +119,10 @@ impl AppendError {
     /// What the producer should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchPartition { .. } | Self::TooLarge { .. } | Self::Damaged { .. } => {
-                ErrorKind::Permanent
-            }
+            Self::NoSuchPartition { .. }
+            | Self::TooLarge { .. }
+            | Self::Damaged { .. }
+            | Self::HubDeleted { .. } => ErrorKind::Permanent,
             Self::Throttled { .. } | Self::DiskFull { .. } | Self::Failed { .. } | Self::Closing => {
                 ErrorKind::Transient
             }
@@ -129,7 +137,7 @@ impl AppendError {
     /// The code a person looks it up by.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NoSuchPartition { .. } => ErrorCode::NOT_FOUND,
+            Self::NoSuchPartition { .. } | Self::HubDeleted { .. } => ErrorCode::NOT_FOUND,
             Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
             Self::Throttled { .. } => ErrorCode::THROTTLED,
             Self::DiskFull { .. } => ErrorCode::DISK_FULL,

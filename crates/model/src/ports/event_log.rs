@@ -10,6 +10,8 @@ use crate::error::{ErrorCode, ErrorKind};
 use crate::event::{Event, HubName};
 use crate::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
 
+use super::{EventBatch, PartitionEnds};
+
 /// Reads the partitions of one hub.
 ///
 /// ```text
@@ -28,6 +30,7 @@ use crate::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
 ///   event's number is simply higher, and [`PartitionStatus::lost`] names it. Lost numbers are never given again.
 /// - Any number of readers may read; they do not affect each other or the writers. A reader keeps its own position.
 /// - [`tail`](Self::tail) changes after the events before it are readable, so waiting for it needs no polling.
+/// - When the hub is deleted, every call answers [`ReadError::HubDeleted`], and waiting for the tail ends with an error.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// The hub's name.
@@ -39,8 +42,19 @@ pub trait EventLog: Send + Sync + 'static {
     /// Which life of the hub this is.
     fn incarnation(&self) -> Incarnation;
 
-    /// What is known about a partition now.
+    /// When the hub was made.
+    fn created_at(&self) -> Timestamp;
+
+    /// What is known about a partition now. Needs no I/O.
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError>;
+
+    /// Where a partition begins and ends now: the part of its status that a log knows without looking around.
+    ///
+    /// # Errors
+    /// There is no such partition, or no such hub any more.
+    fn ends(&self, partition: PartitionId) -> Result<PartitionEnds, ReadError> {
+        self.status(partition).map(|status| status.ends())
+    }
 
     /// The tail, as a value that can be waited for.
     fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError>;
@@ -61,6 +75,27 @@ pub trait EventLog: Send + Sync + 'static {
         from: SequenceNumber,
         limit: ReadLimit,
     ) -> Result<Vec<Event>, ReadError>;
+
+    /// As [`read`](Self::read), for whoever passes events on as they are: they are seen in place, and those that came over AMQP
+    /// are not decoded. Bytes count as in [`EventBatch::bytes`]. Where only lost numbers follow, the batch is empty and
+    /// [`EventBatch::next`] is behind them.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    async fn read_batch(
+        &self,
+        partition: PartitionId,
+        from: SequenceNumber,
+        limit: ReadLimit,
+    ) -> Result<EventBatch, ReadError> {
+        let tail_before = self.ends(partition)?.tail;
+        let events = self.read(partition, from, limit).await?;
+        let mut batch = EventBatch::copy_of(&events, from, self.ends(partition)?);
+        if events.is_empty() {
+            batch.go_on_at(tail_before);
+        }
+        Ok(batch)
+    }
 }
 
 /// How much one read returns at most.
@@ -89,6 +124,13 @@ pub struct PartitionStatus {
     /// The numbers between head and tail whose events `fsck` has declared lost: ascending, apart from each other, and
     /// empty in a log that was never damaged.
     pub lost: Vec<Range<SequenceNumber>>,
+}
+
+impl PartitionStatus {
+    /// Where the partition begins and ends.
+    pub fn ends(&self) -> PartitionEnds {
+        PartitionEnds { head: self.head, tail: self.tail, last_enqueued_at: self.last_enqueued_at }
+    }
 }
 
 /// Why events cannot be read.
@@ -132,6 +174,12 @@ pub enum ReadError {
         /// The file and the place in it.
         detail: String,
     },
+    /// The hub has been deleted.
+    #[error("the hub {hub} has been deleted")]
+    HubDeleted {
+        /// The hub.
+        hub: HubName,
+    },
     /// The log does not answer at the moment.
     #[error("partition {partition} cannot be read at the moment: {detail}")]
     Unavailable {
@@ -150,14 +198,17 @@ impl ReadError {
             Self::NoSuchPartition { .. }
             | Self::Expired { .. }
             | Self::BeyondTail { .. }
-            | Self::Damaged { .. } => ErrorKind::Permanent,
+            | Self::Damaged { .. }
+            | Self::HubDeleted { .. } => ErrorKind::Permanent,
         }
     }
 
     /// The code a person looks it up by.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::NoSuchPartition { .. } | Self::BeyondTail { .. } => ErrorCode::NOT_FOUND,
+            Self::NoSuchPartition { .. } | Self::BeyondTail { .. } | Self::HubDeleted { .. } => {
+                ErrorCode::NOT_FOUND
+            }
             Self::Expired { .. } => ErrorCode::EVENTS_EXPIRED,
             Self::Damaged { .. } => ErrorCode::PARTITION_DAMAGED,
             Self::Unavailable { .. } => ErrorCode::DATA_DIR_IO,

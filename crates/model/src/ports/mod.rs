@@ -10,6 +10,7 @@
 mod dead_letters;
 mod delegate;
 mod event_appender;
+mod event_batch;
 mod event_log;
 mod function;
 mod parking;
@@ -20,6 +21,7 @@ pub use async_trait::async_trait;
 
 pub use dead_letters::DeadLetters;
 pub use event_appender::{AppendError, Appended, EventAppender};
+pub use event_batch::{EventBatch, EventPlace, EventView, PartitionEnds};
 pub use event_log::{EventLog, PartitionStatus, ReadError, ReadLimit};
 pub use function::{CurrentDocument, Function, FunctionDescriptor, FunctionError, Invocation};
 pub use parking::Parking;

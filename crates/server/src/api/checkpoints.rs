@@ -1,5 +1,6 @@
 //! Checkpoints, with what is left to do and what a running processor does about it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -7,6 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use tidegate_host::status::{LaneState, LaneStatus};
+use tidegate_host::watchdog::WATCHDOG;
 use tidegate_model::checkpoint::{Checkpoint, FunctionName};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
@@ -39,6 +41,9 @@ struct CheckpointShape {
     state: Option<&'static str>,
     /// Why it waits, retries or is stopped.
     error: Option<String>,
+    /// What the watchdog did last, while the lane should move and does not: the action, since when, the instance, and in
+    /// words.
+    watchdog: Option<serde_json::Value>,
 }
 
 /// Every checkpoint, ordered by function, hub and partition.
@@ -46,14 +51,24 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiErr
     // The number of checkpoints is functions × partitions, which the configuration bounds: one page holds them.
     let mut page = Page::new(None);
     let lanes = (api.lanes)();
+    // In registers, because another instance may have done it, or one that does not run any more.
+    let stuck = api.store.registers(WATCHDOG).await?;
+    let mut stuck: HashMap<String, serde_json::Value> =
+        stuck.into_iter().map(|register| (register.name, register.value)).collect();
     for checkpoint in api.store.checkpoints().await? {
         let lane = lanes.iter().find(|status| status.lane == checkpoint.lane);
-        page.push(&shape(&api, checkpoint, lane));
+        let watchdog = stuck.remove(&checkpoint.lane.to_string());
+        page.push(&shape(&api, checkpoint, lane, watchdog));
     }
     Ok(page.finish(None))
 }
 
-fn shape(api: &Api, checkpoint: Checkpoint, lane: Option<&LaneStatus>) -> CheckpointShape {
+fn shape(
+    api: &Api,
+    checkpoint: Checkpoint,
+    lane: Option<&LaneStatus>,
+    watchdog: Option<serde_json::Value>,
+) -> CheckpointShape {
     let log = api.logs.iter().find(|log| *log.hub() == checkpoint.lane.hub);
     let tail = log.and_then(|log| log.status(checkpoint.lane.partition).ok()).map(|status| status.tail);
     let (state, error) = lane.map_or((None, None), |status| {
@@ -71,6 +86,7 @@ fn shape(api: &Api, checkpoint: Checkpoint, lane: Option<&LaneStatus>) -> Checkp
         updated_at: checkpoint.updated_at,
         state,
         error,
+        watchdog,
         function: checkpoint.lane.function,
         hub: checkpoint.lane.hub,
         partition: checkpoint.lane.partition,

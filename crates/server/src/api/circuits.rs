@@ -37,9 +37,20 @@ pub(super) async fn list(
     }
     let mut page = Page::new(None);
     for circuit in statuses(&api, names).await? {
-        page.push(&circuit);
+        page.push(&shape(&api, &circuit));
     }
     Ok(page.finish(None))
+}
+
+/// A circuit in JSON. What only the configuration says is null for a function that is not configured here.
+fn shape(api: &Api, circuit: &CircuitStatus) -> serde_json::Value {
+    let mut shape = serde_json::to_value(circuit).expect("a circuit has a JSON form");
+    if !api.circuits.iter().any(|(configured, _)| *configured == circuit.function) {
+        for of_the_configuration in ["threshold", "next_probe_at"] {
+            shape[of_the_configuration] = serde_json::Value::Null;
+        }
+    }
+    shape
 }
 
 /// Whose circuits there are: functions that are configured or have run, and whatever has a circuit.

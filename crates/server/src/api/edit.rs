@@ -81,6 +81,7 @@ pub(crate) fn edited(current: &EventData, edit: EventEdit) -> Result<EventData, 
         properties: retyped(&current.properties, edit.properties)?,
         system_properties: retyped(&current.system_properties, edit.system_properties)?,
         body,
+        amqp: None,
     };
     let size = event.size();
     if size > MAX_EVENT_BYTES { Err(EditError::TooLarge(size)) } else { Ok(event) }

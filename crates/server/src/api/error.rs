@@ -82,7 +82,9 @@ impl From<StoreError> for ApiError {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         let status = match &error {
-            ReadError::NoSuchPartition { .. } | ReadError::BeyondTail { .. } => StatusCode::NOT_FOUND,
+            ReadError::NoSuchPartition { .. }
+            | ReadError::BeyondTail { .. }
+            | ReadError::HubDeleted { .. } => StatusCode::NOT_FOUND,
             ReadError::Expired { .. } => StatusCode::GONE,
             ReadError::Damaged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             ReadError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -94,7 +94,7 @@ pub struct Api {
     pub query: Arc<dyn DocumentQuery>,
     /// Which functions are configured to read which hubs.
     pub configured: Vec<(FunctionName, HubName)>,
-    /// When the circuits open. Those that are not named have the default settings.
+    /// When the circuits open, for functions that are configured here.
     pub circuits: Vec<(FunctionName, CircuitSettings)>,
     /// What the lanes of a running processor do; nothing when none runs.
     pub lanes: LaneStatuses,

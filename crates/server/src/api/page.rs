@@ -12,7 +12,7 @@ pub const NEXT_HEADER: &str = "tidegate-next";
 pub(crate) const MAX_ITEMS: usize = 1000;
 
 /// A page is full once it has this many bytes; its last object may reach beyond.
-const FULL_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const FULL_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many objects are fetched from the store at a time, so that a page of large ones does not fill the memory.
 pub(crate) const FETCH_ITEMS: usize = 50;
@@ -32,7 +32,12 @@ impl Page {
 
     /// How many more objects fit, as many as one fetch should bring.
     pub(crate) fn wants(&self) -> usize {
-        if self.lines.len() >= FULL_BYTES { 0 } else { (self.limit - self.items).min(FETCH_ITEMS) }
+        self.room().min(FETCH_ITEMS)
+    }
+
+    /// How many more objects fit.
+    pub(crate) fn room(&self) -> usize {
+        if self.lines.len() >= FULL_BYTES { 0 } else { self.limit - self.items }
     }
 
     /// True when nothing more should be added.

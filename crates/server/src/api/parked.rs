@@ -20,7 +20,7 @@ use tidegate_model::position::{PartitionId, SequenceNumber};
 use crate::api::actor::Actor;
 use crate::api::dead_letter_acts::body;
 use crate::api::operations::Operations as _;
-use crate::api::page::Page;
+use crate::api::page::{FULL_BYTES, Page};
 use crate::api::parameters::{NAME, NUMBER, Parameters};
 use crate::api::shapes::ParkedShape;
 use crate::api::{Api, ApiError};
@@ -55,6 +55,22 @@ pub(super) async fn list(
             Some(Place { lane: of, sequence_number }) if *of == lane => sequence_number.next(),
             _ => SequenceNumber::ZERO,
         };
+        // The store finds the queue of a key from its head on. Behind a cursor the events of the lane are looked through.
+        if let (Some(key), SequenceNumber::ZERO) = (&key, from) {
+            let (fits, key) = (page.room(), OrderKey::from(key.as_str()));
+            let queue = api.store.parked_of_key(&lane, &key, fits, FULL_BYTES).await?;
+            // No event is half as large as a page: what was cut for its bytes is larger than the other half.
+            let bytes: u64 = queue.iter().map(|stored| stored.parked.size()).sum();
+            let is_whole = queue.len() < fits && bytes < FULL_BYTES as u64 / 2;
+            let head = queue.first().map(|head| head.parked.event.sequence_number);
+            for stored in queue {
+                from = stored.parked.event.sequence_number.next();
+                page.push(&ParkedShape::new(stored.parked, head.unwrap_or_default()));
+            }
+            if is_whole && !page.is_full() {
+                continue;
+            }
+        }
         let mut heads = HashMap::new();
         loop {
             let wanted = page.wants();

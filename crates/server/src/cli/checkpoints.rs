@@ -61,6 +61,16 @@ struct Row {
     updated_at: String,
     state: Option<String>,
     error: Option<String>,
+    watchdog: Option<Watchdog>,
+}
+
+/// What the watchdog did about a lane that stands still.
+#[derive(Deserialize)]
+struct Watchdog {
+    action: String,
+    since: String,
+    instance: String,
+    what: String,
 }
 
 const COLUMNS: [&str; 9] =
@@ -71,7 +81,12 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         return seek(args, context).await;
     }
     let mut session = args.asking.open(&context).await?;
+    let mut stuck = Vec::new();
     let listed = session.list(Listing::all("/api/v1/checkpoints", &COLUMNS), |row: Row, rows| {
+        if let Some(Watchdog { action, since, instance, what }) = row.watchdog {
+            let lane = format!("{}/{}/{}", row.function, row.hub, row.partition);
+            stuck.push(format!("{lane} is stuck: {what} ({action} at {since} by {instance})"));
+        }
         let state = match (row.state, row.error) {
             (Some(state), Some(error)) => format!("{state}: {}", shortened(&error, 60)),
             (Some(state), None) => state,
@@ -92,6 +107,11 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     });
     if listed.await? == 0 && !args.asking.json {
         session.output.line("no function has run here yet")?;
+    }
+    if !args.asking.json {
+        for line in &stuck {
+            session.output.line(line)?;
+        }
     }
     session.finish(&["audit".to_owned()]).await
 }

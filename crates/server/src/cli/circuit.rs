@@ -1,5 +1,7 @@
 //! `tidegate circuit`, `tidegate pause` and `tidegate resume`: whether functions are given events.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use serde::Deserialize;
 
@@ -22,6 +24,9 @@ enum Action {
     Status {
         /// Only of this function.
         function: Option<String>,
+        /// The configuration that the circuits are judged by, where no server runs that knows it.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         asking: Asking,
     },
@@ -88,7 +93,7 @@ struct Row {
     manual: bool,
     next_probe_at: Option<String>,
     failures_in_window: u64,
-    threshold: u64,
+    threshold: Option<u64>,
     window_s: u64,
     paused: Option<Pause>,
     paused_lanes: serde_json::Map<String, serde_json::Value>,
@@ -104,15 +109,22 @@ const COLUMNS: [&str; 6] = ["function", "state", "since", "failures in the windo
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     match args.action {
-        Action::Status { function, asking } => status(function, &asking, &context).await,
+        Action::Status { function, config, asking } => {
+            status(function, config.as_deref(), &asking, &context).await
+        }
         Action::Open(args) => act("open", &args, &context).await,
         Action::Close(args) => act("close", &args, &context).await,
         Action::Probe(args) => act("probe", &args, &context).await,
     }
 }
 
-async fn status(function: Option<String>, asking: &Asking, context: &Context) -> Result<Exit, Failure> {
-    let mut session = asking.open(context).await?;
+async fn status(
+    function: Option<String>,
+    config: Option<&Path>,
+    asking: &Asking,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let mut session = asking.open_with(context, config).await?;
     let listing = Listing::all(address("/api/v1/circuits", &[("function", function)]), &COLUMNS);
     let (mut open, mut paused) = (None, None);
     let listed = session.list(listing, |row: Row, rows| {
@@ -140,12 +152,19 @@ async fn status(function: Option<String>, asking: &Asking, context: &Context) ->
             row.function,
             row.state,
             row.since.unwrap_or_else(|| "-".to_owned()),
-            format!(
-                "{} of {} in {} s",
-                grouped(row.failures_in_window),
-                grouped(row.threshold),
-                row.window_s
-            ),
+            match row.threshold {
+                Some(threshold) => {
+                    format!(
+                        "{} of {} in {} s",
+                        grouped(row.failures_in_window),
+                        grouped(threshold),
+                        row.window_s
+                    )
+                }
+                None => {
+                    format!("{} in {} s; threshold not known", grouped(row.failures_in_window), row.window_s)
+                }
+            },
             pauses,
             reason,
         ]);

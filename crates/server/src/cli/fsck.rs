@@ -60,6 +60,7 @@ enum Line<'a> {
     },
     Store {
         ok: bool,
+        unfinished: bool,
         lanes: u64,
         documents: u64,
         dead_letters: u64,
@@ -259,17 +260,24 @@ fn damage_problem(hub: &HubName, partition: PartitionId, damage: &DamageReport, 
 }
 
 fn show_store(report: &check::Report, output: &mut Output) -> Result<(), Failure> {
-    let check::Report { lanes, documents, dead_letters, parked, problems } = report;
+    let check::Report { unfinished, lanes, documents, dead_letters, parked, problems } = report;
     if output.is_json() {
         let (lanes, documents, dead_letters, parked) = (*lanes, *documents, *dead_letters, *parked);
         return output.object(&Line::Store {
             ok: problems.is_empty(),
+            unfinished: *unfinished,
             lanes,
             documents,
             dead_letters,
             parked,
             problems,
         });
+    }
+    if *unfinished {
+        return output.line(
+            "  store: was never finished: the program ended while it was made. Nothing is in it, and the next start \
+             finishes it; if it had something in it once, restore store/ together with log/ from the same backup",
+        );
     }
     output.line(&format!(
         "  store: {} documents, {} dead letters, {} parked events, {} checkpoints: {}",

@@ -1,5 +1,7 @@
 //! What all commands have in common that ask the API: which server, in which form, and listings.
 
+use std::path::Path;
+
 use serde::de::DeserializeOwned;
 
 use crate::api::page::percent_encode;
@@ -25,7 +27,16 @@ pub(crate) struct Asking {
 impl Asking {
     /// Connects.
     pub(crate) async fn open(&self, context: &Context) -> Result<Session, Failure> {
-        let connected = self.target.connect(context).await?;
+        self.open_with(context, None).await
+    }
+
+    /// Connects; where the command opens the data directory itself, it knows what the configuration says.
+    pub(crate) async fn open_with(
+        &self,
+        context: &Context,
+        config: Option<&Path>,
+    ) -> Result<Session, Failure> {
+        let connected = self.target.connect(context, config).await?;
         Ok(Session { connected, output: Output::new(self.json), options: self.target.options() })
     }
 }

@@ -9,16 +9,20 @@ use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
 use crate::cli::output::{Output, quoted};
-use crate::config::{Config, FunctionKind, LoadedConfig, Registered};
-use crate::data_dir::{self, ServerAddress};
+use crate::config::{Config, DevelopmentKey, FunctionKind, LoadedConfig, Registered};
+use crate::data_dir;
 use crate::failure::{Exit, Failure};
-use crate::run::{Options, find_config, serve};
+use crate::run::{Options, Started, find_config, serve};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The configuration [default: tidegate.toml in the data directory, else in the current directory].
+    /// The configuration [default: tidegate.toml in the data directory, else in the current directory]. One whose name
+    /// ends in .json is the Event Hubs emulator's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The configuration of the Event Hubs emulator, Config.json, instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    emulator_config: Option<PathBuf>,
     /// The data directory.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR", hide_env_values = true, default_value = data_dir::DEFAULT)]
     data_dir: PathBuf,
@@ -28,20 +32,35 @@ pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8780, or as configured].
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Where to listen for clients of Event Hubs; port 0 takes a free one [default: nowhere, or as configured].
+    #[arg(long, value_name = "ADDR")]
+    amqp: Option<SocketAddr>,
+    /// Whether the emulator's key is taken, which everybody knows: SAS_KEY_VALUE [default: off, or as configured].
+    #[arg(long, value_name = "WHERE")]
+    development_key: Option<DevelopmentKey>,
     /// Print one JSON object once work is accepted, and nothing else.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Serialize)]
-struct Started<'a> {
+struct StartedJson<'a> {
     http: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amqp: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_string: Option<String>,
     data_dir: &'a Path,
     pid: u32,
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
-    let LoadedConfig { config, path } = load(&args, &context)?;
+    let LoadedConfig { mut config, path, notes, .. } = load(&args, &context)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    config.amqp.listen = args.amqp.or(config.amqp.listen);
+    config.amqp.development_key = args.development_key.unwrap_or(config.amqp.development_key);
     // Kept until the end: dropping it removes the directory.
     let temporary = match args.ephemeral {
         true => Some(temporary_directory()?),
@@ -51,7 +70,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let listen = args.http.unwrap_or(config.http.listen);
     let announce = {
         let (config, data_dir) = (config.clone(), data_dir.clone());
-        move |address: &ServerAddress| announce(address, &config, &path, &data_dir, args.json)
+        move |started: &Started<'_>| announce(started, &config, &path, &data_dir, args.json)
     };
     let options = Options { config, data_dir, listen };
     let result = serve(options, &context.registry, context.clock, announce).await;
@@ -64,6 +83,9 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
 }
 
 fn load(args: &Args, context: &Context) -> Result<LoadedConfig, Failure> {
+    if let Some(path) = &args.emulator_config {
+        return Config::load_emulator(path);
+    }
     match find_config(args.config.as_deref(), &args.data_dir) {
         Some(path) => Config::load(&path, Registered::Only(&context.registry.names())),
         None => Err(Failure::usage(
@@ -85,19 +107,26 @@ fn temporary_directory() -> Result<tempfile::TempDir, Failure> {
 }
 
 fn announce(
-    address: &ServerAddress,
+    started: &Started<'_>,
     config: &Config,
     config_path: &Path,
     data_dir: &Path,
     json: bool,
 ) -> Result<(), Failure> {
     let mut output = Output::new(json);
+    let address = started.address;
+    let amqp = address.amqp.as_deref();
+    let connection_string = started.connection_string.as_ref().map(|string| string.reveal());
     if json {
-        output.object(&Started { http: &address.http, data_dir, pid: address.pid })?;
+        let pid = address.pid;
+        output.object(&StartedJson { http: &address.http, amqp, connection_string, data_dir, pid })?;
         return output.finish(&[]);
     }
     output.heading(&format!("tidegate {} is running", env!("CARGO_PKG_VERSION")))?;
     output.line(&format!("  http      {}", address.http))?;
+    if let Some(amqp) = amqp {
+        output.line(&format!("  amqp      {amqp}"))?;
+    }
     output.line(&format!("  data      {}", data_dir.display()))?;
     output.line(&format!("  config    {}", config_path.display()))?;
     for hub in &config.hubs {
@@ -114,6 +143,10 @@ fn announce(
     }
     if config.hubs.is_empty() {
         output.line("  no hub is configured: nothing can be published; see `tidegate config sample`")?;
+    }
+    if let Some(connection_string) = connection_string {
+        output.line("\nfor clients of Event Hubs (the key opens everything; keep it to yourself):")?;
+        output.line(&format!("  {connection_string}"))?;
     }
     output.line("\ntry in another terminal:")?;
     for command in examples(config, data_dir) {

@@ -52,9 +52,14 @@ impl Connected {
 }
 
 impl Target {
-    /// Connects for looking at what is there, and for acting on it.
-    pub(crate) async fn connect(&self, context: &Context) -> Result<Connected, Failure> {
-        self.connect_as(context, None).await
+    /// Connects for looking at what is there, and for acting on it. Where the command opens the data directory itself, it
+    /// knows what the configuration says, if one is given, and makes nothing.
+    pub(crate) async fn connect(
+        &self,
+        context: &Context,
+        config: Option<&Path>,
+    ) -> Result<Connected, Failure> {
+        self.connect_as(context, config, false).await
     }
 
     /// Connects for publishing. Where the command opens the data directory itself, it makes the hubs that the
@@ -64,10 +69,15 @@ impl Target {
         context: &Context,
         config: Option<&Path>,
     ) -> Result<Connected, Failure> {
-        self.connect_as(context, config).await
+        self.connect_as(context, config, true).await
     }
 
-    async fn connect_as(&self, context: &Context, config: Option<&Path>) -> Result<Connected, Failure> {
+    async fn connect_as(
+        &self,
+        context: &Context,
+        config: Option<&Path>,
+        makes: bool,
+    ) -> Result<Connected, Failure> {
         if let Some(server) = &self.server {
             let connection = Connection::to_server(server, &self.key()?)?;
             return Ok(Connected { connection, node: None });
@@ -78,7 +88,8 @@ impl Target {
             true => (None, IfMissing::Refuse),
             false => {
                 let loaded = load()?;
-                let if_missing = if loaded.is_some() { IfMissing::Create } else { IfMissing::Refuse };
+                let if_missing =
+                    if makes && loaded.is_some() { IfMissing::Create } else { IfMissing::Refuse };
                 (loaded, if_missing)
             }
         };
@@ -100,8 +111,11 @@ impl Target {
         if loaded.is_none() {
             loaded = load()?;
         }
-        let config =
-            loaded.as_ref().map_or(NodeConfig::AsItIs, |loaded| NodeConfig::Declared(&loaded.config));
+        let config = match &loaded {
+            None => NodeConfig::AsItIs,
+            Some(loaded) if makes => NodeConfig::Declared(&loaded.config),
+            Some(loaded) => NodeConfig::Known(&loaded.config),
+        };
         let node = Node::open(data_dir, config, context.clock.clone()).await?;
         let connection = Connection::to_router(node.router(), node.root_key()?)?;
         Ok(Connected { connection, node: Some(node) })

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tidegate_model::error::ErrorCode;
 
+use crate::config::effective::Effective;
 use crate::failure::{Exit, Failure, Problem};
 
 /// The text being read, and what was found wrong with it so far.
@@ -11,12 +12,14 @@ pub(crate) struct Issues<'a> {
     origin: &'a str,
     text: &'a str,
     found: Vec<(usize, Problem)>,
+    /// What holds, as far as it was read.
+    pub(crate) effective: Vec<Effective>,
 }
 
 impl<'a> Issues<'a> {
     /// Nothing wrong yet with `text`, which comes from the file `origin`.
     pub(crate) fn new(origin: &'a str, text: &'a str) -> Self {
-        Self { origin, text, found: Vec::new() }
+        Self { origin, text, found: Vec::new(), effective: Vec::new() }
     }
 
     /// Adds a problem at a place of the text.

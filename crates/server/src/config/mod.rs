@@ -1,7 +1,9 @@
 //! The configuration: one TOML file, read strictly. Everything that is wrong with it is reported at once, with the line,
 //! the right names and an example; nothing that it says is ignored.
 
+mod effective;
 pub mod elements;
+mod emulator;
 mod issue;
 mod key;
 mod reader;
@@ -13,17 +15,23 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Item, Table};
 
+use tidegate_gateway::throughput::ThroughputUnits;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::{HubName, InvalidName};
 
+pub use elements::access::AccessConfig;
+pub use elements::access_token::AccessTokenConfig;
 pub use elements::alerts::AlertsConfig;
+pub use elements::amqp::{AmqpConfig, DevelopmentKey};
+pub use elements::audit::AuditConfig;
 pub use elements::email::EmailConfig;
 pub use elements::function::{FunctionConfig, FunctionKind, UpsertConfig};
 pub use elements::http::HttpConfig;
 pub use elements::hub::HubConfig;
 pub use elements::processor::ProcessorConfig;
 pub use elements::secret::SecretSource;
+pub use elements::tls::TlsConfig;
 pub use elements::webhook::WebhookConfig;
 
 use crate::failure::Failure;
@@ -50,8 +58,18 @@ pub struct Config {
     pub emails: Vec<EmailConfig>,
     /// The programs that are told, ordered by name.
     pub webhooks: Vec<WebhookConfig>,
+    /// The audit trail.
+    pub audit: AuditConfig,
     /// The HTTP front door.
     pub http: HttpConfig,
+    /// The AMQP front door.
+    pub amqp: AmqpConfig,
+    /// Who may do what beside the keys of the data directory, ordered by name.
+    pub access: Vec<AccessConfig>,
+    /// The identity provider whose tokens count.
+    pub access_token: Option<AccessTokenConfig>,
+    /// How fast the namespace is; without a limit if there is nothing.
+    pub throughput: Option<ThroughputUnits>,
     /// What all functions share.
     pub processor: ProcessorConfig,
 }
@@ -72,22 +90,44 @@ pub struct LoadedConfig {
     pub config: Config,
     /// The file.
     pub path: PathBuf,
+    /// What a person should know about it, such as what is not used of the emulator's configuration.
+    pub notes: Vec<String>,
+    /// Everything that holds, as a TOML text without secrets.
+    pub listing: String,
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file. One whose name ends in `.json` is the configuration of the Event Hubs emulator.
     ///
     /// # Errors
     /// All problems of the file.
     pub fn load(path: &Path, registered: Registered<'_>) -> Result<LoadedConfig, Failure> {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            return Self::load_emulator(path);
+        }
         let text = std::fs::read_to_string(path).map_err(|error| {
             let message = format!("cannot read the configuration {}: {error}", path.display());
             Failure::usage(ErrorCode::CONFIG_SYNTAX, message)
                 .help("give the path of a TOML file in UTF-8 with --config FILE; `tidegate config sample` prints one")
         })?;
-        let mut config = Self::parse(&text, &path.display().to_string(), registered)?;
+        let (mut config, listing) = Self::parse_with_listing(&text, &path.display().to_string(), registered)?;
         config.seen_from(path.parent().unwrap_or(Path::new("")));
-        Ok(LoadedConfig { config, path: path.to_owned() })
+        Ok(LoadedConfig { config, path: path.to_owned(), notes: Vec::new(), listing })
+    }
+
+    /// Reads the configuration of the Event Hubs emulator, `Config.json`.
+    ///
+    /// # Errors
+    /// All problems of the file.
+    pub fn load_emulator(path: &Path) -> Result<LoadedConfig, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let message = format!("cannot read the emulator's configuration {}: {error}", path.display());
+            Failure::usage(ErrorCode::CONFIG_SYNTAX, message)
+                .help("give the path of the emulator's Config.json in UTF-8")
+        })?;
+        let (config, notes) = emulator::read(&text, &path.display().to_string())?;
+        let (_, listing) = Self::parse_with_listing(&emulator::as_toml(&config), "", Registered::Any)?;
+        Ok(LoadedConfig { config, path: path.to_owned(), notes, listing })
     }
 
     /// Reads a text; `origin` is what messages call it.
@@ -95,6 +135,18 @@ impl Config {
     /// # Errors
     /// All problems of the text.
     pub fn parse(text: &str, origin: &str, registered: Registered<'_>) -> Result<Self, Failure> {
+        Self::parse_with_listing(text, origin, registered).map(|(config, _)| config)
+    }
+
+    /// The same, and with it everything that holds as a TOML text, the defaults included and without secrets.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub fn parse_with_listing(
+        text: &str,
+        origin: &str,
+        registered: Registered<'_>,
+    ) -> Result<(Self, String), Failure> {
         let mut issues = Issues::new(origin, text);
         let document = match toml_edit::Document::parse(text) {
             Ok(document) => document,
@@ -106,9 +158,10 @@ impl Config {
             }
         };
         let config = read_document(document.as_table(), registered, &mut issues);
+        let listing = effective::listing(&issues.effective);
         match (issues.into_failure(), config) {
             (Some(failure), _) => Err(failure),
-            (None, Some(config)) => Ok(config),
+            (None, Some(config)) => Ok((config, listing)),
             (None, None) => Err(Failure::usage(
                 ErrorCode::CONFIG_BAD_VALUE,
                 format!("{origin}: the configuration is incomplete"),
@@ -120,9 +173,20 @@ impl Config {
     fn seen_from(&mut self, directory: &Path) {
         let passwords = self.emails.iter_mut().filter_map(|email| email.credentials.as_mut());
         passwords.for_each(|(_, password)| password.seen_from(directory));
+        for rule in &mut self.access {
+            let keys = std::iter::once(&mut rule.primary_key).chain(&mut rule.secondary_key);
+            keys.for_each(|key| key.seen_from(directory));
+        }
+        if let Some(tokens) = &mut self.access_token {
+            tokens.key.seen_from(directory);
+        }
+        if let Some(tls) = &mut self.amqp.tls {
+            tls.seen_from(directory);
+        }
         for webhook in &mut self.webhooks {
             let headers = webhook.headers.iter_mut().map(|(_, value)| value);
-            webhook.secret.iter_mut().chain(headers).for_each(|secret| secret.seen_from(directory));
+            let own = std::iter::once(&mut webhook.url).chain(&mut webhook.secret);
+            own.chain(headers).for_each(|secret| secret.seen_from(directory));
         }
     }
 
@@ -137,7 +201,20 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 7] = ["hub", "function", "alerts", "email", "webhook", "http", "processor"];
+const TABLES: [&str; 12] = [
+    "hub",
+    "function",
+    "alerts",
+    "email",
+    "webhook",
+    "audit",
+    "http",
+    "amqp",
+    "access",
+    "access_token",
+    "throughput",
+    "processor",
+];
 
 fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'_>) -> Option<Config> {
     for (name, item) in root {
@@ -174,7 +251,21 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
     let webhooks = read_named(root, "webhook", &elements::webhook::ELEMENT, issues, |name, reader| {
         Ok(elements::webhook::read(name, reader))
     });
+    let audit = read_single(root, "audit", &elements::audit::ELEMENT, issues, elements::audit::read);
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
+    let amqp = read_single(root, "amqp", &elements::amqp::ELEMENT, issues, elements::amqp::read);
+    let access = read_named(root, "access", &elements::access::ELEMENT, issues, |name, reader| {
+        Ok(elements::access::read(name, &declared, reader))
+    });
+    let access_token = read_optional(
+        root,
+        "access_token",
+        &elements::access_token::ELEMENT,
+        issues,
+        elements::access_token::read,
+    );
+    let throughput =
+        read_optional(root, "throughput", &elements::throughput::ELEMENT, issues, elements::throughput::read);
     let processor =
         read_single(root, "processor", &elements::processor::ELEMENT, issues, elements::processor::read);
     Some(Config {
@@ -183,7 +274,12 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         alerts: alerts?,
         emails: emails?,
         webhooks: webhooks?,
+        audit: audit?,
         http: http?,
+        amqp: amqp?,
+        access: access?,
+        access_token: access_token?,
+        throughput: throughput?,
         processor: processor?,
     })
 }
@@ -205,11 +301,19 @@ fn refuse_twin_hubs(root: &Table, declared: &[&str], issues: &mut Issues<'_>) {
     }
 }
 
+/// Why no hub may have the name that [`is_reserved`].
+const RESERVED: &str = "this name is taken by the links in mails, which begin with /restart/";
+
 /// The links in mails are at `/restart/…`, where a hub of that name would be published to.
+fn is_reserved(hub: &str) -> bool {
+    hub == "restart"
+}
+
 fn refuse_reserved_hub(root: &Table, issues: &mut Issues<'_>) {
     let hubs = root.get("hub").and_then(Item::as_table_like);
-    if let Some(key) = hubs.and_then(|hubs| hubs.key("restart")) {
-        let message = "[hub.restart]: this name is taken by the links in mails, which begin with /restart/";
+    let reserved = hubs.and_then(|hubs| hubs.iter().map(|(name, _)| name).find(|name| is_reserved(name)));
+    if let Some(key) = reserved.and_then(|name| hubs?.key(name)) {
+        let message = format!("[hub.{}]: {RESERVED}", key.get());
         issues.add(key.span(), ErrorCode::CONFIG_BAD_VALUE, message, "give the hub another name");
     }
 }
@@ -273,6 +377,21 @@ fn read_single<T>(
     read(&mut Reader::new(element, format!("[{name}]"), item, at, issues)?)
 }
 
+/// Reads the table `[name]`: `Some(None)` when it is absent, `None` when it is wrong.
+fn read_optional<T>(
+    root: &Table,
+    name: &str,
+    element: &'static Element,
+    issues: &mut Issues<'_>,
+    read: impl Fn(&mut Reader<'_, '_>) -> Option<T>,
+) -> Option<Option<T>> {
+    if root.contains_key(name) {
+        read_single(root, name, element, issues, read).map(Some)
+    } else {
+        Some(None)
+    }
+}
+
 /// Holds what a function names to what exists.
 fn check_references(
     function: &FunctionConfig,
@@ -280,15 +399,8 @@ fn check_references(
     declared: &[&str],
     registered: Registered<'_>,
 ) {
-    if !declared.contains(&function.hub.as_str()) {
-        let at = elements::function::hub_span(reader);
-        let message = format!("`hub` is \"{}\", which is not declared", function.hub);
-        let hubs = if declared.is_empty() { "there are none".to_owned() } else { listed(declared) };
-        let nearest = suggest(function.hub.as_str(), declared);
-        let help =
-            format!("{nearest}\ndeclared hubs: {hubs}\ndeclare it with a table [hub.{}]", function.hub);
-        reader.missing(at, &message, help.trim_start());
-    }
+    let at = elements::function::hub_span(reader);
+    reader.must_be_declared(at, &function.hub, declared);
     let Registered::Only(registered) = registered else { return };
     if function.kind == FunctionKind::Rust && !registered.contains(&function.name.as_str()) {
         let at = elements::function::kind_span(reader);

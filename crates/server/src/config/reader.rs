@@ -5,7 +5,9 @@ use std::ops::Range;
 use toml_edit::{Item, TableLike};
 
 use tidegate_model::error::ErrorCode;
+use tidegate_model::event::HubName;
 
+use crate::config::effective::{Effective, Holds, shown};
 use crate::config::issue::{Issues, listed, suggest};
 use crate::config::key::{Default, Element, Key, KeyInfo as _};
 use crate::config::value::{Place, Setting};
@@ -54,11 +56,21 @@ impl<'i, 't> Reader<'i, 't> {
             self.element.header
         );
         if let Some(item) = self.table.get(name) {
+            let written = item.span().map_or("", |span| self.issues.written(span));
+            self.note(name, Holds::Given(shown(item, written, T::SECRET)));
             return T::read(item, &mut Place { table: &self.header, key: name, issues: self.issues });
         }
         match key.default() {
-            Default::Toml(text) => read_default(text),
-            Default::Described(_) => None,
+            Default::Toml(text) => {
+                self.note(name, Holds::Default(text.to_owned()));
+                let (value, within) = read_default_at(text, &self.header, name);
+                self.issues.effective.extend(within);
+                value
+            }
+            Default::Described(meaning) => {
+                self.note(name, Holds::Described(meaning));
+                None
+            }
             Default::Required => {
                 let message = format!("{} has no `{name}`", self.header);
                 let help = format!("add `{name} = {}`: {}", T::EXAMPLE, key.doc());
@@ -70,7 +82,20 @@ impl<'i, 't> Reader<'i, 't> {
 
     /// The value of a key that may be absent: `Some(None)` when it is, `None` when it is wrong, which is reported.
     pub(crate) fn get_optional<T: Setting>(&mut self, key: &Key<T>) -> Option<Option<T>> {
-        if self.has(key) { self.get(key).map(Some) } else { Some(None) }
+        if self.has(key) {
+            return self.get(key).map(Some);
+        }
+        if let Default::Described(meaning) = key.default() {
+            self.note(key.name(), Holds::Described(meaning));
+        }
+        Some(None)
+    }
+
+    fn note(&mut self, key: &'static str, value: Holds) {
+        let read_before = self.issues.effective.iter().any(|one| one.key == key && one.table == self.header);
+        if !read_before {
+            self.issues.effective.push(Effective { table: self.header.clone(), key, value });
+        }
     }
 
     /// Where the table is.
@@ -92,6 +117,24 @@ impl<'i, 't> Reader<'i, 't> {
     pub(crate) fn missing(&mut self, at: Option<Range<usize>>, message: &str, help: impl Into<String>) {
         let message = format!("{}: {message}", self.header);
         self.issues.add(at, ErrorCode::CONFIG_MISSING, message, help);
+    }
+
+    /// Reports a hub that this table names and nothing declares; true when it is declared.
+    pub(crate) fn must_be_declared(
+        &mut self,
+        at: Option<Range<usize>>,
+        hub: &HubName,
+        declared: &[&str],
+    ) -> bool {
+        let known = declared.contains(&hub.as_str());
+        if !known {
+            let message = format!("`hub` is \"{hub}\", which is not declared");
+            let hubs = if declared.is_empty() { "there are none".to_owned() } else { listed(declared) };
+            let nearest = suggest(hub.as_str(), declared);
+            let help = format!("{nearest}\ndeclared hubs: {hubs}\ndeclare it with a table [hub.{hub}]");
+            self.missing(at, &message, help.trim_start());
+        }
+        known
     }
 
     /// Reports a contradiction in this table.
@@ -118,11 +161,33 @@ pub(crate) fn unknown(
     issues.add(at, ErrorCode::CONFIG_UNKNOWN_KEY, format!("unknown {what}"), help);
 }
 
+/// The value of a key that is absent.
+///
+/// # Panics
+/// When the key has no default that can be written; a test reads all that are.
+pub(crate) fn default_of<T: Setting>(key: &Key<T>) -> T {
+    match key.default() {
+        Default::Toml(text) => read_default(text).expect("a test reads every default"),
+        Default::Required | Default::Described(_) => panic!("`{}` has no default value", key.name()),
+    }
+}
+
 /// Reads the text of a default.
 pub(crate) fn read_default<T: Setting>(toml: &str) -> Option<T> {
+    read_default_at(toml, "[default]", "default").0
+}
+
+/// Reads the text of a default for a key of the table that messages call `table`; with it, what holds for the keys of a
+/// table within it.
+fn read_default_at<T: Setting>(toml: &str, table: &str, key: &str) -> (Option<T>, Vec<Effective>) {
     let text = format!("default = {toml}");
-    let document = toml_edit::Document::parse(text.as_str()).ok()?;
+    let Ok(document) = toml_edit::Document::parse(text.as_str()) else { return (None, Vec::new()) };
+    let Some(item) = document.as_table().get("default") else { return (None, Vec::new()) };
     let mut issues = Issues::new("the default", &text);
-    let item = document.as_table().get("default")?;
-    T::read(item, &mut Place { table: "[default]", key: "default", issues: &mut issues })
+    let value = T::read(item, &mut Place { table, key, issues: &mut issues });
+    let within = issues.effective.into_iter().map(|one| match one.value {
+        Holds::Given(written) => Effective { value: Holds::Default(written), ..one },
+        _ => one,
+    });
+    (value, within.collect())
 }

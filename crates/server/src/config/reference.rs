@@ -14,6 +14,10 @@ pub fn configuration() -> String {
          `tidegate run` reads one TOML file: the one given with `--config`, else `tidegate.toml` in the data directory, \
          else `tidegate.toml` in the current directory. It is read strictly: a key or table that is not listed here is an \
          error, and all errors are reported at once. `tidegate config check` reads a file and does nothing else.\n\n\
+         The Event Hubs emulator's `Config.json` is read as it is: with `--emulator-config FILE`, or as any configuration \
+         whose name ends in `.json`. Its hubs and consumer groups are made; everything else is as without a configuration, \
+         but that the AMQP front door is at 127.0.0.1:5672 and the emulator's key is taken (`development_key = \"loopback\"`). \
+         What is not used of the file, and what the emulator itself would not take, is told.\n\n\
          A complete example:\n\n```toml\n",
     );
     text.push_str(crate::config::SAMPLE);

@@ -12,6 +12,8 @@ pub(crate) trait Setting: Sized {
     const TYPE: &'static str;
     /// A valid value as TOML.
     const EXAMPLE: &'static str;
+    /// Whether a value is shown to nobody, unless it only says where it is.
+    const SECRET: bool = false;
 
     /// Reads the value. What is wrong with it is reported to `place`, and the answer is `None`.
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self>;

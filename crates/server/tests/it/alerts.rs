@@ -9,17 +9,26 @@ use tokio::sync::mpsc::Receiver;
 use crate::support::{Client, Place, Server, text, wait_until};
 
 /// A mail server, with the runtime that it runs on.
-struct Mails {
+pub(crate) struct Mails {
     runtime: Runtime,
     catcher: Catcher,
     mails: Receiver<CaughtMail>,
 }
 
 impl Mails {
-    fn catch() -> Self {
+    pub(crate) fn catch() -> Self {
+        Self::catch_at(0)
+    }
+
+    pub(crate) fn catch_at(port: u16) -> Self {
         let runtime = Runtime::new().unwrap();
-        let (catcher, mails) = runtime.block_on(Catcher::listen(0)).unwrap();
+        let (catcher, mails) = runtime.block_on(Catcher::listen(port)).unwrap();
         Self { runtime, catcher, mails }
+    }
+
+    /// A mail that came, if there is one.
+    pub(crate) fn one(&mut self) -> Option<CaughtMail> {
+        self.mails.try_recv().ok()
     }
 
     /// The next mail whose subject has this in it.
@@ -45,13 +54,13 @@ impl Mails {
     }
 }
 
-fn link_in(mail: &CaughtMail, server: &Server) -> String {
+pub(crate) fn link_in(mail: &CaughtMail, server: &Server) -> String {
     let text = mail.text();
     let link = text.split_whitespace().find(|word| word.contains("/restart/")).expect("a link");
     link.strip_prefix(&server.http).expect("it leads to the server").to_owned()
 }
 
-fn press(client: &Client, path: &str) -> (u16, String) {
+pub(crate) fn press(client: &Client, path: &str) -> (u16, String) {
     let form = "application/x-www-form-urlencoded";
     let (status, page) = client.request("POST", path, form, b"name=Mia").unwrap();
     (status, text(&page))
@@ -128,7 +137,7 @@ fn a_mail_that_nobody_took_is_sent_after_the_next_start() {
 fn a_secret_that_is_missing_is_named_and_one_that_is_there_is_not_shown() {
     let config = "[email.ops]\nhost = \"mail.invalid\"\nuser = \"u\"\npassword = { file = \"password\" }\n\
                   from = \"a@example.com\"\nto = [\"b@example.com\"]\n\
-                  [webhook.hook]\nurl = \"http://127.0.0.1:9/\"\nsecret = \"a-secret-of-sixteen-bytes\"\n\
+                  [webhook.hook]\nurl = { env = \"TIDEGATE_TEST_URL\" }\nsecret = \"a-secret-of-sixteen-bytes\"\n\
                   headers = { Authorization = { env = \"TIDEGATE_TEST_TOKEN\" } }\n";
     let place = Place::new(config);
     let said = |output: &Output| format!("{}{}", text(&output.stdout), text(&output.stderr));
@@ -143,6 +152,14 @@ fn a_secret_that_is_missing_is_named_and_one_that_is_there_is_not_shown() {
 
     place.write("password", b"hush-hush-hush\n");
     let run = place.run("run --http 127.0.0.1:0");
+    let expected = "`url` of [webhook.hook]: the environment variable TIDEGATE_TEST_URL is not set";
+    assert!(said(&run).contains(expected), "{}", said(&run));
+    let with_url = |words: &str, url: &str| {
+        let mut command = place.command(words);
+        command.env("TIDEGATE_TEST_URL", url);
+        command
+    };
+    let run = with_url("run --http 127.0.0.1:0", "http://127.0.0.1:9/hush").output().unwrap();
     let expected =
         "`headers.Authorization` of [webhook.hook]: the environment variable TIDEGATE_TEST_TOKEN is not set";
     assert!(said(&run).contains(expected), "{}", said(&run));
@@ -150,8 +167,13 @@ fn a_secret_that_is_missing_is_named_and_one_that_is_there_is_not_shown() {
     let check =
         crate::support::program().current_dir(place.path()).args(["config", "check"]).output().unwrap();
     assert!(check.status.success(), "a check needs no secrets: {}", said(&check));
-    let mut command = place.command("run --http 127.0.0.1:0 --json");
-    command.env("TIDEGATE_TEST_TOKEN", "Bearer hush-hush-hush").env("TIDEGATE_LOG", "debug");
+    let token = "Bearer hush-hush-hush";
+    let mut command = with_url("run --http 127.0.0.1:0", "hush://127.0.0.1:9");
+    let refused = command.env("TIDEGATE_TEST_TOKEN", token).output().unwrap();
+    assert!(said(&refused).contains("its url must begin with https:// or http://"), "{}", said(&refused));
+    assert!(!said(&refused).contains("hush"), "{}", said(&refused));
+    let mut command = with_url("run --http 127.0.0.1:0 --json", "http://127.0.0.1:9/hush");
+    command.env("TIDEGATE_TEST_TOKEN", token).env("TIDEGATE_LOG", "debug");
     let (server, _) = crate::support::started(command);
     let (status, log) = server.terminate_and_tell();
     assert!(status.success(), "{log}");

@@ -1,11 +1,51 @@
 //! Setting checkpoints back and forward.
 
 use serde_json::{Value, json};
+use tidegate_host::watchdog::WATCHDOG;
+use tidegate_model::clock::{SystemClock, Timestamp};
+use tidegate_model::ports::{RegisterChange, Registers as _};
+use tidegate_model::register::{RegisterKey, Version};
+use tidegate_store::{SqliteStore, StoreOptions};
 
 use crate::dead_letters::{fails, processed};
 
 fn sum(lines: &[Value], field: &str) -> u64 {
     lines.iter().map(|line| line[field].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn what_the_watchdog_did_is_shown_with_its_checkpoint() {
+    let place = processed();
+    assert!(place.json("checkpoints").iter().all(|one| one["watchdog"].is_null()));
+    let did = json!({
+        "action": "restarted",
+        "since": "2026-11-22T10:00:00.000Z",
+        "instance": "instance-7",
+        "what": "it stands at event 25 for 60 s, with 3 events to do and 0 parked: its pump is replaced",
+        "position": 25,
+    });
+    // As an instance leaves it behind that does not run any more.
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let path = place.data().join("store/state.db");
+        let store = SqliteStore::open(&path, &StoreOptions::default(), SystemClock::shared()).unwrap();
+        let change = RegisterChange {
+            key: RegisterKey::new(WATCHDOG, "aircraft/flights/2"),
+            from: Version::NONE,
+            value: Some(did.clone()),
+            at: Timestamp::default(),
+            notices: Vec::new(),
+            trail: Vec::new(),
+        };
+        store.change_register(change).await.unwrap();
+        store.close().await.unwrap();
+    });
+    let shown: Vec<Value> = place.json("checkpoints").iter().map(|one| one["watchdog"].clone()).collect();
+    assert_eq!(shown[2], did);
+    assert_eq!(shown.iter().filter(|one| !one.is_null()).count(), 1);
+    let table = place.ok("checkpoints");
+    let line = "aircraft/flights/2 is stuck: it stands at event 25 for 60 s, with 3 events to do and 0 parked: its pump is \
+                replaced (restarted at 2026-11-22T10:00:00.000Z by instance-7)";
+    assert!(table.contains(line), "{table}");
 }
 
 #[test]

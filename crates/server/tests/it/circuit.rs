@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::dead_letters::{fails, processed};
-use crate::support::Place;
+use crate::support::{CONFIG, Place};
 
 fn status(place: &Place) -> Value {
     let mut all = place.json("circuit status aircraft");
@@ -19,7 +19,7 @@ fn a_circuit_is_moved_by_hand_and_stays_where_it_is() {
         ("function", json!("aircraft")),
         ("state", json!("closed")),
         ("failures_in_window", json!(0)),
-        ("threshold", json!(100)),
+        ("threshold", Value::Null),
         ("window_s", json!(30)),
         ("since", Value::Null),
         ("reason", json!("")),
@@ -36,8 +36,15 @@ fn a_circuit_is_moved_by_hand_and_stays_where_it_is() {
     let table = place.ok("circuit status");
     assert!(table.contains("waits for a person"), "{table}");
 
+    assert!(table.contains("threshold not known"), "{table}");
+    place.write("other.toml", format!("{CONFIG}circuit = {{ threshold = 7 }}\n").as_bytes());
+    let known = place.ok("circuit status --config other.toml");
+    assert!(known.contains("0 of 7 in 30 s"), "{known}");
+    assert_eq!(place.json("circuit status aircraft --config other.toml")[0]["threshold"], 7);
+
     let server = place.serve();
     assert_eq!(status(&place)["state"], "open", "a restart changes nothing");
+    assert_eq!(status(&place)["threshold"], 100, "the server knows");
     let closed = place.json("circuit close aircraft --reason done").remove(0);
     assert_eq!(closed["state"], "closed");
     assert_eq!(status(&place)["state"], "closed");

@@ -2,6 +2,31 @@
 
 use crate::support::{CONFIG, Place, objects, program, succeeded, text};
 
+/// A store or a log that cannot be reached ends the start at once, and it says where and what can be done.
+#[test]
+fn a_start_that_does_not_reach_its_files_names_the_place_and_the_way_out() {
+    for (part, inside) in [("log", "flights"), ("store", "state.db")] {
+        let place = Place::new(CONFIG);
+        assert!(place.serve().terminate().success());
+        let (directory, kept) = (place.data().join(part), place.path().join("kept"));
+        std::fs::rename(&directory, &kept).unwrap();
+        place.write(&format!("data/{part}"), b"no directory");
+        let refused = place.run("run --http 127.0.0.1:0");
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused.stderr);
+        assert!(said.contains("error[TG-205]") && said.contains(&format!("data/{part}")), "{said}");
+        assert!(
+            said.contains("help: check that") && said.contains("this user may read and write it"),
+            "{said}"
+        );
+
+        std::fs::remove_file(&directory).unwrap();
+        std::fs::rename(&kept, &directory).unwrap();
+        assert!(directory.join(inside).exists());
+        assert!(place.serve().terminate().success(), "nothing was changed");
+    }
+}
+
 #[test]
 fn a_second_process_is_refused_and_told_the_way_out() {
     let place = Place::new(CONFIG);

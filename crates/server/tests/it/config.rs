@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tidegate::config::elements::retention::RetentionTime;
 use tidegate::config::{Config, FunctionKind, Registered, SAMPLE, SecretSource};
 use tidegate_alerts::target::{DEFAULT_EMAIL_TIMEOUT, DEFAULT_WEBHOOK_TIMEOUT, MailTls, Schema};
 use tidegate_function::Merge;
 use tidegate_host::circuit::{CircuitSettings, ProbePolicy};
-use tidegate_host::settings::{AtLimit, OnExhausted, Order, ParkingLimits};
+use tidegate_host::settings::{AtLimit, OnExhausted, Order, ParkingLimits, Sharing};
 
 use crate::support::CONFIG;
 
@@ -44,6 +45,7 @@ fn the_defaults_are_those_of_the_host() {
     assert_eq!(config.alerts.rules, tidegate_alerts::rules::RuleSettings::default());
     assert_eq!(config.alerts.link_lifetime, tidegate_alerts::links::DEFAULT_LIFETIME);
     assert_eq!((config.alerts.base_url, config.emails.len(), config.webhooks.len()), (None, 0, 0));
+    assert_eq!(config.audit.keep, RetentionTime::For(Duration::from_secs(90 * 86_400)));
     assert_eq!(Config::empty().hubs, []);
     // A table of which only one key is given has the defaults of the others.
     let partly = format!("{text}parking = {{ max_events = 7 }}\ncircuit = {{ threshold = 7 }}\n");
@@ -57,7 +59,7 @@ fn the_defaults_are_those_of_the_host() {
 /// Each text with everything that is said about it.
 #[test]
 fn a_mistake_is_named_with_its_place_and_the_way_out() {
-    let hub = "valid keys: `partitions`, `retention`, `retention_bytes`";
+    let hub = "valid keys: `partitions`, `retention`, `retention_bytes`, `consumer_groups`";
     for (text, expected) in [
         (
             "[hub.flights]\npartition = 8\n",
@@ -65,7 +67,7 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
         (
             "[hubs.flights]\n",
-            vec!["error[TG-101]: tidegate.toml:1: unknown table or key `hubs`\n  help: did you mean `hub`?\n  help: valid tables: `hub`, `function`, `alerts`, `email`, `webhook`, `http`, `processor`".to_owned()],
+            vec!["error[TG-101]: tidegate.toml:1: unknown table or key `hubs`\n  help: did you mean `hub`?\n  help: valid tables: `hub`, `function`, `alerts`, `email`, `webhook`, `audit`, `http`, `amqp`, `access`, `access_token`, `throughput`, `processor`".to_owned()],
         ),
         (
             "[hub.flights]\ncolour = \"blue\"\n",
@@ -97,7 +99,7 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
         (
             "hub = 5\n",
-            vec!["error[TG-102]: tidegate.toml:1: `hub` must hold tables with names\n  help: write it as\n  help: [hub.flights]\n  help: partitions = 8\n  help: retention = \"7d\"".to_owned()],
+            vec!["error[TG-102]: tidegate.toml:1: `hub` must hold tables with names\n  help: write it as\n  help: [hub.flights]\n  help: partitions = 8\n  help: retention = \"7d\"\n  help: consumer_groups = [\"billing\"]".to_owned()],
         ),
         (
             "[http]\nlisten = \"localhost\"\n",
@@ -195,6 +197,17 @@ fn what_happens_when_things_go_wrong_is_read_as_it_is_written() {
         secret = { file = "pager.secret" }
         headers = { Authorization = "Bearer hush", X-Tenant = { env = "TENANT" } }
         handshake = true
+        [webhook.chat]
+        url = { env = "CHAT_URL" }
+        [webhook.open]
+        url = "https://chat.example.com/services/hush"
+        [audit]
+        keep = "forever"
+        [processor]
+        instances = "several"
+        heartbeat = "2s"
+        expires_after = "20s"
+        stuck_after = "90s"
     "#;
     let config = Config::parse(text, "tidegate.toml", Registered::Any).unwrap();
     let settings = &config.functions[0].settings;
@@ -226,7 +239,13 @@ fn what_happens_when_things_go_wrong_is_read_as_it_is_written() {
     assert_eq!((email.port, email.tls, email.timeout), (587, MailTls::StartTls, DEFAULT_EMAIL_TIMEOUT));
     let password = SecretSource::Variable("MAIL_PASSWORD".to_owned());
     assert_eq!(email.credentials, Some(("tidegate".to_owned(), password)));
-    let webhook = &config.webhooks[0];
+    assert_eq!(config.webhooks[0].url, SecretSource::Variable("CHAT_URL".to_owned()));
+    assert_eq!(config.audit.keep, RetentionTime::Forever);
+    let host = &config.processor.host;
+    let (heartbeat, expires_after) = (Duration::from_secs(2), Duration::from_secs(20));
+    assert_eq!(host.sharing, Sharing::Shared { heartbeat, expires_after });
+    assert_eq!(host.stuck_after, Duration::from_secs(90));
+    let webhook = &config.webhooks[2];
     assert_eq!((webhook.schema, webhook.timeout), (Schema::EventGrid, DEFAULT_WEBHOOK_TIMEOUT));
     assert!(webhook.handshake);
     assert!(!format!("{config:?}").contains("hush"), "a secret is shown");

@@ -133,3 +133,34 @@ fn a_damaged_store_is_named() {
     assert_eq!(found.status.code(), Some(1));
     assert!(text(&found.stderr).contains("error[TG-305]"), "{}", text(&found.stderr));
 }
+
+#[test]
+fn a_store_that_was_never_finished_is_no_damage_and_the_next_start_finishes_it() {
+    let place = unprocessed();
+    let store = place.data().join("store");
+    // As it is when the program is killed before the tables are there.
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    place.write("data/store/state.db", b"");
+    let said = place.ok("fsck");
+    assert!(
+        said.contains("store: was never finished") && said.contains("the next start finishes it"),
+        "{said}"
+    );
+    let found = place.json("fsck").pop().unwrap();
+    assert_eq!((&found["ok"], &found["unfinished"]), (&true.into(), &true.into()));
+
+    let server = place.serve();
+    place.caught_up(2000);
+    assert!(server.terminate().success());
+    let found = place.json("fsck").pop().unwrap();
+    assert_eq!((&found["ok"], &found["unfinished"]), (&true.into(), &false.into()));
+
+    // A database of somebody else is something else.
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    let other = rusqlite::Connection::open(store.join("state.db")).unwrap();
+    other.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    drop(other);
+    assert_eq!(place.run("fsck").status.code(), Some(1));
+}

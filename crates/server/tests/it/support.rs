@@ -166,11 +166,19 @@ pub(crate) fn try_started(mut command: Command) -> Result<(Server, Value), Refus
         let _ = stderr.read_to_end(&mut log);
         text(&log)
     });
-    let mut line = String::new();
-    stdout.read_line(&mut line).expect("the server's output can be read");
-    let Ok(started) = serde_json::from_str::<Value>(&line) else {
-        let status = child.wait().expect("it has ended");
-        return Err(Refused { status, said: line + &log.join().expect("its log can be read") });
+    let mut said = String::new();
+    // A program that is a test as well says so before.
+    let started = loop {
+        let mut line = String::new();
+        let length = stdout.read_line(&mut line).expect("the server's output can be read");
+        said.push_str(&line);
+        if let Ok(started) = serde_json::from_str::<Value>(&line) {
+            break started;
+        }
+        if length == 0 {
+            let status = child.wait().expect("it has ended");
+            return Err(Refused { status, said: said + &log.join().expect("its log can be read") });
+        }
     };
     let http = started["http"].as_str().expect("an address").to_owned();
     Ok((Server { child, _stdout: stdout, log: Some(log), http }, started))
@@ -248,6 +256,18 @@ impl Client {
         Ok((status, answer.split_off(end + 4)))
     }
 
+    /// What a listing of the API answers.
+    pub(crate) fn objects(&self, path: &str) -> Vec<Value> {
+        self.try_objects(path).expect("the server answers")
+    }
+
+    /// The same, of a server that may have ended.
+    pub(crate) fn try_objects(&self, path: &str) -> Option<Vec<Value>> {
+        let (status, answer) = self.request("GET", path, "text/plain", b"").ok()?;
+        assert_eq!(status, 200, "{path}: {}", text(&answer));
+        Some(objects(&text(&answer)))
+    }
+
     /// Publishes lines; true when they were acknowledged.
     pub(crate) fn publish(&self, hub: &str, query: &str, lines: &[u8]) -> bool {
         let path = format!("/{hub}/messages{query}");
@@ -256,14 +276,19 @@ impl Client {
 }
 
 /// Waits until something is so; fails when it is not so for a long time.
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..3000 {
+pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_minutes(1, what, holds);
+}
+
+/// Waits until something is so; fails when it is not so for so many minutes.
+pub(crate) fn wait_minutes(minutes: u32, what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..3000 * minutes {
         if holds() {
             return;
         }
         pause();
     }
-    panic!("waited for a minute, and it never happened that {what}");
+    panic!("waited for {minutes} minutes, and it never happened that {what}");
 }
 
 #[expect(

@@ -21,6 +21,8 @@ const LISTED_PROBLEMS: usize = 100;
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Whether the program ended while it made the store: there is nothing in it, and opening it finishes it.
+    pub unfinished: bool,
     /// Checkpoints that were compared with what they count.
     pub lanes: u64,
     /// Documents that were read.
@@ -101,7 +103,11 @@ impl Checker<'_> {
         let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         let (application_id, format) = (pragma("application_id")?, pragma("user_version")?);
         let known = (application_id, format) == (APPLICATION_ID, FORMAT);
-        if !known {
+        let tables =
+            || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        if (application_id, format) == (0, 0) && tables()? == 0 {
+            self.report.unfinished = true;
+        } else if !known {
             let older = if application_id == APPLICATION_ID && format < FORMAT {
                 "; the program brings it to the newer format when it opens it"
             } else {

@@ -50,6 +50,7 @@ pub(super) fn find(
         properties: codec::decode_properties(&properties).map_err(|error| stored(&error))?,
         system_properties: codec::decode_properties(&system_properties).map_err(|error| stored(&error))?,
         body: body.into(),
+        amqp: None,
     })
 }
 

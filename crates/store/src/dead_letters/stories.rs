@@ -212,6 +212,7 @@ impl Columns {
                     properties: codec::decode_properties(&self.properties)?,
                     system_properties: codec::decode_properties(&self.system_properties)?,
                     body: self.body.into(),
+                    amqp: None,
                 },
             },
             function_version: self.function_version,

@@ -311,6 +311,10 @@ impl EventLog for TroubledLog {
         self.log().incarnation()
     }
 
+    fn created_at(&self) -> Timestamp {
+        self.log().created_at()
+    }
+
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
         self.answers(partition)?.status(partition)
     }

@@ -108,6 +108,11 @@ const ORDER: Key<Order> = Key::with_default(
     "Which events keep their order while one is tried again: with \"partition\" the partition waits for it; with \"key\" \
      only the events of its partition key do, parked behind it, and other keys go on; with \"none\" it is parked alone.",
 );
+const MAX_CONCURRENT_INVOCATIONS: Key<usize> = Key::optional(
+    "max_concurrent_invocations",
+    "8 with order \"none\", else 1",
+    "How many invocations of one partition are under way at once at most, up to 100; above 1 only with order \"none\".",
+);
 const RETRY: Key<RetryPolicy> = Key::with_default(
     "retry",
     "{ strategy = \"exponential\", max_attempts = 5, min_interval = \"200ms\", max_interval = \"30s\" }",
@@ -153,6 +158,7 @@ pub(crate) static ELEMENT: Element = Element {
         &MAX_WAIT_TIME,
         &INITIAL_OFFSET,
         &ORDER,
+        &MAX_CONCURRENT_INVOCATIONS,
         &RETRY,
         &ON_EXHAUSTED,
         &PARKING,
@@ -194,6 +200,7 @@ fn read_settings(reader: &mut Reader<'_, '_>) -> Option<FunctionSettings> {
     let max_wait_time = reader.get(&MAX_WAIT_TIME);
     let initial_offset = reader.get(&INITIAL_OFFSET);
     let (order, retry) = (reader.get(&ORDER), reader.get(&RETRY));
+    let max_concurrent_invocations = reader.get_optional(&MAX_CONCURRENT_INVOCATIONS);
     let (on_exhausted, parking) = (reader.get(&ON_EXHAUSTED), reader.get(&PARKING));
     let circuit = reader.get(&CIRCUIT);
     let timeout = reader.get(&TIMEOUT);
@@ -203,6 +210,7 @@ fn read_settings(reader: &mut Reader<'_, '_>) -> Option<FunctionSettings> {
         max_wait_time: max_wait_time?,
         initial_offset: initial_offset?,
         order: order?,
+        max_concurrent_invocations: max_concurrent_invocations?,
         retry: retry?,
         on_exhausted: on_exhausted?,
         parking: parking?,

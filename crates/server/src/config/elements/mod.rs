@@ -1,6 +1,10 @@
 //! The elements of the configuration, one file each: what its keys are, how they are read, what they mean.
 
+pub mod access;
+pub mod access_token;
 pub mod alerts;
+pub mod amqp;
+pub mod audit;
 pub mod byte_size;
 pub(crate) mod circuit;
 pub(crate) mod duration;
@@ -16,6 +20,8 @@ pub mod processor;
 pub mod retention;
 pub(crate) mod retry;
 pub mod secret;
+pub(crate) mod throughput;
+pub mod tls;
 pub mod webhook;
 
 use tidegate_alerts::target::Target;
@@ -24,7 +30,7 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 10] = [
+pub(crate) static ALL: [&Element; 16] = [
     &hub::ELEMENT,
     &function::ELEMENT,
     &retry::ELEMENT,
@@ -33,7 +39,13 @@ pub(crate) static ALL: [&Element; 10] = [
     &alerts::ELEMENT,
     &email::ELEMENT,
     &webhook::ELEMENT,
+    &audit::ELEMENT,
     &http::ELEMENT,
+    &amqp::ELEMENT,
+    &tls::ELEMENT,
+    &access::ELEMENT,
+    &access_token::ELEMENT,
+    &throughput::ELEMENT,
     &processor::ELEMENT,
 ];
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tidegate_host::settings::HostOptions;
+use tidegate_host::settings::{HostOptions, Sharing};
 
 use crate::config::elements::byte_size::ByteSize;
+use crate::config::elements::duration::PositiveDuration;
 use crate::config::key::{Element, Key, KeyInfo};
 use crate::config::reader::Reader;
+use crate::config::value::word_setting;
 
 /// What all functions share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,18 @@ pub struct ProcessorConfig {
     /// How long a stop waits for work in flight.
     pub drain_timeout: Duration,
 }
+
+/// Whether other programs process from the same store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Instances {
+    One,
+    Several,
+}
+
+word_setting!(
+    Instances: "one of \"one\", \"several\"" { One = "one", Several = "several" }
+    example "\"several\""
+);
 
 const DOCUMENT_CACHE_BYTES: Key<ByteSize> = Key::with_default(
     "document_cache_bytes",
@@ -42,6 +56,30 @@ const DRAIN_TIMEOUT: Key<Duration> = Key::with_default(
     "How long a stop waits for invocations in flight. What is not finished then stays unresolved and is processed after \
      the next start.",
 );
+const INSTANCES: Key<Instances> = Key::with_default(
+    "instances",
+    "\"one\"",
+    "Whether other programs process from the same store. \"one\" takes every partition at once when it starts. \
+     \"several\" share the partitions out among themselves, and take over those of one that is silent. Only one program \
+     can have the embedded store open, so for it \"one\" is right.",
+);
+const HEARTBEAT: Key<PositiveDuration> = Key::with_default(
+    "heartbeat",
+    "\"1s\"",
+    "How often each of several instances says that it is there, and looks who is.",
+);
+const EXPIRES_AFTER: Key<PositiveDuration> = Key::with_default(
+    "expires_after",
+    "\"10s\"",
+    "After how long without a sign of life others take the partitions of an instance; at least three heartbeats.",
+);
+const STUCK_AFTER: Key<PositiveDuration> = Key::with_default(
+    "stuck_after",
+    "\"60s\"",
+    "How long a partition with work may make no progress before the watchdog acts: it looks again at what is there, begins \
+     the partition anew, leaves it to another instance, and tells a person at last. A partition has the time that its \
+     function may take (`timeout`) in any case. `tidegate checkpoints` shows what was done.",
+);
 
 /// The element.
 pub(crate) static ELEMENT: Element = Element {
@@ -53,6 +91,10 @@ pub(crate) static ELEMENT: Element = Element {
         &COMMIT_DELAY,
         &COMMIT_EVENTS,
         &DRAIN_TIMEOUT,
+        &INSTANCES,
+        &HEARTBEAT,
+        &EXPIRES_AFTER,
+        &STUCK_AFTER,
     ],
     example: "[processor]\ndocument_cache_bytes = \"256MiB\"\ndrain_timeout = \"30s\"\n",
 };
@@ -64,12 +106,26 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Option<ProcessorConfig> {
     let commit_delay = reader.get(&COMMIT_DELAY);
     let commit_events = reader.get(&COMMIT_EVENTS);
     let drain_timeout = reader.get(&DRAIN_TIMEOUT);
+    let instances = reader.get(&INSTANCES);
+    let (heartbeat, expires_after) = (reader.get(&HEARTBEAT), reader.get(&EXPIRES_AFTER));
+    let stuck_after = reader.get(&STUCK_AFTER);
+    let sharing = match instances? {
+        Instances::One => Sharing::Alone,
+        Instances::Several => Sharing::Shared { heartbeat: heartbeat?.0, expires_after: expires_after?.0 },
+    };
     let host = HostOptions {
         document_cache_bytes: document_cache?.in_memory(),
         in_flight_bytes: in_flight?.in_memory(),
         commit_delay: commit_delay?,
         commit_events: commit_events?,
+        sharing,
+        stuck_after: stuck_after?.0,
         ..HostOptions::default()
     };
+    if let Err(cause) = host.validate() {
+        let at = reader.span_of(&EXPIRES_AFTER);
+        reader.contradiction(at, &cause.to_string(), "make `expires_after` longer or `heartbeat` shorter");
+        return None;
+    }
     Some(ProcessorConfig { host, drain_timeout: drain_timeout? })
 }

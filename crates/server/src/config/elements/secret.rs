@@ -66,6 +66,14 @@ impl SecretSource {
         }
     }
 
+    /// Something that has the form of an address, to check all else without it.
+    pub(crate) fn placeholder_url(&self) -> Secret {
+        match self {
+            Self::Text(text) => Secret::new(text.clone()),
+            Self::Variable(_) | Self::File(_) => Secret::new("https://fetched-later.invalid/"),
+        }
+    }
+
     /// Makes a relative path one that is seen from `directory`.
     pub(crate) fn seen_from(&mut self, directory: &Path) {
         if let Self::File(path) = self {
@@ -96,6 +104,7 @@ impl Setting for SecretSource {
     const TYPE: &'static str =
         "a text, or `{ env = \"NAME\" }` or `{ file = \"PATH\" }` to keep it out of the file";
     const EXAMPLE: &'static str = "{ env = \"TIDEGATE_SECRET\" }";
+    const SECRET: bool = true;
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
         let source = match (item.as_str(), item.as_table_like()) {
@@ -130,6 +139,7 @@ impl Setting for SecretHeaders {
     const TYPE: &'static str =
         "a table of headers; each value is a text, `{ env = \"NAME\" }` or `{ file = \"PATH\" }`";
     const EXAMPLE: &'static str = "{ Authorization = { env = \"HOOK_AUTHORIZATION\" } }";
+    const SECRET: bool = true;
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
         let Some(table) = item.as_table_like() else {

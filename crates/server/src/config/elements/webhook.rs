@@ -15,8 +15,8 @@ use crate::config::value::word_setting;
 pub struct WebhookConfig {
     /// Its name.
     pub name: String,
-    /// Where it listens.
-    pub url: String,
+    /// Where it listens. Many services put a token into their address.
+    pub url: SecretSource,
     /// How it is told.
     pub schema: Schema,
     /// What signs the requests.
@@ -34,8 +34,11 @@ word_setting!(
     example "\"cloud-events\""
 );
 
-const URL: Key<String> =
-    Key::required("url", "Where it listens: an address that begins with `https://` or `http://`.");
+const URL: Key<SecretSource> = Key::required(
+    "url",
+    "Where it listens: an address that begins with `https://` or `http://`. Where it holds a token, keep it out of the \
+     file; it is shown nowhere.",
+);
 const SCHEMA: Key<Schema> = Key::with_default(
     "schema",
     "\"cloud-events\"",
@@ -79,7 +82,9 @@ pub(crate) fn read(name: &str, reader: &mut Reader<'_, '_>) -> Option<WebhookCon
         handshake: handshake?,
         timeout: timeout?.0,
     };
-    super::check_target(&webhook.with_secrets(|source| Ok(source.placeholder())), reader).then_some(webhook)
+    let without_secrets =
+        webhook.with_secrets(|source| Ok(source.placeholder()), |url| Ok(url.placeholder_url()));
+    super::check_target(&without_secrets, reader).then_some(webhook)
 }
 
 impl WebhookConfig {
@@ -88,23 +93,23 @@ impl WebhookConfig {
     /// # Errors
     /// Which secret cannot be had, and why.
     pub(crate) fn target(&self) -> Result<Target, String> {
-        self.with_secrets(SecretSource::fetch)
+        self.with_secrets(SecretSource::fetch, SecretSource::fetch)
     }
 
     fn with_secrets(
         &self,
         fetch: impl Fn(&SecretSource) -> Result<Secret, String>,
+        fetch_url: impl Fn(&SecretSource) -> Result<Secret, String>,
     ) -> Result<Target, String> {
-        let of_key = |key: &str, source: &SecretSource| {
-            fetch(source).map_err(|why| format!("`{key}` of [webhook.{}]: {why}", self.name))
-        };
+        let of = |key: &str, why: String| format!("`{key}` of [webhook.{}]: {why}", self.name);
+        let of_key = |key: &str, source: &SecretSource| fetch(source).map_err(|why| of(key, why));
         let headers = self
             .headers
             .iter()
             .map(|(name, value)| Ok((name.clone(), of_key(&format!("headers.{name}"), value)?)));
         Ok(Target::Webhook(Webhook {
             name: self.name.clone(),
-            url: self.url.clone(),
+            url: fetch_url(&self.url).map_err(|why| of("url", why))?,
             schema: self.schema,
             secret: self.secret.as_ref().map(|source| of_key("secret", source)).transpose()?,
             headers: headers.collect::<Result<_, String>>()?,
