@@ -1,0 +1,57 @@
+"""The other ways in: TLS, and AMQP through WebSockets."""
+
+import asyncio
+import os
+import urllib.parse
+
+from azure.eventhub import EventData, TransportType
+from azure.eventhub.aio import EventHubProducerClient as AsyncProducerClient
+
+from support import CONNECTION_STRING, HTTP, RETRIES, body, consumer, field, producer, receive, tail, Reader
+
+HUB = "telemetry"
+
+
+def send_and_receive(connection_string, options, texts):
+    with consumer(HUB, connection_string, **options) as client:
+        start = client.get_partition_properties("0")["last_enqueued_sequence_number"]
+    with producer(HUB, connection_string, **options) as client:
+        assert client.get_partition_ids() == ["0", "1", "2", "3"]
+        client.send_batch([EventData(text) for text in texts], partition_id="0")
+    with Reader(HUB, "0", start, connection_string, client_options=options) as reader:
+        assert [event.body_as_str() for event in reader.wait_for(len(texts))] == texts
+
+
+def test_tls():
+    # Without a custom endpoint this client takes no other port than 5671.
+    options = {
+        "custom_endpoint_address": f"sb://{os.environ['TIDEGATE_TLS']}",
+        "transport_type": TransportType.Amqp,
+        "connection_verify": os.environ["TIDEGATE_CERTIFICATE"],
+    }
+    connection_string = CONNECTION_STRING.replace("UseDevelopmentEmulator=true", "UseDevelopmentEmulator=false")
+    send_and_receive(connection_string, options, ["sealed", "x" * 300_000])
+
+
+def through_web_sockets():
+    door = urllib.parse.urlparse(HTTP).netloc
+    return CONNECTION_STRING.replace(field("Endpoint"), f"sb://{door}")
+
+
+def test_web_sockets():
+    options = {"transport_type": TransportType.AmqpOverWebsocket}
+    send_and_receive(through_web_sockets(), options, ["small", "x" * 900_000])
+
+
+def test_web_sockets_of_the_asynchronous_client():
+    async def work():
+        client = AsyncProducerClient.from_connection_string(
+            through_web_sockets(), eventhub_name=HUB, transport_type=TransportType.AmqpOverWebsocket, **RETRIES
+        )
+        async with client:
+            await client.send_batch([EventData("asynchronous")], partition_id="0")
+
+    start = tail(HUB, "0")
+    asyncio.run(work())
+    [event] = receive(HUB, 1, "0", start)
+    assert body(event) == b"asynchronous"

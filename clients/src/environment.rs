@@ -1,0 +1,145 @@
+//! The environments of the clients: installed once from their lock files, and kept.
+//!
+//! An environment's directory is named after its lock file's content, so that several trees can share one cache, and is
+//! used only once it is complete. Only the Rust client's is named plainly: cargo finds out by itself what is old.
+
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::{Suite, directory};
+
+/// A tool that a suite needs and this machine lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingTool {
+    tool: &'static str,
+    install: &'static str,
+}
+
+impl fmt::Display for MissingTool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is not installed (Debian: apt-get install {})", self.tool, self.install)
+    }
+}
+
+/// The first tool that a suite needs and this machine lacks.
+pub(crate) fn missing(suite: Suite) -> Option<MissingTool> {
+    let python = || !works("python3", &["-c", "import venv, ensurepip"]);
+    let node = || !works("node", &["--version"]);
+    let npm = || !works("npm", &["--version"]);
+    // The Python suite keeps its checkpoints in Azurite, which is a Node program.
+    if suite == Suite::Python && python() {
+        return Some(MissingTool { tool: "python3 with venv", install: "python3 python3-venv" });
+    }
+    if suite != Suite::Rust && node() {
+        return Some(MissingTool { tool: "node, version 20 or newer,", install: "nodejs" });
+    }
+    if suite != Suite::Rust && npm() {
+        return Some(MissingTool { tool: "npm", install: "npm" });
+    }
+    None
+}
+
+fn works(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// The directory of all environments. Whoever has it is the only one to change it.
+pub(crate) struct Environments {
+    cache: PathBuf,
+    _lock: File,
+}
+
+impl Environments {
+    pub(crate) fn open(cache: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
+        let cache = cache.canonicalize()?;
+        let lock = File::create(cache.join("lock")).context("the lock of the clients' environments")?;
+        lock.lock().context("the lock of the clients' environments")?;
+        Ok(Self { cache, _lock: lock })
+    }
+
+    /// The virtual environment of the Python client.
+    pub(crate) fn python(&self) -> anyhow::Result<PathBuf> {
+        let lock = directory().join("python/requirements.lock");
+        self.installed("python", &lock, |environment| {
+            succeed(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
+            succeed(
+                Command::new(environment.join("bin/python"))
+                    .args([
+                        "-m",
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--disable-pip-version-check",
+                        "--require-hashes",
+                    ])
+                    .arg("--requirement")
+                    .arg(&lock),
+            )
+        })
+    }
+
+    /// The directory with the `node_modules` of the JavaScript client and of Azurite.
+    pub(crate) fn javascript(&self) -> anyhow::Result<PathBuf> {
+        let lock = directory().join("javascript/package-lock.json");
+        self.installed("javascript", &lock, |environment| {
+            std::fs::create_dir_all(environment)?;
+            std::fs::copy(&lock, environment.join("package-lock.json"))?;
+            std::fs::copy(directory().join("javascript/package.json"), environment.join("package.json"))?;
+            let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+            succeed(Command::new("npm").args(install).current_dir(environment))
+        })
+    }
+
+    /// Builds the tests of the Rust client.
+    pub(crate) fn rust(&self) -> anyhow::Result<()> {
+        succeed(self.rust_tests().arg("--no-run"))
+    }
+
+    /// The command that runs the tests of the Rust client.
+    pub(crate) fn rust_tests(&self) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command
+            .args(["test", "--locked", "--quiet", "--manifest-path"])
+            .arg(directory().join("rust/Cargo.toml"));
+        command.env("CARGO_TARGET_DIR", self.cache.join("rust"));
+        command
+    }
+
+    /// The environment of a lock file, made by `install` if it is not there or not complete.
+    fn installed(
+        &self,
+        name: &str,
+        lock: &Path,
+        install: impl FnOnce(&Path) -> anyhow::Result<()>,
+    ) -> anyhow::Result<PathBuf> {
+        let content = std::fs::read(lock).with_context(|| format!("cannot read {}", lock.display()))?;
+        let digest: String =
+            Sha256::digest(&content).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let environment = self.cache.join(format!("{name}-{digest}"));
+        let complete = environment.join("complete");
+        if complete.is_file() {
+            return Ok(environment);
+        }
+        eprintln!("installing the {name} client, once: {}", environment.display());
+        if environment.exists() {
+            std::fs::remove_dir_all(&environment)?;
+        }
+        install(&environment)?;
+        std::fs::write(&complete, b"")?;
+        Ok(environment)
+    }
+}
+
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
