@@ -12,7 +12,6 @@
 
 mod connection;
 mod consumer;
-mod events;
 mod listener;
 mod node;
 mod refusals;
@@ -20,5 +19,7 @@ mod requests;
 mod seats;
 mod selector;
 mod websocket;
+
+use tidegate_messages as events;
 
 pub use listener::{AmqpBounds, AmqpDoor, Tls};

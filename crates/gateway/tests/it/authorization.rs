@@ -45,6 +45,11 @@ pub(crate) fn sas(encoded_sr: &str, name: &str, key: &str, se: i64) -> String {
     format!("SharedAccessSignature sr={encoded_sr}&sig={}&se={se}&skn={name}", percent_encoded(&signature))
 }
 
+/// A token for an audience as a client makes it.
+pub(crate) fn token(name: &str, key: &str, audience: &str, se: i64) -> String {
+    sas(&percent_encoded(audience), name, key, se)
+}
+
 pub(crate) fn in_an_hour() -> i64 {
     NOW.as_millis() / 1000 + 3600
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{AccessRule, Authorizer, Right, Scope, SecretKey};
+use tidegate_gateway::namespace::ConsumerGroups;
 use tidegate_gateway::{Gateway, http};
 use tidegate_model::clock::{TestClock, Timestamp};
 use tidegate_model::event::{Event, HubName};
@@ -49,7 +50,8 @@ pub(crate) fn harness_with<A: EventAppender>(
     let clock = TestClock::new(NOW, 7);
     let log = Arc::new(MemoryLog::new(HubName::new("flights").unwrap(), 4, clock.clone()));
     let gateway = Arc::new(Gateway::new(authorizer(), limits, clock.clone()));
-    gateway.open_hub(wrap(log.clone())).unwrap();
+    let appender = wrap(log.clone());
+    gateway.open_hub_with(appender, Some(log.clone()), ConsumerGroups::default()).unwrap();
     let router = http::router(gateway.clone());
     Harness { gateway, log, clock, router }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod amqp;
 mod authorization;
 mod batches;
 mod doubles;
