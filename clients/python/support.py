@@ -1,5 +1,6 @@
 """What the tests share: where the server is, how it is ended and started, and how events are read to a certain count."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import time
 from azure.eventhub import EventData, EventHubConsumerClient, EventHubProducerClient
 
 CONNECTION_STRING = os.environ["TIDEGATE_CONNECTION_STRING"]
+RESTARTED = os.environ["TIDEGATE_RESTARTED"]
 HTTP = os.environ["TIDEGATE_HTTP"]
 BLOBS = os.environ["TIDEGATE_BLOBS"]
 KEYS = json.loads(os.environ["TIDEGATE_KEYS"])
@@ -54,10 +56,23 @@ def body(event):
     return b"".join(event.body)
 
 
-def tail(hub, partition):
+def tail(hub, partition, connection_string=CONNECTION_STRING):
     """The sequence number of the last event of a partition, -1 if there is none."""
-    with consumer(hub) as client:
+    with consumer(hub, connection_string) as client:
         return client.get_partition_properties(partition)["last_enqueued_sequence_number"]
+
+
+def tails(hub, partitions):
+    """The same of several partitions."""
+    # This client takes half a second for each, most of which it sleeps.
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return dict(zip(partitions, pool.map(lambda partition: tail(hub, partition), partitions)))
+
+
+def grown(hub, before):
+    """How many events each partition has got since."""
+    after = tails(hub, list(before))
+    return {id: after[id] - before[id] for id in before if after[id] != before[id]}
 
 
 def send(hub, bodies, partition="0", **options):
@@ -76,16 +91,16 @@ class Reader:
 
     def __init__(self, hub, partition="0", position="-1", connection_string=CONNECTION_STRING, group="$Default",
                  client_options=None, **options):
-        self.events, self.errors, self.closed = [], [], []
+        self.events, self.places, self.errors, self.closed = [], [], [], []
         self._told = threading.Condition()
-        self._client = consumer(hub, connection_string, group, **(client_options or {}))
+        # One that lost its partition does not come back for it while the test looks.
+        client_options = {"load_balancing_interval": 600, **(client_options or {})}
+        self._client = consumer(hub, connection_string, group, **client_options)
         arguments = {
             "on_event": self._on_event,
             "on_error": lambda context, error: self._tell(self.errors, error),
             "on_partition_close": lambda context, reason: self._tell(self.closed, (context.partition_id, reason)),
             "starting_position": position,
-            # One that lost its partition does not come back for it while the test looks.
-            "load_balancing_interval": 600,
             **options,
         }
         if partition is not None:
@@ -93,6 +108,7 @@ class Reader:
         self._thread = threading.Thread(target=self._client.receive, kwargs=arguments, daemon=True)
 
     def _on_event(self, context, event):
+        self.places.append(context.partition_id)
         self._tell(self.events, event)
 
     def _tell(self, where, what):
@@ -133,7 +149,7 @@ def round_trip(hub, events, partition="0", **options):
 
 
 class Server:
-    """Ends and starts the server."""
+    """Ends and starts the server that `RESTARTED` leads to."""
 
     def __init__(self):
         host, port = os.environ["TIDEGATE_CONTROL"].rsplit(":", 1)

@@ -4,13 +4,13 @@ import threading
 
 from azure.eventhub import EventData
 
-from support import producer, receive, tail
+from support import producer, receive, tail, tails
 
 PARTITIONS = ["0", "1", "2", "3"]
 
 
 def test_every_buffered_event_is_sent_once_and_told():
-    starts = {id: tail("buffered", id) for id in PARTITIONS}
+    starts = tails("buffered", PARTITIONS)
     lock = threading.Lock()
     sent, failed = [], []
 

@@ -1,7 +1,6 @@
 """Properties and annotations of all types come back as they were sent."""
 
 import datetime
-import decimal
 import json
 import urllib.request
 import uuid
@@ -12,12 +11,13 @@ from azure.eventhub.amqp import AmqpAnnotatedMessage
 
 from support import HTTP, field, producer, receive, round_trip, tail
 
-HUB = "telemetry"
+HUB = "properties"
 MOMENT = datetime.datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=datetime.timezone.utc)
 IN_MILLISECONDS = 1770091506789
 UUID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 
-# The client encodes text as strings and reads strings as bytes; times come back as milliseconds.
+# The client encodes text as strings and reads strings as bytes; times come back as milliseconds. Decimals are not here: the
+# client cannot read what it wrote.
 VALUES = {
     "text": ("some text", b"some text"),
     "beyond ascii": ("Ω 機 😀", "Ω 機 😀".encode()),
@@ -35,7 +35,6 @@ VALUES = {
     "infinite": (float("inf"), float("inf")),
     "uuid": (UUID, UUID),
     "moment": (MOMENT, IN_MILLISECONDS),
-    "decimal": (decimal.Decimal("12.5"), decimal.Decimal("12.5")),
     "nothing": (None, None),
 }
 

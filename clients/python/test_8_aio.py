@@ -9,7 +9,7 @@ from azure.eventhub.exceptions import AuthenticationError, ConnectError
 
 from support import CONNECTION_STRING, PATIENCE, RETRIES, field, with_key
 
-HUB = "telemetry"
+HUB = "asynchronous"
 
 
 def producer(hub=HUB, connection_string=CONNECTION_STRING, **options):
@@ -20,7 +20,7 @@ def producer(hub=HUB, connection_string=CONNECTION_STRING, **options):
 
 def consumer(hub=HUB, connection_string=CONNECTION_STRING):
     return EventHubConsumerClient.from_connection_string(
-        connection_string, "$Default", eventhub_name=hub, **RETRIES
+        connection_string, "$Default", eventhub_name=hub, load_balancing_interval=600, **RETRIES
     )
 
 
@@ -36,7 +36,7 @@ class Reader:
         self.events, self.errors = [], []
         self._told = asyncio.Condition()
         self._client = consumer(hub, connection_string)
-        self._options = {"partition_id": partition, "starting_position": position, "load_balancing_interval": 600, **options}
+        self._options = {"partition_id": partition, "starting_position": position, **options}
 
     async def _tell(self, where, what):
         async with self._told:
@@ -110,7 +110,7 @@ def test_many_producers_at_once():
 def test_buffered():
     async def work():
         sent, failed = [], []
-        hub = "buffered"
+        hub = "asynchronous-buffered"
         starts = {partition: await tail(partition, hub) for partition in "0123"}
 
         async def on_success(events, partition):

@@ -6,7 +6,7 @@ import pytest
 from azure.eventhub import EventData
 from azure.eventhub.exceptions import EventHubError
 
-from support import Reader, producer, receive, running, tail, until
+from support import RESTARTED, Reader, producer, receive, running, tail, until
 
 HUB = "restarts"
 #: A client that tries again soon and long enough.
@@ -15,13 +15,13 @@ PATIENT = {"retry_total": 20, "retry_backoff_factor": 0.1, "retry_backoff_max": 
 
 @pytest.mark.parametrize("ending, partition", [("kill", "0"), ("stop", "1")])
 def test_nothing_acknowledged_is_lost_and_readers_go_on(server, ending, partition):
-    start = tail(HUB, partition)
+    start = tail(HUB, partition, RESTARTED)
     acknowledged = []
     enough = threading.Event()
 
     def keep_sending():
         number = 0
-        with producer(HUB, **PATIENT) as client:
+        with producer(HUB, RESTARTED, **PATIENT) as client:
             while not enough.is_set():
                 try:
                     client.send_batch([EventData(str(number))], partition_id=partition)
@@ -30,7 +30,7 @@ def test_nothing_acknowledged_is_lost_and_readers_go_on(server, ending, partitio
                 acknowledged.append(number)
                 number += 1
 
-    with Reader(HUB, partition, start, client_options=PATIENT) as reader:
+    with Reader(HUB, partition, start, RESTARTED, client_options=PATIENT) as reader:
         with running(keep_sending):
             try:
                 for _ in range(3):
@@ -42,7 +42,7 @@ def test_nothing_acknowledged_is_lost_and_readers_go_on(server, ending, partitio
                 until("sending goes on", lambda: len(acknowledged) >= before + 20)
             finally:
                 enough.set()
-        stored = receive(HUB, tail(HUB, partition) - start, partition, start)
+        stored = receive(HUB, tail(HUB, partition, RESTARTED) - start, partition, start, connection_string=RESTARTED)
         # The reader that was there all the time has seen each event once, in order.
         lived_through = reader.wait_for(len(stored))
     numbers = [int(event.body_as_str()) for event in stored]
@@ -56,7 +56,7 @@ def test_nothing_acknowledged_is_lost_and_readers_go_on(server, ending, partitio
 
 
 def test_a_buffered_producer_lives_through_a_restart(server):
-    start = tail(HUB, "2")
+    start = tail(HUB, "2", RESTARTED)
     lock = threading.Lock()
     sent, failed = [], []
 
@@ -69,7 +69,7 @@ def test_a_buffered_producer_lives_through_a_restart(server):
             failed.extend(event.body_as_str() for event in events)
 
     with producer(
-        HUB, buffered_mode=True, on_success=on_success, on_error=on_error, max_wait_time=0.2, **PATIENT
+        HUB, RESTARTED, buffered_mode=True, on_success=on_success, on_error=on_error, max_wait_time=0.2, **PATIENT
     ) as client:
         for number in range(100):
             client.send_event(EventData(f"before {number}"), partition_id="2")
@@ -81,16 +81,16 @@ def test_a_buffered_producer_lives_through_a_restart(server):
         client.flush(timeout=90)
     assert not failed
     assert len(sent) == 200
-    stored = {event.body_as_str() for event in receive(HUB, tail(HUB, "2") - start, "2", start)}
+    stored = {event.body_as_str() for event in receive(HUB, tail(HUB, "2", RESTARTED) - start, "2", start, connection_string=RESTARTED)}
     assert stored == set(sent)
 
 
 def test_a_client_that_was_idle_over_the_restart_works_on(server):
-    start = tail(HUB, "3")
-    with producer(HUB, **PATIENT) as client:
+    start = tail(HUB, "3", RESTARTED)
+    with producer(HUB, RESTARTED, **PATIENT) as client:
         client.send_batch([EventData("before")], partition_id="3")
         server.kill()
         server.start()
         client.send_batch([EventData("after")], partition_id="3")
         assert client.get_partition_ids() == ["0", "1", "2", "3"]
-    assert [event.body_as_str() for event in receive(HUB, 2, "3", start)] == ["before", "after"]
+    assert [event.body_as_str() for event in receive(HUB, 2, "3", start, connection_string=RESTARTED)] == ["before", "after"]

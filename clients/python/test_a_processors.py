@@ -38,7 +38,13 @@ class Processor:
         self._told = told
         store = AsyncBlobCheckpointStore.from_connection_string(BLOBS, container)
         self._client = AsyncConsumerClient.from_connection_string(
-            CONNECTION_STRING, "$Default", eventhub_name=hub, checkpoint_store=store, **RETRIES
+            CONNECTION_STRING,
+            "$Default",
+            eventhub_name=hub,
+            checkpoint_store=store,
+            load_balancing_interval=1,
+            partition_ownership_expiration_interval=6,
+            **RETRIES,
         )
         self._task = asyncio.create_task(
             self._client.receive(
@@ -46,8 +52,6 @@ class Processor:
                 on_partition_initialize=self._on_initialize,
                 on_partition_close=self._on_close,
                 starting_position="-1",
-                load_balancing_interval=1,
-                partition_ownership_expiration_interval=6,
             )
         )
 
@@ -129,11 +133,16 @@ def test_the_synchronous_store_resumes_after_the_checkpoint(container):
 
         store = BlobCheckpointStore.from_connection_string(BLOBS, container)
         client = EventHubConsumerClient.from_connection_string(
-            CONNECTION_STRING, "$Default", eventhub_name=hub, checkpoint_store=store, **RETRIES
+            CONNECTION_STRING,
+            "$Default",
+            eventhub_name=hub,
+            checkpoint_store=store,
+            load_balancing_interval=1,
+            **RETRIES,
         )
         thread = threading.Thread(
             target=client.receive,
-            kwargs={"on_event": on_event, "starting_position": "-1", "load_balancing_interval": 1},
+            kwargs={"on_event": on_event, "starting_position": "-1"},
             daemon=True,
         )
         thread.start()

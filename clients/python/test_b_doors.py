@@ -9,7 +9,7 @@ from azure.eventhub.aio import EventHubProducerClient as AsyncProducerClient
 
 from support import CONNECTION_STRING, HTTP, RETRIES, body, consumer, field, producer, receive, tail, Reader
 
-HUB = "telemetry"
+HUB = "doors"
 
 
 def send_and_receive(connection_string, options, texts):

@@ -45,14 +45,14 @@ impl Control {
         self.address.to_string()
     }
 
-    /// Ends the server. The end of its log.
-    pub(crate) fn stop(self) -> anyhow::Result<String> {
+    /// Takes the control away. The server, ended.
+    pub(crate) fn stop(self) -> anyhow::Result<Server> {
         let mut stream = TcpStream::connect(self.address)?;
         writeln!(stream, "{END}")?;
         let mut server =
             self.thread.join().map_err(|_| anyhow!("the thread that controls the server panicked"))?;
         server.kill()?;
-        Ok(server.log())
+        Ok(server)
     }
 }
 

@@ -113,6 +113,26 @@ impl Environments {
         command
     }
 
+    /// The environment of a suite if it is complete.
+    pub(crate) fn prepared(&self, suite: Suite) -> anyhow::Result<Option<PathBuf>> {
+        let environment = match suite {
+            Suite::Python => self.named("python", &directory().join("python/requirements.lock"))?,
+            Suite::JavaScript => {
+                self.named("javascript", &directory().join("javascript/package-lock.json"))?
+            }
+            Suite::Rust => return Ok(None),
+        };
+        Ok(environment.join("complete").is_file().then_some(environment))
+    }
+
+    /// Where the environment of a lock file is, or will be.
+    fn named(&self, name: &str, lock: &Path) -> anyhow::Result<PathBuf> {
+        let content = std::fs::read(lock).with_context(|| format!("cannot read {}", lock.display()))?;
+        let digest: String =
+            Sha256::digest(&content).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Ok(self.cache.join(format!("{name}-{digest}")))
+    }
+
     /// The environment of a lock file, made by `install` if it is not there or not complete.
     fn installed(
         &self,
@@ -120,10 +140,7 @@ impl Environments {
         lock: &Path,
         install: impl FnOnce(&Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<PathBuf> {
-        let content = std::fs::read(lock).with_context(|| format!("cannot read {}", lock.display()))?;
-        let digest: String =
-            Sha256::digest(&content).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        let environment = self.cache.join(format!("{name}-{digest}"));
+        let environment = self.named(name, lock)?;
         let complete = environment.join("complete");
         if complete.is_file() {
             return Ok(environment);

@@ -1,17 +1,18 @@
 //! Runs the official clients of Event Hubs, unmodified, against the program.
 //!
 //! Each client has a suite in its own language, in the directory of that name, with that language's usual test runner.
-//! What is here prepares a suite's environment from its lock file ([`mod@environment`]), starts a server of its own for it
-//! ([`server`]), lets it end and start that server as it needs ([`control`]), and gives it blob storage for checkpoints
+//! What is here prepares a suite's environment from its lock file ([`mod@environment`]), starts servers of its own for it
+//! ([`server`]), lets it end and start one of them as it needs ([`control`]), and gives it blob storage for checkpoints
 //! ([`blobs`]). A suite finds all of it in environment variables:
 //!
 //! | variable | what it is |
 //! |---|---|
 //! | `TIDEGATE_CONNECTION_STRING` | the connection string of the root key, without a hub |
 //! | `TIDEGATE_HTTP` | the address of the HTTP door |
-//! | `TIDEGATE_CONTROL` | where one line `kill`, `stop` or `start` is answered with one line when it is done |
+//! | `TIDEGATE_RESTARTED` | the connection string of another server, which may be ended and started |
+//! | `TIDEGATE_CONTROL` | where one line `kill`, `stop` or `start` is answered with one line when that server has done it |
 //! | `TIDEGATE_KEYS` | a JSON object: the names and the values of the keys that may less than everything |
-//! | `TIDEGATE_TLS` | the host and port of another server's AMQP door, which is encrypted |
+//! | `TIDEGATE_TLS` | the host and port of a third server's AMQP door, which is encrypted |
 //! | `TIDEGATE_CERTIFICATE` | the file with the certificate of that door |
 //! | `TIDEGATE_BLOBS` | the connection string of the blob storage, where the suite needs one |
 
@@ -90,6 +91,15 @@ pub fn prepare(suite: Suite) -> anyhow::Result<Option<MissingTool>> {
     prepare_in(&environments, suite)
 }
 
+/// The environment of a suite that was prepared before: a Python virtual environment, or the directory that
+/// `node_modules` is in. `None` when it was not, and for Rust, whose suite needs none.
+///
+/// # Errors
+/// When the cache cannot be read.
+pub fn prepared(suite: Suite) -> anyhow::Result<Option<PathBuf>> {
+    Environments::open(&cache())?.prepared(suite)
+}
+
 fn prepare_in(environments: &Environments, suite: Suite) -> anyhow::Result<Option<MissingTool>> {
     if let Some(missing) = environment::missing(suite) {
         return Ok(Some(missing));
@@ -119,11 +129,13 @@ pub fn run(suite: Suite, program: &Path, arguments: &[String]) -> anyhow::Result
         Suite::Rust => None,
     };
     let (server, encrypted) = (Server::start(program, Tls::Off)?, Server::start(program, Tls::On)?);
+    let restarted = Server::start(program, Tls::Off)?;
     let mut command = command(&environments, suite, arguments)?;
     // From here on the environments are only read.
     drop(environments);
     command.stdin(Stdio::null()).env("TIDEGATE_CONNECTION_STRING", &server.addresses().connection_string);
     command.env("TIDEGATE_HTTP", &server.addresses().http).env("TIDEGATE_KEYS", server::keys_as_json());
+    command.env("TIDEGATE_RESTARTED", &restarted.addresses().connection_string);
     command.env("TIDEGATE_TLS", encrypted.addresses().amqp_socket());
     command.env("TIDEGATE_CERTIFICATE", encrypted.certificate());
     match suite {
@@ -134,14 +146,18 @@ pub fn run(suite: Suite, program: &Path, arguments: &[String]) -> anyhow::Result
     if let Some(blobs) = &blobs {
         command.env("TIDEGATE_BLOBS", blobs.connection_string());
     }
-    let control = Control::start(server)?;
+    let control = Control::start(restarted)?;
     command.env("TIDEGATE_CONTROL", control.address());
     let status = command.status().with_context(|| format!("the {} suite cannot be started", suite.name()))?;
-    let log = control.stop()?;
+    let restarted = control.stop()?;
     if status.success() {
         return Ok(Ended::Passed);
     }
-    eprintln!("the end of what the server logged:\n{log}");
+    for (which, server) in
+        [("server", &server), ("server with TLS", &encrypted), ("restarted server", &restarted)]
+    {
+        eprintln!("the end of what the {which} logged:\n{}\n", server.log());
+    }
     Ok(Ended::Failed)
 }
 
@@ -156,7 +172,7 @@ fn command(environments: &Environments, suite: Suite, arguments: &[String]) -> a
         }
         Suite::JavaScript => {
             let mut command = Command::new("node");
-            command.args(["--test", "--test-concurrency=1", "--test-reporter=spec"]);
+            command.args(["--test", "--test-concurrency=4", "--test-reporter=spec"]);
             // The packages are not beside the suite.
             command.env("NODE_PATH", environments.javascript()?.join("node_modules"));
             command

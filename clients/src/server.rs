@@ -1,6 +1,6 @@
 //! The program as a suite uses it: a process with a data directory of its own, on ports that it keeps over a restart.
 //!
-//! A suite has two: one that it may end, and one whose AMQP door is encrypted.
+//! A suite has three: one for most tests, one that it may end, and one whose AMQP door is encrypted.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};

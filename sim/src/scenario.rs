@@ -58,13 +58,15 @@ impl Scenario {
         let mut random = Random::of(seed, "scenario");
         let functions = 1 + random.below(3).min(1);
         let shares_documents = random.one_in(2);
+        // Of its own, so that what came before it is as it was.
+        let mut concurrency = Random::of(seed, "concurrency");
         let functions = (0..functions)
             .map(|index| {
                 let collection = if shares_documents { 0 } else { index };
                 SimFunction {
                     name: FunctionName::new(["one", "two"][usize::from(index > 0)]).expect("a good name"),
                     collection: CollectionName::new(&format!("journals-{collection}")).expect("a good name"),
-                    settings: settings(&mut random),
+                    settings: with_concurrency(settings(&mut random), &mut concurrency),
                 }
             })
             .collect();
@@ -115,6 +117,13 @@ fn settings(random: &mut Random) -> FunctionSettings {
         timeout: 50 * MS,
         ..FunctionSettings::default()
     }
+}
+
+/// Without order, several invocations of a lane may be under way at once.
+fn with_concurrency(settings: FunctionSettings, random: &mut Random) -> FunctionSettings {
+    let many = random.pick(&[None, Some(1), Some(2), Some(5)]);
+    let max_concurrent_invocations = many.filter(|_| settings.order == Order::None);
+    FunctionSettings { max_concurrent_invocations, ..settings }
 }
 
 /// Circuits that an outage opens, but not the few events that always fail; and some that never open.

@@ -1,5 +1,6 @@
 //! The world of a run: instances, producers, faults, and the driver that goes through all of it step by step.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,13 +30,13 @@ use tidegate_model::trail::Act;
 use tokio::sync::oneshot;
 
 use crate::clock::SimClock;
-use crate::event::body;
+use crate::event::{body, parse};
 use crate::executor::{Executor, ProcessId, Step};
 use crate::function::{Downstream, ScriptedFunction, Shared};
 use crate::mutation::Mutation;
 use crate::oracle::{Oracle, Told, Violation, now};
 use crate::random::Random;
-use crate::scenario::{Scenario, hub_name};
+use crate::scenario::{Fate, Scenario, hub_name};
 use crate::site::{Send, Site, note_told};
 use crate::store::{SimStore, StoreFaults};
 use crate::trace::Trace;
@@ -48,6 +49,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(48 * 3600);
 
 /// After how many probes that failed a person closes a circuit.
 const PROBES_BEFORE_A_PERSON: u32 = 4;
+
+/// How often a person closes a circuit before they look for the events that keep it open.
+const CLOSED_IN_VAIN: u32 = 5;
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -99,6 +103,8 @@ struct World {
     sends_left: u64,
     sends: u64,
     sends_under_way: Arc<AtomicU64>,
+    /// How often a person closed each circuit.
+    closed: BTreeMap<String, u32>,
     steps: u64,
 }
 
@@ -152,6 +158,7 @@ impl World {
             site_starts: 0,
             sends: 0,
             sends_under_way: Arc::default(),
+            closed: BTreeMap::new(),
             steps: 0,
         }
     }
@@ -291,7 +298,7 @@ impl World {
     }
 
     /// A person closes circuits that have been open for long: an event that always fails may be the only one to probe with.
-    fn close_circuits(&self) {
+    fn close_circuits(&mut self) {
         for register in now(self.store.registers(CIRCUIT)) {
             let key = RegisterKey::new(CIRCUIT, register.name.clone());
             let Ok(circuit) = serde_json::from_value::<Circuit>(register.value) else { continue };
@@ -310,6 +317,40 @@ impl World {
                 trail: Vec::new(),
             };
             now(self.store.change_register(change));
+            let closed = self.closed.entry(register.name.clone()).or_default();
+            *closed += 1;
+            if *closed > CLOSED_IN_VAIN {
+                self.set_poison_aside(&register.name);
+            }
+        }
+    }
+
+    /// A person sets aside what always fails: when more such events are left than the circuit's threshold, and nothing else,
+    /// it opens again each time.
+    fn set_poison_aside(&self, function: &str) {
+        let act = Act { by: "operator".to_owned(), reason: "poison".to_owned(), at: self.site_clock.now() };
+        for checkpoint in now(self.store.checkpoints()) {
+            let lane = checkpoint.lane;
+            if lane.function.as_str() != function {
+                continue;
+            }
+            for stored in now(self.store.list_parked(&lane, SequenceNumber::ZERO, usize::MAX)) {
+                let event = &stored.parked.event;
+                let fate = Fate::of(self.scenario.seed, &lane.function, &parse(event).1);
+                if matches!(fate, Fate::Poison(_)) {
+                    now(self.store.set_aside(&lane, event.sequence_number, &act));
+                }
+            }
+        }
+        self.tell_of_changes();
+    }
+
+    /// Who processes a lane is told that it was changed from outside.
+    fn tell_of_changes(&self) {
+        for instance in &self.instances {
+            if let Some(processor) = &*instance.processor.lock() {
+                processor.lanes().iter().for_each(OwnedLane::changed_from_outside);
+            }
         }
     }
 
@@ -740,11 +781,6 @@ impl World {
             self.oracle.redriven(&letter.letter.lane, letter.letter.event.sequence_number);
             now(self.store.redrive(&[id], false, &act));
         }
-        // Who processes the lane is told.
-        for instance in &self.instances {
-            if let Some(processor) = &*instance.processor.lock() {
-                processor.lanes().iter().for_each(OwnedLane::changed_from_outside);
-            }
-        }
+        self.tell_of_changes();
     }
 }

@@ -9,7 +9,7 @@ const {
   CONNECTION_STRING, PATIENCE, RETRIES, Told, after, producer, receive, roundTrip, tail, tails, using,
 } = require("./support.js");
 
-const HUB = "telemetry";
+const HUB = "sends";
 const PARTITIONS = ["0", "1", "2", "3"];
 const timeout = 120_000;
 
@@ -51,7 +51,7 @@ test("a batch for a partition goes there", { timeout }, async () => {
 
 for (const [key, ofFour, ofTen] of KEYS) {
   test(`a batch with the key ${key} goes where the hash says`, { timeout }, async () => {
-    for (const [hub, partition, count] of [[HUB, ofFour, 4], ["ten", ofTen, 10]]) {
+    for (const [hub, partition, count] of [["keys-of-four", ofFour, 4], ["keys-of-ten", ofTen, 10]]) {
       const before = await tails(hub, Array.from({ length: count }, (_, id) => String(id)));
       await using(producer(hub), (client) => client.sendBatch([{ body: 1 }, { body: 2 }], { partitionKey: key }));
       assert.deepEqual(await grown(hub, before), { [partition]: 2 });

@@ -6,7 +6,7 @@ const { test } = require("node:test");
 const { types } = require("rhea");
 const { after, receive, producer, roundTrip, tail, using } = require("./support.js");
 
-const HUB = "telemetry";
+const HUB = "properties";
 const timeout = 120_000;
 const MOMENT = new Date("2026-02-03T04:05:06.789Z");
 

@@ -5,21 +5,22 @@ const assert = require("node:assert/strict");
 const { afterEach, test } = require("node:test");
 const { EventHubBufferedProducerClient } = require("@azure/event-hubs");
 const {
-  CONNECTION_STRING, PATIENCE, PATIENT, Reader, Told, after, producer, receive, server, tail, using,
+  PATIENCE, PATIENT, RESTARTED, Reader, Told, after, producer, receive, server, tail, using,
 } = require("./support.js");
 
 const HUB = "restarts";
+const connectionString = RESTARTED;
 const timeout = 180_000;
 
 afterEach(() => server("start"));
 
 for (const [ending, partition] of [["kill", "0"], ["stop", "1"]]) {
   test(`nothing acknowledged is lost and readers go on: ${ending}`, { timeout }, async () => {
-    const start = await tail(HUB, partition);
+    const start = await tail(HUB, partition, { connectionString });
     const told = new Told();
     let [acknowledged, enough] = [0, false];
 
-    const sending = using(producer(HUB, { retryOptions: PATIENT }), async (client) => {
+    const sending = using(producer(HUB, { connectionString, retryOptions: PATIENT }), async (client) => {
       while (!enough) {
         try {
           await client.sendBatch([{ body: acknowledged }], { partitionId: partition });
@@ -30,7 +31,7 @@ for (const [ending, partition] of [["kill", "0"], ["stop", "1"]]) {
         told.tell();
       }
     });
-    const reader = new Reader(HUB, { partition, position: after(start), retryOptions: PATIENT });
+    const reader = new Reader(HUB, { connectionString, partition, position: after(start), retryOptions: PATIENT });
     try {
       const goesOn = () => {
         const before = acknowledged;
@@ -46,8 +47,8 @@ for (const [ending, partition] of [["kill", "0"], ["stop", "1"]]) {
       enough = true;
       await sending;
     }
-    const count = (await tail(HUB, partition)) - start;
-    const stored = await receive(HUB, count, { partition, position: after(start), maxBatchSize: 200 });
+    const count = (await tail(HUB, partition, { connectionString })) - start;
+    const stored = await receive(HUB, count, { connectionString, partition, position: after(start), maxBatchSize: 200 });
     const numbers = stored.map((event) => event.body);
     // Everything acknowledged is there, in its order. An event may be there twice: when the server ended between storing
     // it and saying so.
@@ -62,9 +63,9 @@ for (const [ending, partition] of [["kill", "0"], ["stop", "1"]]) {
 }
 
 test("a buffered producer lives through a restart", { timeout }, async () => {
-  const start = await tail(HUB, "2");
+  const start = await tail(HUB, "2", { connectionString });
   const [sent, failed, told] = [[], [], new Told()];
-  const client = new EventHubBufferedProducerClient(CONNECTION_STRING, HUB, {
+  const client = new EventHubBufferedProducerClient(RESTARTED, HUB, {
     retryOptions: PATIENT,
     maxWaitTimeInMs: 100,
     onSendEventsSuccessHandler: ({ events }) => {
@@ -82,20 +83,20 @@ test("a buffered producer lives through a restart", { timeout }, async () => {
   await told.wait("sending all", () => sent.length >= 200, PATIENCE);
   await client.close();
   assert.deepEqual(failed, []);
-  const count = (await tail(HUB, "2")) - start;
-  const stored = await receive(HUB, count, { partition: "2", position: after(start), maxBatchSize: 200 });
+  const count = (await tail(HUB, "2", { connectionString })) - start;
+  const stored = await receive(HUB, count, { connectionString, partition: "2", position: after(start), maxBatchSize: 200 });
   assert.deepEqual(new Set(stored.map((event) => event.body)), new Set(sent));
 });
 
 test("a client that was idle over the restart works on", { timeout }, async () => {
-  const start = await tail(HUB, "3");
-  await using(producer(HUB, { retryOptions: PATIENT }), async (client) => {
+  const start = await tail(HUB, "3", { connectionString });
+  await using(producer(HUB, { connectionString, retryOptions: PATIENT }), async (client) => {
     await client.sendBatch([{ body: "before" }], { partitionId: "3" });
     await server("kill");
     await server("start");
     await client.sendBatch([{ body: "after" }], { partitionId: "3" });
     assert.deepEqual(await client.getPartitionIds(), ["0", "1", "2", "3"]);
   });
-  const stored = await receive(HUB, 2, { partition: "3", position: after(start) });
+  const stored = await receive(HUB, 2, { connectionString, partition: "3", position: after(start) });
   assert.deepEqual(stored.map((event) => event.body), ["before", "after"]);
 });

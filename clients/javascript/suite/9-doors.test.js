@@ -6,7 +6,7 @@ const { test } = require("node:test");
 const WebSocket = require("ws");
 const { CONNECTION_STRING, HTTP, Reader, after, consumer, producer, using } = require("./support.js");
 
-const HUB = "telemetry";
+const HUB = "doors";
 
 async function sendAndReceive(options) {
   const start = await using(consumer(HUB, options), (client) => client.getPartitionProperties("0"));

@@ -5,6 +5,7 @@ const net = require("node:net");
 const { EventHubConsumerClient, EventHubProducerClient } = require("@azure/event-hubs");
 
 const CONNECTION_STRING = process.env.TIDEGATE_CONNECTION_STRING;
+const RESTARTED = process.env.TIDEGATE_RESTARTED;
 const HTTP = process.env.TIDEGATE_HTTP;
 const BLOBS = process.env.TIDEGATE_BLOBS;
 const KEYS = JSON.parse(process.env.TIDEGATE_KEYS);
@@ -48,8 +49,8 @@ async function using(client, use) {
 }
 
 /** The sequence number of the last event of a partition, -1 if there is none. */
-async function tail(hub, partition) {
-  return using(consumer(hub), async (client) => (await client.getPartitionProperties(partition)).lastEnqueuedSequenceNumber);
+async function tail(hub, partition, options) {
+  return using(consumer(hub, options), async (client) => (await client.getPartitionProperties(partition)).lastEnqueuedSequenceNumber);
 }
 
 /** The same of several partitions. */
@@ -168,7 +169,7 @@ async function roundTrip(hub, events, partition = "0", options = {}) {
   return receive(hub, events.length, { partition, position: after(start), ...options });
 }
 
-/** Ends and starts the server: `kill` as a power cut ends it, `stop` as an operator does, `start`. */
+/** Ends and starts the server that `RESTARTED` leads to: `kill` as a power cut ends it, `stop` as an operator does, `start`. */
 async function server(command) {
   const [host, port] = process.env.TIDEGATE_CONTROL.split(":");
   const answer = await new Promise((resolve, reject) => {
@@ -187,6 +188,6 @@ async function server(command) {
 }
 
 module.exports = {
-  BLOBS, CONNECTION_STRING, HTTP, KEYS, PATIENCE, PATIENT, RETRIES, Reader, Told,
+  BLOBS, CONNECTION_STRING, HTTP, KEYS, PATIENCE, PATIENT, RESTARTED, RETRIES, Reader, Told,
   after, consumer, field, producer, receive, roundTrip, send, server, tail, tails, using, withKey,
 };

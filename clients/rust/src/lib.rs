@@ -36,7 +36,10 @@ pub fn connection_string() -> String {
 
 /// A part of the connection string.
 pub fn field(name: &str) -> String {
-    let connection_string = connection_string();
+    field_of(&connection_string(), name)
+}
+
+fn field_of(connection_string: &str, name: &str) -> String {
     let value = connection_string.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_else(|| panic!("the connection string has no {name}")).to_owned()
 }
@@ -54,7 +57,11 @@ pub fn key(name: &str) -> String {
 
 /// Where the client connects. It takes no port from a connection string, and no word that it should go without TLS.
 pub fn endpoint() -> String {
-    field("Endpoint").replace("sb://", "amqp://")
+    endpoint_of(&connection_string())
+}
+
+fn endpoint_of(connection_string: &str) -> String {
+    field_of(connection_string, "Endpoint").replace("sb://", "amqp://")
 }
 
 /// The address of the door with TLS, if the server has one.
@@ -96,11 +103,13 @@ pub async fn producer(hub: &str) -> ProducerClient {
     try_producer(hub, &connection_string()).await.expect("a producer")
 }
 
+/// A producer of the server that may be ended, with patience for that.
 pub async fn patient_producer(hub: &str) -> ProducerClient {
+    let connection_string = variable("TIDEGATE_RESTARTED");
     ProducerClient::builder()
-        .with_custom_endpoint(endpoint())
+        .with_custom_endpoint(endpoint_of(&connection_string))
         .with_retry_options(patient())
-        .open_with_connection_string(&connection_string(), Some(hub))
+        .open_with_connection_string(&connection_string, Some(hub))
         .await
         .expect("a producer")
 }
@@ -126,18 +135,23 @@ pub async fn consumer(hub: &str) -> ConsumerClient {
     try_consumer(hub, &connection_string(), "$Default").await.expect("a consumer")
 }
 
+/// A consumer of the server that may be ended, with patience for that.
 pub async fn patient_consumer(hub: &str) -> ConsumerClient {
+    let connection_string = variable("TIDEGATE_RESTARTED");
     ConsumerClient::builder()
-        .with_custom_endpoint(endpoint())
+        .with_custom_endpoint(endpoint_of(&connection_string))
         .with_retry_options(patient())
-        .open_with_connection_string(&connection_string(), Some(hub))
+        .open_with_connection_string(&connection_string, Some(hub))
         .await
         .expect("a consumer")
 }
 
 /// The sequence number of the last event of a partition, -1 if there is none.
 pub async fn tail(hub: &str, partition: &str) -> i64 {
-    let client = consumer(hub).await;
+    tail_by(consumer(hub).await, partition).await
+}
+
+pub async fn tail_by(client: ConsumerClient, partition: &str) -> i64 {
     let properties = client.get_partition_properties(partition).await.expect("the partition's properties");
     client.close().await.expect("the consumer closes");
     properties.last_enqueued_sequence_number
@@ -237,7 +251,7 @@ pub fn said(error: &EventHubsError) -> String {
     format!("{error} {error:?}")
 }
 
-/// Ends and starts the server: `kill` as a power cut ends it, `stop` as an operator does, `start`.
+/// Ends and starts the server of the patient clients: `kill` as a power cut ends it, `stop` as an operator does, `start`.
 pub fn server(command: &str) {
     let mut stream = TcpStream::connect(variable("TIDEGATE_CONTROL")).expect("the server's control");
     writeln!(stream, "{command}").expect("the command is sent");

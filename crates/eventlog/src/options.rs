@@ -6,7 +6,8 @@ pub struct LogOptions {
     /// How large a segment grows before the next one begins, in bytes. Retention drops whole segments. Default 64 MiB,
     /// at least 64 KiB.
     pub segment_bytes: u64,
-    /// How many partitions are written and synced at the same time at most. Default 8.
+    /// How many partitions are written and synced at the same time at most. Default 4. With more, groups are smaller and
+    /// syncs more: an append that waits for a thread shares its group with those that come meanwhile.
     pub writer_threads: usize,
     /// How many bytes of one hub may wait for the disk; as many again may wait for room before an append is refused.
     /// Default 64 MiB.
@@ -15,7 +16,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, writer_threads: 8, queue_bytes: 64 << 20 }
+        Self { segment_bytes: 64 << 20, writer_threads: 4, queue_bytes: 64 << 20 }
     }
 }
 

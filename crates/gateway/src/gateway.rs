@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -10,16 +11,19 @@ use tidegate_model::event::{EventData, HubName};
 use tidegate_model::partitioner::{Partitioner, Route};
 use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog};
 use tidegate_model::position::PartitionId;
+use tokio::sync::watch;
 
 use crate::admission::{Admission, Limits};
 use crate::auth::{Authorizer, Grant, PutToken, TokenRefused};
-use crate::namespace::ConsumerGroups;
+use crate::namespace::{ConsumerGroupName, ConsumerGroups};
 use crate::throughput::{Quota, QuotaExceeded, ThroughputUnits};
 
 /// What the front doors share: the hubs, the access rules, the limits and the clock.
 pub struct Gateway {
     /// By name in lower case: hub names are told apart without regard to case, as in Event Hubs.
     hubs: RwLock<BTreeMap<String, Arc<Hub>>>,
+    /// Tells those who keep a hub that something they stand on may be gone.
+    removals: watch::Sender<()>,
     pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) admission: Admission,
     pub(crate) limits: Limits,
@@ -48,6 +52,7 @@ impl Gateway {
     pub fn new(authorizer: Arc<Authorizer>, limits: Limits, clock: SharedClock) -> Self {
         Self {
             hubs: RwLock::default(),
+            removals: watch::Sender::new(()),
             authorizer,
             admission: Admission::new(&limits),
             limits,
@@ -100,9 +105,29 @@ impl Gateway {
         Ok(())
     }
 
-    /// Closes a hub to producers. Requests that are under way go on. False when it was not open.
+    /// Closes a hub. Requests that are under way go on; links of clients to it are detached. False when it was not open.
     pub fn close_hub(&self, name: &HubName) -> bool {
-        self.hubs.write().remove(&key_of(name.as_str())).is_some()
+        let removed = self.hubs.write().remove(&key_of(name.as_str()));
+        if let Some(hub) = &removed {
+            hub.closed.store(true, Ordering::Release);
+            self.removals.send_replace(());
+        }
+        removed.is_some()
+    }
+
+    /// Removes a consumer group of a hub; those who receive in it are detached. False when there is no such group, and for
+    /// `$Default`, which stays.
+    pub fn remove_consumer_group(&self, hub: &Hub, group: &ConsumerGroupName) -> bool {
+        let removed = hub.consumer_groups.remove(group);
+        if removed {
+            self.removals.send_replace(());
+        }
+        removed
+    }
+
+    /// Changes whenever a hub was closed or a consumer group removed.
+    pub(crate) fn removals(&self) -> watch::Receiver<()> {
+        self.removals.subscribe()
     }
 
     /// The open hub with this name, whatever the case of its letters.
@@ -171,6 +196,7 @@ pub struct Hub {
     partitioner: Partitioner,
     consumer_groups: ConsumerGroups,
     quota: Arc<Quota>,
+    closed: AtomicBool,
 }
 
 impl Hub {
@@ -181,7 +207,12 @@ impl Hub {
         quota: Arc<Quota>,
     ) -> Self {
         let partitioner = Partitioner::new(appender.partition_count());
-        Self { appender, log, partitioner, consumer_groups, quota }
+        Self { appender, log, partitioner, consumer_groups, quota, closed: AtomicBool::new(false) }
+    }
+
+    /// Whether it was closed: clients that are attached to it have to go.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Its name.

@@ -138,6 +138,12 @@ impl ConsumerGroups {
         Ok(true)
     }
 
+    /// Removes a group; false when it is not there. `$Default` stays.
+    pub(crate) fn remove(&self, group: &ConsumerGroupName) -> bool {
+        *group != ConsumerGroupName::default()
+            && self.groups.write().remove(&key_of(group.as_str())).is_some()
+    }
+
     /// All of them, ordered by name.
     pub fn all(&self) -> Vec<ConsumerGroupName> {
         self.groups.read().values().cloned().collect()
@@ -172,6 +178,9 @@ mod tests {
         assert!(groups.find("AUDIT").is_some());
         assert_eq!(groups.all(), [name("$Default"), name("audit"), name("billing")]);
         assert_eq!(ConsumerGroups::default().all(), [name("$Default")]);
+        assert!(groups.remove(&name("BILLING")) && !groups.remove(&name("billing")));
+        assert!(!groups.remove(&name("$default")), "every hub has it");
+        assert_eq!(groups.all(), [name("$Default"), name("audit")]);
     }
 
     #[test]

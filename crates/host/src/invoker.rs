@@ -170,6 +170,7 @@ impl Invoker {
         let numbers: Arc<[SequenceNumber]> = events.iter().map(|event| event.sequence_number).collect();
         let collection = &function.descriptor().collection;
         let in_use = Arc::new(InUse::default());
+        let _listening = GivesBack(Arc::clone(&in_use));
         let DocumentsTurn { mut after, may_wait, taken } = documents_turn;
         let _at_the_end = TellAtTheEnd(taken.clone());
 
@@ -353,6 +354,17 @@ impl InUse {
             Use::Since(documents, lease) => Invocated { invoked, documents, lease: Some(lease) },
             Use::NotYet | Use::Ended => Invocated { invoked, documents: Arc::default(), lease: None },
         }
+    }
+}
+
+/// When the host stops listening, also because it has something else to do, the documents are free again.
+struct GivesBack(Arc<InUse>);
+
+impl Drop for GivesBack {
+    fn drop(&mut self) {
+        let before = std::mem::replace(&mut *self.0.0.lock(), Use::Ended);
+        // Not before the lock is given back.
+        drop(before);
     }
 }
 

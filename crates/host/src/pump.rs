@@ -810,7 +810,8 @@ impl PartitionPump {
             unparked: Vec::new(),
             reparked: Vec::new(),
             health: HealthCounts::default(),
-            urgent: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
+            urgent: false,
+            caught_up: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
             ticket,
             memory: None,
         }

@@ -177,7 +177,7 @@ pub struct HostOptions {
     /// What is decided and waits to be committed may take as much again. What is above 4 GiB is not used.
     pub in_flight_bytes: usize,
     /// How long finished batches wait for others to share a commit with while the lanes are behind. A lane that has
-    /// caught up is committed at once.
+    /// caught up is committed at once, or after a commit of many documents a little later, but within this time.
     pub commit_delay: Duration,
     /// How many events a commit waits for at most.
     pub commit_events: usize,

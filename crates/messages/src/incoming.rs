@@ -86,7 +86,10 @@ fn checked(index: usize, event: EventData) -> Result<EventData, Unacceptable> {
     if size > MAX_EVENT_BYTES { Err(Unacceptable::TooLarge { index, size }) } else { Ok(event) }
 }
 
-pub(crate) fn event_of(message: &Message, partition_key: Option<ByteString>) -> Result<EventData, DecodeError> {
+pub(crate) fn event_of(
+    message: &Message,
+    partition_key: Option<ByteString>,
+) -> Result<EventData, DecodeError> {
     message.check()?;
     let sections = message.sections();
     // Header and delivery annotations are for this transfer only.

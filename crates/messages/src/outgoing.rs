@@ -4,7 +4,10 @@ use bytes::BytesMut;
 use tidegate_amqp::codec::message::{
     MessageWriter, PartitionRuntime, Properties as Standard, Stamp, encode_delivery,
 };
+use tidegate_amqp::codec::names::annotation;
+use tidegate_amqp::codec::value::Value;
 use tidegate_model::clock::Timestamp;
+use tidegate_model::event::{EventData, Properties};
 use tidegate_model::ports::{EventView, PartitionEnds};
 
 use crate::properties::{set_standard, value_of};
@@ -36,6 +39,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// The state at `now`.
     pub fn of(ends: PartitionEnds, now: Timestamp) -> Self {
         Self {
             last_sequence_number: ends.last().map_or(-1, |last| i64::try_from(last.0).unwrap_or(i64::MAX)),
@@ -61,27 +65,58 @@ fn put_together(out: &mut BytesMut, event: &EventView<'_>, stamp: &Stamp<'_>) {
     if let Some(runtime) = &stamp.runtime {
         writer.runtime(runtime);
     }
-    let mut standard = Standard::default();
-    let mut others = Vec::new();
-    for (name, value) in event.system_properties.iter() {
-        if !set_standard(&mut standard, name, value) {
-            others.push((name, value_of(value)));
-        }
-    }
+    let (standard, others) = described(event.system_properties);
     writer.stamp_with(stamp, |map| {
         for (name, value) in &others {
             map.value(name, value);
         }
     });
-    if standard != Standard::default() {
-        writer.properties(&standard);
+    finish(&mut writer, &standard, event.properties, event.body);
+}
+
+/// Appends an event as a producer sends it to a hub: the message it came as, or one that is put together.
+pub fn write_message(out: &mut BytesMut, event: &EventData) {
+    if let Some(message) = event.message() {
+        out.extend_from_slice(message.bytes());
+        return;
     }
-    if !event.properties.is_empty() {
+    let mut writer = MessageWriter::new(out);
+    let (standard, others) = described(&event.system_properties);
+    if event.partition_key.is_some() || !others.is_empty() {
+        writer.message_annotations(|map| {
+            if let Some(key) = &event.partition_key {
+                map.string(annotation::PARTITION_KEY, key);
+            }
+            for (name, value) in &others {
+                map.value(name, value);
+            }
+        });
+    }
+    finish(&mut writer, &standard, &event.properties, &event.body);
+}
+
+/// Which of the system properties are standard properties of a message, and which are annotations.
+fn described(system_properties: &Properties) -> (Standard, Vec<(&str, Value)>) {
+    let mut standard = Standard::default();
+    let mut others = Vec::new();
+    for (name, value) in system_properties.iter() {
+        if !set_standard(&mut standard, name, value) {
+            others.push((name, value_of(value)));
+        }
+    }
+    (standard, others)
+}
+
+fn finish(writer: &mut MessageWriter<'_>, standard: &Standard, properties: &Properties, body: &[u8]) {
+    if *standard != Standard::default() {
+        writer.properties(standard);
+    }
+    if !properties.is_empty() {
         writer.application_properties(|map| {
-            for (name, value) in event.properties.iter() {
+            for (name, value) in properties.iter() {
                 map.value(name, &value_of(value));
             }
         });
     }
-    writer.data(event.body);
+    writer.data(body);
 }

@@ -6,7 +6,7 @@ use tidegate_amqp::codec::error::DecodeError;
 use tidegate_amqp::codec::message::Message;
 use tidegate_amqp::codec::names::annotation;
 use tidegate_model::clock::Timestamp;
-use tidegate_model::event::Event;
+use tidegate_model::event::{Event, EventData, PropertyValue};
 use tidegate_model::position::SequenceNumber;
 
 use crate::incoming::event_of;
@@ -42,7 +42,8 @@ pub enum NotAnEvent {
     NoSequenceNumber,
 }
 
-/// The event of a delivery from a partition of another hub.
+/// The event of a delivery from a partition of another hub. Where the hub's offsets are not sequence numbers, the event has
+/// its offset among its system properties, as `x-opt-offset`.
 ///
 /// # Errors
 /// When it is no message, or none of a partition.
@@ -53,7 +54,15 @@ pub fn received(payload: Bytes) -> Result<Received, NotAnEvent> {
     let sequence_number = SequenceNumber(number.ok_or(NotAnEvent::NoSequenceNumber)?);
     let enqueued_at = Timestamp::from_millis(stamp.enqueued_time.unwrap_or_default());
     let partition_key = stamp.partition_key.filter(|key| !key.is_empty());
-    let data = event_of(&message, partition_key)?;
+    // Its place is known, so it is an event: what cannot be decoded is for the function to look at.
+    let mut data =
+        event_of(&message, partition_key).unwrap_or_else(|_| EventData::new(message.bytes().clone()));
+    if let Some(offset) = stamp.offset.as_deref().filter(|offset| *offset != sequence_number.to_string()) {
+        let offset = (ByteString::from_static(annotation::OFFSET), PropertyValue::from(offset));
+        let others = data.system_properties.iter();
+        let others = others.map(|(name, value)| (ByteString::from(name), value.clone()));
+        data.system_properties = others.chain([offset]).collect();
+    }
     Ok(Received {
         event: Event { sequence_number, enqueued_at, data },
         offset: stamp.offset,
@@ -81,38 +90,65 @@ fn end_told_by(message: &Message) -> Result<Option<PartitionEnd>, DecodeError> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use tidegate_amqp::codec::message::{MessageBuilder, PartitionRuntime, Stamp};
+    use tidegate_amqp::codec::message::{MessageBuilder, PartitionRuntime, Stamp, encode_delivery};
     use tidegate_amqp::codec::value::Value;
-    use tidegate_model::event::PropertyValue;
 
     use super::*;
 
-    fn delivery(sequence_number: i64, runtime: bool) -> Bytes {
+    fn delivered(sequence_number: i64, runtime: Option<PartitionRuntime<'_>>) -> Bytes {
         let sent = MessageBuilder::new()
             .annotation("iothub-connection-device-id", Value::String("drone-1".into()))
             .annotation("iothub-enqueuedtime", Value::Timestamp(5))
             .application_property("level", Value::Int(3))
             .data(Bytes::from_static(b"{}"))
             .encode();
+        let stamp = Stamp {
+            sequence_number,
+            offset: "4294967312",
+            enqueued_time: 1_700_000_000_000,
+            partition_key: Some("k"),
+            runtime,
+        };
+        let mut out = BytesMut::new();
+        encode_delivery(&mut out, &stamp, &sent).unwrap();
+        out.freeze()
+    }
+
+    #[test]
+    fn an_event_comes_with_its_place_and_what_the_protocol_says_of_it() {
         let runtime = PartitionRuntime {
             last_sequence_number: 90,
             last_offset: "777",
             last_enqueued_time: 1_700_000_000_900,
             retrieved_at: 1_700_000_001_000,
         };
-        let stamp = Stamp {
-            sequence_number,
-            offset: "4294967312",
-            enqueued_time: 1_700_000_000_000,
-            partition_key: Some("k"),
-            runtime: told(runtime, sequence_number, sent.len()),
-        };
-        fn told(runtime: PartitionRuntime<'_>, _: i64, _: usize) -> Option<PartitionRuntime<'_>> {
-            Some(runtime)
-        }
-        let stamp = if runtime_wanted(runtime_flag(runtime_of(&stamp)), runtime_len(&stamp)) { stamp } else { stamp };
-        let mut out = BytesMut::new();
-        tidegate_amqp::codec::message::encode_delivery(&mut out, &stamp, &sent).unwrap();
-        out.freeze()
+        let Received { event, offset, end } = received(delivered(12, Some(runtime))).unwrap();
+        assert_eq!(event.sequence_number, SequenceNumber(12));
+        assert_eq!(event.enqueued_at, Timestamp::from_millis(1_700_000_000_000));
+        assert_eq!(offset.as_deref(), Some("4294967312"));
+        let last =
+            PartitionEnd { last: SequenceNumber(90), enqueued_at: Timestamp::from_millis(1_700_000_000_900) };
+        assert_eq!(end, Some(last));
+        let data = event.data;
+        assert_eq!((&data.body[..], data.partition_key.as_deref()), (&b"{}"[..], Some("k")));
+        assert_eq!(data.properties.get("level"), Some(&PropertyValue::Long(3)));
+        let system = |name: &str| data.system_properties.get(name).cloned();
+        assert_eq!(system("iothub-connection-device-id"), Some("drone-1".into()));
+        assert_eq!(system("x-opt-offset"), Some("4294967312".into()));
+        assert_eq!(system("iothub-enqueuedtime"), Some(PropertyValue::Timestamp(Timestamp::from_millis(5))));
+        let message = data.message().unwrap();
+        assert_eq!(
+            (message.body(), Message::parse(message.bytes().clone()).is_ok()),
+            (data.body.clone(), true)
+        );
+        assert_eq!(received(delivered(13, None)).unwrap().end, None);
+    }
+
+    #[test]
+    fn what_has_no_place_is_no_event() {
+        assert_eq!(received(delivered(-1, None)), Err(NotAnEvent::NoSequenceNumber));
+        let plain = MessageBuilder::new().data(Bytes::from_static(b"x")).encode();
+        assert_eq!(received(plain), Err(NotAnEvent::NoSequenceNumber));
+        assert!(matches!(received(Bytes::from_static(b"no message")), Err(NotAnEvent::Undecodable(_))));
     }
 }

@@ -6,7 +6,15 @@ use tidegate_model::event::Event;
 use tidegate_model::ports::EventBatch;
 use tidegate_model::position::SequenceNumber;
 
-use super::*;
+use bytes::{Bytes, BytesMut};
+use tidegate_amqp::codec::message::{Message, MessageId, Properties as Standard};
+use tidegate_amqp::codec::names::MESSAGE_FORMAT_BATCH;
+use tidegate_amqp::codec::value::{Symbol, Value};
+use tidegate_model::clock::Timestamp;
+use tidegate_model::event::{EventData, PropertyValue};
+use tidegate_model::ports::PartitionEnds;
+
+use crate::*;
 
 fn deliver(data: EventData) -> Message {
     let event = Event {
@@ -14,8 +22,7 @@ fn deliver(data: EventData) -> Message {
         enqueued_at: Timestamp::from_millis(1_795_289_632_768),
         data,
     };
-    let ends =
-        PartitionEnds { head: SequenceNumber(0), tail: SequenceNumber(13), last_enqueued_at: None };
+    let ends = PartitionEnds { head: SequenceNumber(0), tail: SequenceNumber(13), last_enqueued_at: None };
     let batch = EventBatch::copy_of(&[event], SequenceNumber(12), ends);
     let mut out = BytesMut::new();
     for event in batch.iter() {
@@ -115,4 +122,23 @@ fn an_event_that_came_over_http_is_a_message_too() {
     assert_eq!(delivered.application_property("a").unwrap(), Some(Value::Boolean(true)));
     assert_eq!(delivered.message_annotations().value_of("iothub-x").unwrap(), Some(Value::Long(1)));
     assert_eq!(delivered.event_stamp().unwrap().partition_key.as_deref(), Some("k"));
+}
+
+#[test]
+fn what_a_client_sends_comes_as_the_same_event() {
+    let data = EventData {
+        partition_key: Some("k".into()),
+        properties: [("a", PropertyValue::Long(1))].into_iter().collect(),
+        system_properties: [("content-type", "text/plain".into()), ("iothub-x", PropertyValue::Long(1))]
+            .into_iter()
+            .collect(),
+        ..EventData::new("body")
+    };
+    let mut out = BytesMut::new();
+    write_message(&mut out, &data);
+    let came = one(out.freeze());
+    assert_eq!(EventData { amqp: None, ..came.clone() }, data);
+    let mut again = BytesMut::new();
+    write_message(&mut again, &came);
+    assert_eq!(one(again.freeze()), came, "the message itself is sent on");
 }

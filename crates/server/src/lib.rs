@@ -21,6 +21,7 @@ pub mod config;
 mod alerting;
 mod functions;
 mod health;
+mod hubs;
 mod listener;
 mod node;
 mod operations;

@@ -1,5 +1,6 @@
 //! An open data directory: the log, the store, the front door and the API over them, with or without a processor.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use tidegate_alerts::links::{self, LinkKey, Links};
-use tidegate_eventlog::{HubLog, Log, LogError, LogOptions};
+use tidegate_eventlog::{HubLog, HubSettings, Log, LogError, LogOptions};
 use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{Authorizer, Right};
 use tidegate_gateway::http::Require;
-use tidegate_gateway::namespace::ConsumerGroups;
+use tidegate_gateway::namespace::{ConsumerGroupName, ConsumerGroups};
 use tidegate_host::settings::Sharing;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
@@ -28,13 +29,15 @@ use tidegate_store::{SqliteStore, StoreOptions};
 
 use crate::alerting::RestartByLink;
 use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, Processing};
-use crate::config::{Config, HubConfig};
+use crate::config::{Config, FunctionConfig, HubConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::files;
 use crate::health;
+use crate::hubs::{self, Declared, Hubs};
 use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
+use crate::retention;
 
 const FUNCTIONS_FILE: &str = "functions.json";
 
@@ -72,10 +75,19 @@ pub(crate) struct Node {
 /// The lanes of the processor, once one runs: how the API and the health check look at it.
 pub(crate) type LaneView = Arc<Mutex<Option<LaneStatuses>>>;
 
-/// Which functions read which hubs, as the last server was configured; an audit without a server asks for it.
-#[derive(Serialize, Deserialize)]
+/// Which functions read which hubs, and which hubs are declared, as the last server was configured; an audit and changes
+/// without a server ask for it.
+#[derive(Default, Serialize, Deserialize)]
 struct Functions {
     functions: Vec<FunctionOnHub>,
+    #[serde(default)]
+    hubs: Vec<DeclaredHub>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeclaredHub {
+    hub: HubName,
+    consumer_groups: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,14 +127,15 @@ impl Node {
             NodeConfig::Declared(config) => config.hubs.clone(),
         };
         let (log, store) = open_log_and_store(&data_dir, clock.clone()).await?;
+        let groups = hubs::finish(&log, &store, &clock).await?;
         let log = make_hubs(log, &store, hubs).await?;
-        let configured = match config {
+        let (configured, declared) = match config {
             NodeConfig::AsItIs | NodeConfig::Known(_) => read_functions(data_dir.path())?,
-            NodeConfig::Declared(config) => config
-                .functions
-                .iter()
-                .map(|function| (function.name.clone(), function.hub.clone()))
-                .collect(),
+            NodeConfig::Declared(config) => {
+                let read = |function: &FunctionConfig| (function.name.clone(), function.hub.clone());
+                let functions = config.functions.iter().map(read).collect();
+                (functions, config.hubs.iter().map(Declared::from).collect())
+            }
         };
         let circuits = match config {
             NodeConfig::AsItIs => Vec::new(),
@@ -133,10 +146,18 @@ impl Node {
                 .collect(),
         };
         let lanes = LaneView::default();
-        let gateway = gateway(&log, config, &authorizer, &lanes, &clock)?;
+        let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, &clock)?;
+        let hubs = Hubs::new(
+            log.clone(),
+            store.clone(),
+            gateway.clone(),
+            declared,
+            configured.clone(),
+            clock.clone(),
+        );
         let processing = Processing::default();
         let api = Arc::new(Api {
-            logs: log.hubs().into_iter().map(|hub| hub as Arc<dyn EventLog>).collect(),
+            hubs,
             store: store.clone() as Arc<dyn Store>,
             query: store.clone(),
             configured,
@@ -153,7 +174,8 @@ impl Node {
             NodeConfig::AsItIs => Sharing::Alone,
             NodeConfig::Known(config) | NodeConfig::Declared(config) => config.processor.host.sharing,
         };
-        let readiness = Readiness::new(log.hubs(), lanes.clone(), store_port.clone(), sharing, clock.clone());
+        let readiness =
+            Readiness::new(log.clone(), lanes.clone(), store_port.clone(), sharing, clock.clone());
         let router = routes(gateway.clone(), api, &authorizer, &clock)
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
@@ -204,8 +226,12 @@ impl Node {
             .functions
             .iter()
             .map(|function| FunctionOnHub { function: function.name.clone(), hub: function.hub.clone() });
-        let json =
-            serde_json::to_vec(&Functions { functions: functions.collect() }).expect("names have JSON forms");
+        let hubs = config.hubs.iter().map(|hub| DeclaredHub {
+            hub: hub.name.clone(),
+            consumer_groups: hub.consumer_groups.iter().map(|group| group.as_str().to_owned()).collect(),
+        });
+        let known = Functions { functions: functions.collect(), hubs: hubs.collect() };
+        let json = serde_json::to_vec(&known).expect("names have JSON forms");
         let path = self.path().join(FUNCTIONS_FILE);
         files::write_atomically(&path, &json, files::Mode::Public)
             .map_err(|error| files::failure(&path, "write", error))
@@ -271,7 +297,12 @@ async fn make_hubs(log: Arc<Log>, store: &SqliteStore, hubs: Vec<HubConfig>) -> 
     }
     let making = tokio::task::spawn_blocking(move || {
         for hub in hubs {
-            log.create_hub(&hub.name, hub.partitions).map_err(hub_failure)?;
+            let settings = HubSettings { retention: Some(retention::policy(&hub)) };
+            let made = log.create_hub_with(&hub.name, hub.partitions, settings).map_err(hub_failure)?;
+            // Kept with the hub, so that it is known also when the hub is declared no more.
+            if made.settings() != settings {
+                made.change_settings(settings)?;
+            }
         }
         Ok(log)
     });
@@ -289,14 +320,16 @@ fn hub_failure(error: LogError) -> Failure {
 }
 
 fn gateway(
-    log: &Log,
+    log: &Arc<Log>,
     config: NodeConfig<'_>,
+    declared: &[Declared],
+    mut added: BTreeMap<HubName, Vec<ConsumerGroupName>>,
     authorizer: &Arc<Authorizer>,
     lanes: &LaneView,
     clock: &SharedClock,
 ) -> Result<Arc<Gateway>, Failure> {
-    let (lanes, hubs) = (statuses(lanes), log.hubs());
-    let health = move || health::of(&hubs, &lanes());
+    let (lanes, health_log) = (statuses(lanes), Arc::clone(log));
+    let health = move || health::of(&health_log.hubs(), &lanes());
     let config = match config {
         NodeConfig::AsItIs | NodeConfig::Known(_) => None,
         NodeConfig::Declared(config) => Some(config),
@@ -308,11 +341,12 @@ fn gateway(
     }
     let refused = |why: String| Failure::new(ErrorCode::CONFIG_BAD_VALUE, why);
     for hub in log.hubs() {
-        let is_this = |declared: &&HubConfig| declared.name == *EventLog::hub(&*hub);
-        let declared = config.and_then(|config| config.hubs.iter().find(is_this));
-        let groups = declared.map_or(&[][..], |declared| &declared.consumer_groups);
+        let name = EventLog::hub(&*hub);
+        let declared = declared.iter().find(|declared| declared.name == *name);
+        let groups = declared.map_or(&[][..], |declared| &declared.groups).iter().cloned();
+        let groups = groups.chain(added.remove(name).unwrap_or_default());
         let groups =
-            ConsumerGroups::of(groups.iter().cloned()).map_err(|error| refused(error.to_string()))?;
+            ConsumerGroups::of(groups).map_err(|error| refused(format!("the hub {name}: {error}")))?;
         gateway
             .open_hub_with(Arc::clone(&hub) as _, Some(hub as _), groups)
             .map_err(|error| refused(error.to_string()))?;
@@ -338,18 +372,31 @@ fn statuses(lanes: &LaneView) -> LaneStatuses {
     })
 }
 
-fn read_functions(path: &Path) -> Result<Vec<(FunctionName, HubName)>, Failure> {
+/// Which functions read which hubs, and which hubs are declared.
+type Known = (Vec<(FunctionName, HubName)>, Vec<Declared>);
+
+fn read_functions(path: &Path) -> Result<Known, Failure> {
     let file = path.join(FUNCTIONS_FILE);
     let bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Known::default()),
         Err(error) => return Err(files::failure(&file, "read", error)),
     };
-    let functions: Functions = serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::new(ErrorCode::DATA_DIR_FORMAT, format!("{} cannot be understood: {error}", file.display()))
-            .help("remove it; the next start of the server writes it anew")
-    })?;
-    Ok(functions.functions.into_iter().map(|one| (one.function, one.hub)).collect())
+    let bad = |problem: String| {
+        Failure::new(
+            ErrorCode::DATA_DIR_FORMAT,
+            format!("{} cannot be understood: {problem}", file.display()),
+        )
+        .help("remove it; the next start of the server writes it anew")
+    };
+    let known: Functions = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+    let functions = known.functions.into_iter().map(|one| (one.function, one.hub)).collect();
+    let declared = known.hubs.into_iter().map(|hub| {
+        let groups = hub.consumer_groups.iter().map(|group| ConsumerGroupName::new(group));
+        let groups = groups.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
+        Ok(Declared { name: hub.hub, groups })
+    });
+    Ok((functions, declared.collect::<Result<_, Failure>>()?))
 }
 
 #[async_trait]

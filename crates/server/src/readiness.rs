@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use tidegate_eventlog::HubLog;
+use tidegate_eventlog::Log;
 use tidegate_gateway::Health;
 use tidegate_host::ownership::INSTANCE;
 use tidegate_host::settings::Sharing;
@@ -44,7 +44,7 @@ const MOST_LINES: usize = 10;
 
 /// Looks at the lanes of a node, and says whether they make progress.
 pub(crate) struct Readiness {
-    hubs: Vec<Arc<HubLog>>,
+    log: Arc<Log>,
     lanes: LaneView,
     store: Arc<dyn Store>,
     clock: SharedClock,
@@ -53,16 +53,16 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Of these hubs, and the lanes once they run, whose owners are in `store`.
+    /// Of the hubs of a log, and the lanes once they run, whose owners are in `store`.
     pub(crate) fn new(
-        hubs: Vec<Arc<HubLog>>,
+        log: Arc<Log>,
         lanes: LaneView,
         store: Arc<dyn Store>,
         sharing: Sharing,
         clock: SharedClock,
     ) -> Arc<Self> {
         let owners = Mutex::new(Owners::new(sharing));
-        Arc::new(Self { hubs, lanes, store, clock, seen: Mutex::default(), owners })
+        Arc::new(Self { log, lanes, store, clock, seen: Mutex::default(), owners })
     }
 
     /// Looks at the lanes again and again, so that it is known since when one stands still. It ends when it is dropped.
@@ -100,7 +100,7 @@ impl Readiness {
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock();
         seen.look(&lanes, now);
-        let problems = match health::of(&self.hubs, &[]) {
+        let problems = match health::of(&self.log.hubs(), &[]) {
             Health::Healthy => Vec::new(),
             Health::Unhealthy { reason } => reason.lines().map(str::to_owned).collect(),
         };

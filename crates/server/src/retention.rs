@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_eventlog::{HubLog, Log, RetentionPolicy};
+use tidegate_eventlog::{HubLog, Log, LogError, RetentionPolicy};
 use tidegate_model::checkpoint::Checkpoint;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{Checkpoints as _, Commits as _, EventLog as _, StoreError};
+use tidegate_model::ports::{Checkpoints as _, Commits as _, EventLog, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_store::SqliteStore;
 
@@ -56,12 +56,19 @@ async fn once(log: &Log, store: &SqliteStore, clock: &SharedClock, config: &Conf
     let checkpoints = store.checkpoints().await?;
     // What the checkpoints say must be on disk before the events are not.
     store.barrier().await?;
-    for hub in &config.hubs {
-        let Some(hub_log) = log.hub(&hub.name) else { continue };
-        let floors = floors(&hub.name, hub_log.partition_count(), &config.functions, &checkpoints);
-        let (policy, now) = (policy(hub), clock.now());
+    for hub_log in log.hubs() {
+        let hub = EventLog::hub(&*hub_log);
+        let declared = config.hubs.iter().find(|declared| declared.name == *hub);
+        // A hub that nobody ever said it for keeps its events.
+        let Some(policy) = declared.map(policy).or(hub_log.settings().retention) else { continue };
+        let (floors, now) =
+            (floors(hub, hub_log.partition_count(), &config.functions, &checkpoints), clock.now());
         let dropped = tokio::task::spawn_blocking(move || drop_old(&hub_log, policy, now, &floors));
-        dropped.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        match dropped.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+            // Somebody deleted it meanwhile.
+            Err(LogError::NoSuchHub { .. }) => {}
+            dropped => dropped?,
+        }
     }
     Ok(())
 }
@@ -71,7 +78,7 @@ fn drop_old(
     policy: RetentionPolicy,
     now: tidegate_model::clock::Timestamp,
     floors: &[SequenceNumber],
-) -> Result<(), Failure> {
+) -> Result<(), LogError> {
     for dropped in hub.enforce_retention(now, policy, floors)? {
         tracing::info!(
             hub = %tidegate_model::ports::EventLog::hub(hub), partition = %dropped.partition, head = %dropped.head,
@@ -81,7 +88,8 @@ fn drop_old(
     Ok(())
 }
 
-fn policy(hub: &HubConfig) -> RetentionPolicy {
+/// What the configuration says about a hub.
+pub(crate) fn policy(hub: &HubConfig) -> RetentionPolicy {
     RetentionPolicy {
         max_age: match hub.retention {
             RetentionTime::For(age) => Some(age),

@@ -9,7 +9,7 @@ use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 
 use tidegate_host::processor::{FunctionSetup, Processor, StartError};
-use tidegate_host::settings::HostOptions;
+use tidegate_host::settings::{HostOptions, Sharing};
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::ports::EventLog;
@@ -56,7 +56,12 @@ impl System {
                 )
             })?;
             let log = node.hub(&function.hub)? as Arc<dyn EventLog>;
-            setups.push(FunctionSetup { function: built, log, settings: function.settings.clone() });
+            let mut settings = function.settings.clone();
+            if config.processor.host.sharing == Sharing::Alone {
+                // Nobody is there to leave the lanes to: what the store tells of others was this program before a restart.
+                settings.circuit.step_aside = Duration::ZERO;
+            }
+            setups.push(FunctionSetup { function: built, log, settings });
         }
         let options = HostOptions { owner, ..config.processor.host.clone() };
         let started = Processor::start(node.store.clone(), node.clock.clone(), options, setups).await;

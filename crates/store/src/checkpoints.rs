@@ -139,6 +139,14 @@ pub(crate) fn write(connection: &Connection, checkpoint: &Checkpoint) -> Result<
     Ok(())
 }
 
+/// Removes the checkpoint of a lane.
+pub(crate) fn remove(connection: &Connection, lane: &Lane) -> Result<(), Failure> {
+    let mut remove = connection
+        .prepare_cached("DELETE FROM checkpoints WHERE function = ?1 AND hub = ?2 AND partition = ?3")?;
+    remove.execute(lane_key(lane))?;
+    Ok(())
+}
+
 fn read(row: &Row<'_>) -> Result<Checkpoint, Failure> {
     let lane = lane(row)?;
     let incarnation: [u8; 16] = row.get(3)?;

@@ -18,6 +18,7 @@ mod checkpoints;
 mod commit;
 mod dead_letters;
 mod documents;
+mod forget;
 mod health;
 mod outbox;
 mod ownerships;
@@ -33,5 +34,6 @@ pub mod check;
 pub mod query;
 
 pub use error::OpenError;
+pub use forget::Settled;
 pub use options::StoreOptions;
 pub use sqlite_store::SqliteStore;

@@ -1,7 +1,7 @@
 //! The registers: small facts that are changed by compare-and-set.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::ports::{RegisterChange, Registers, StoreError};
@@ -62,7 +62,14 @@ impl StoredRegister {
 
 fn apply(connection: &mut Connection, change: &RegisterChange) -> Result<Version, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let stored = find(&transaction, &change.key)?;
+    let version = apply_in(&transaction, change)?;
+    transaction.commit()?;
+    Ok(version)
+}
+
+/// Makes a change a part of what `transaction` does.
+pub(crate) fn apply_in(transaction: &Transaction<'_>, change: &RegisterChange) -> Result<Version, Failure> {
+    let stored = find(transaction, &change.key)?;
     let last = stored.as_ref().map_or(Version::NONE, |stored| stored.version);
     let current =
         stored.filter(|stored| stored.value.is_some()).map_or(Version::NONE, |stored| stored.version);
@@ -87,12 +94,11 @@ fn apply(connection: &mut Connection, change: &RegisterChange) -> Result<Version
             checksum(kind, name, number, value.as_deref(), changed_at),
         ])?;
     for notice in &change.notices {
-        outbox::add(&transaction, notice)?;
+        outbox::add(transaction, notice)?;
     }
     for entry in &change.trail {
-        trail::append(&transaction, entry)?;
+        trail::append(transaction, entry)?;
     }
-    transaction.commit()?;
     Ok(version)
 }
 

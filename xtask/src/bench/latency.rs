@@ -90,7 +90,7 @@ fn appends(input: &Path) -> anyhow::Result<Vec<Vec<Vec<tidegate_model::event::Ev
     Ok(of_partition)
 }
 
-fn percentiles(mut values: Vec<Duration>) -> Percentiles {
+pub(crate) fn percentiles(mut values: Vec<Duration>) -> Percentiles {
     values.sort_unstable();
     let at = |per_mille: usize| {
         values

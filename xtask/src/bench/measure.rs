@@ -36,14 +36,19 @@ impl Measure {
 }
 
 /// User and system time of this process so far.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The largest resident set so far (`VmHWM`).
-fn peak_rss_mb() -> f64 {
+pub(crate) fn peak_rss_mb() -> f64 {
     field("/proc/self/status", "VmHWM:") / 1024.0
+}
+
+/// The resident set now (`VmRSS`).
+pub(crate) fn rss_mb() -> f64 {
+    field("/proc/self/status", "VmRSS:") / 1024.0
 }
 
 /// Bytes this process has written to files so far (`wchar`), zeros written ahead included. `write_bytes` would count a

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
 
+mod amqp;
 mod data;
 mod floor;
 mod latency;
@@ -15,6 +16,7 @@ mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
@@ -43,6 +45,29 @@ pub(crate) enum Bench {
         /// is on a disk.
         #[arg(long)]
         dir: Option<PathBuf>,
+    },
+    /// The same telemetry through AMQP on loopback: publishing, reading, latency, and connections that do nothing.
+    Amqp(amqp::Amqp),
+    /// The server that `amqp` measures (internal).
+    #[command(hide = true)]
+    AmqpServer {
+        /// An empty directory.
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        idle_timeout_ms: u64,
+    },
+    /// What `amqp` is compared with (internal).
+    #[command(hide = true)]
+    AmqpInProcess {
+        /// The events, as made by `data`.
+        #[arg(long)]
+        input: PathBuf,
+        /// An empty directory.
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        batch: usize,
     },
     /// Writes the events of a run to a file, to profile one part of it.
     #[command(hide = true)]
@@ -91,6 +116,14 @@ pub(crate) enum Part {
 
 pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
+        Bench::Amqp(options) => amqp::run(&options),
+        Bench::AmqpServer { dir, idle_timeout_ms } => {
+            amqp::serve(&dir, Duration::from_millis(idle_timeout_ms))
+        }
+        Bench::AmqpInProcess { input, dir, batch } => {
+            println!("{}", serde_json::to_string(&amqp::in_process(&input, &dir, batch)?)?);
+            Ok(())
+        }
         Bench::Data { output, events, devices } => data::write(&output, events, devices),
         Bench::Part { part, input, dir } => {
             let result = match part {
@@ -110,7 +143,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
             let parent = dir.unwrap_or_else(|| PathBuf::from("target"));
             let work = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)?;
             if !json {
-                report::heading(&parent);
+                report::heading("telemetry-1m", &parent);
             }
             for devices in devices {
                 let input = work.path().join("events.ndjson");

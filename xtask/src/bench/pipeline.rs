@@ -159,8 +159,14 @@ impl Lines {
 
     /// The next events, 100 if there are so many.
     pub(crate) fn batch(&mut self) -> anyhow::Result<Option<Vec<EventData>>> {
-        let mut batch = Vec::with_capacity(BATCH);
-        while batch.len() < BATCH {
+        let batch = self.batch_of(BATCH)?;
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// The next events, this many if there are so many.
+    pub(crate) fn batch_of(&mut self, count: usize) -> anyhow::Result<Vec<EventData>> {
+        let mut batch = Vec::with_capacity(count);
+        while batch.len() < count {
             match self.rest.iter().position(|byte| *byte == b'\n') {
                 Some(end) => {
                     batch.push(event(self.rest.split_to(end)));
@@ -170,7 +176,7 @@ impl Lines {
                 None => self.refill()?,
             }
         }
-        Ok((!batch.is_empty()).then_some(batch))
+        Ok(batch)
     }
 
     fn refill(&mut self) -> anyhow::Result<()> {

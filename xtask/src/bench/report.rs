@@ -9,12 +9,12 @@ use super::latency::{Latency, Percentiles};
 use super::pipeline::Run;
 use super::trouble::{Keys, Recovery, Redrive};
 
-pub(crate) fn heading(dir: &Path) {
+pub(crate) fn heading(name: &str, dir: &Path) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "telemetry-1m on {cores} cores of {}, data in {}\n",
+        "{name} on {cores} cores of {}, data in {}\n",
         model.trim_start_matches(['\t', ':', ' ']),
         dir.display()
     );

@@ -12,7 +12,7 @@ use azure_messaging_eventhubs::models::{EventData, MessageId};
 use azure_messaging_eventhubs::{EventDataBatchOptions, SendMessageOptions};
 use tidegate_client_rust::{after, from, producer, receive, run, send, tail};
 
-const HUB: &str = "telemetry";
+const HUB: &str = "properties";
 
 fn moment() -> AmqpTimestamp {
     AmqpTimestamp(Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_091_506_789)))

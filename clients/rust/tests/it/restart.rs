@@ -7,7 +7,8 @@ use std::time::Duration;
 use azure_messaging_eventhubs::SendEventOptions;
 use futures::StreamExt as _;
 use tidegate_client_rust::{
-    PATIENCE, after, from, numbers, patient_consumer, patient_producer, receive, run, server, tail, texts,
+    PATIENCE, after, from, numbers, patient_consumer, patient_producer, receive_with, run, server, tail_by,
+    texts,
 };
 use tokio::time::timeout;
 
@@ -23,7 +24,7 @@ async fn control(command: &'static str) {
 }
 
 async fn lives_through(ending: &'static str, partition: &'static str) {
-    let start = tail(HUB, partition).await;
+    let start = tail_by(patient_consumer(HUB).await, partition).await;
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let enough = Arc::new(AtomicBool::new(false));
 
@@ -85,8 +86,8 @@ async fn lives_through(ending: &'static str, partition: &'static str) {
     enough.store(true, Ordering::Release);
     sending.await.unwrap();
 
-    let count = (tail(HUB, partition).await - start) as usize;
-    let stored = receive(HUB, partition, from(after(start)), count).await;
+    let count = (tail_by(patient_consumer(HUB).await, partition).await - start) as usize;
+    let stored = receive_with(patient_consumer(HUB).await, partition, from(after(start)), count).await;
     assert_eq!(numbers(&stored), (start + 1..=start + count as i64).collect::<Vec<_>>());
     // Everything acknowledged is there, in its order. An event may be there twice: when the server ended between storing it
     // and saying so; and one that was under way at the end.
@@ -118,14 +119,14 @@ fn nothing_acknowledged_is_lost_when_the_server_is_stopped() {
 #[test]
 fn a_client_that_was_idle_over_the_restart_works_on() {
     run(async {
-        let start = tail(HUB, "3").await;
+        let start = tail_by(patient_consumer(HUB).await, "3").await;
         let client = patient_producer(HUB).await;
         client.send_event("before", to("3")).await.unwrap();
         control("kill").await;
         control("start").await;
         client.send_event("after", to("3")).await.unwrap();
         assert_eq!(client.get_eventhub_properties().await.unwrap().partition_ids.len(), 4);
-        let stored = receive(HUB, "3", from(after(start)), 2).await;
+        let stored = receive_with(patient_consumer(HUB).await, "3", from(after(start)), 2).await;
         assert_eq!(texts(&stored), ["before", "after"]);
     });
 }

@@ -13,7 +13,7 @@ use tidegate_client_rust::{
     tail, tails, text, texts,
 };
 
-const HUB: &str = "telemetry";
+const HUB: &str = "sends";
 
 /// Keys and the partitions of four and of ten that Event Hubs' hash gives them.
 const KEYS: [(&str, usize, usize); 5] =
@@ -61,7 +61,7 @@ fn a_batch_for_a_partition_goes_there() {
 fn a_batch_with_a_key_goes_where_the_hash_says() {
     run(async {
         for (key, of_four, of_ten) in KEYS {
-            for (hub, partition, count) in [(HUB, of_four, 4), ("ten", of_ten, 10)] {
+            for (hub, partition, count) in [("keys-of-four", of_four, 4), ("keys-of-ten", of_ten, 10)] {
                 let before = tails(hub, count).await;
                 let client = producer(hub).await;
                 let options =

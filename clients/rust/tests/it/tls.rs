@@ -9,7 +9,7 @@ fn send_and_receive_over_tls() {
         let producer = ProducerClient::builder()
             .with_custom_endpoint(tls_endpoint())
             .with_retry_options(retries())
-            .open_with_connection_string(&connection_string(), Some("telemetry"))
+            .open_with_connection_string(&connection_string(), Some("doors"))
             .await
             .unwrap();
         let start = producer.get_partition_properties("0").await.unwrap().last_enqueued_sequence_number;
@@ -19,7 +19,7 @@ fn send_and_receive_over_tls() {
         let consumer = ConsumerClient::builder()
             .with_custom_endpoint(tls_endpoint())
             .with_retry_options(retries())
-            .open_with_connection_string(&connection_string(), Some("telemetry"))
+            .open_with_connection_string(&connection_string(), Some("doors"))
             .await
             .unwrap();
         assert_eq!(texts(&receive_with(consumer, "0", from(after(start)), 1).await), ["sealed"]);

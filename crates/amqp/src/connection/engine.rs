@@ -37,7 +37,7 @@ pub struct Connection {
     /// The end was told.
     ended: bool,
     pub(super) idle: Idle,
-    /// When the open or the close must have come.
+    /// When the open or the close must have come, or what is left to be written must be gone.
     deadline: Option<Duration>,
     pub(super) peer_channel_max: u16,
     pub(super) sessions: Sessions,
@@ -355,8 +355,7 @@ impl Connection {
     /// before.
     pub fn transport_closed(&mut self) {
         self.over(if self.phase == Phase::PeerClose { Ending::Caller } else { Ending::Disconnected });
-        let left = self.wire.output.len();
-        bytes::Buf::advance(&mut self.wire.output, left);
+        self.wire.output.clear();
     }
 
     /// The peer broke the protocol.
@@ -410,7 +409,8 @@ impl Connection {
     pub(super) fn over(&mut self, ending: Ending) {
         self.tell(ending);
         self.phase = Phase::Over;
-        self.deadline = None;
+        // A peer that reads nothing any more does not keep the connection.
+        self.deadline = Some(self.idle.now().saturating_add(self.options.close_timeout));
         self.input = BytesMut::new();
         self.input_seen = 0;
     }
@@ -443,11 +443,20 @@ impl Connection {
     /// more often does not hurt.
     pub fn tick(&mut self, now: Duration) {
         let active = self.idle.is_active();
-        let silence = self.idle.tick(now);
+        if self.is_clogged() {
+            // Nothing is read, so the peer's silence means nothing.
+            self.idle.received();
+        }
+        let taken = self.wire.output.take_moved();
+        let silence = self.idle.tick(now, !self.wire.output.is_empty(), taken);
+        let is_due = self.deadline.is_some_and(|deadline| deadline <= self.idle.now());
         if self.phase == Phase::Over {
+            if is_due {
+                self.wire.output.clear();
+            }
             return;
         }
-        if self.deadline.is_some_and(|deadline| deadline <= self.idle.now()) {
+        if is_due {
             let ending = if self.phase == Phase::PeerClose { Ending::Caller } else { Ending::OpenTimeout };
             return self.over(ending);
         }
@@ -460,6 +469,10 @@ impl Connection {
                 self.send_close(Some(&error));
                 self.tell(Ending::IdleTimeout);
             }
+            Silence::Stuck if self.phase == Phase::Open => {
+                self.wire.output.clear();
+                self.over(Ending::IdleTimeout);
+            }
             // What waits to be written keeps the connection as alive as an empty frame would.
             Silence::Ours if self.phase == Phase::Open && self.wire.output.is_empty() => {
                 self.wire.output.copy(&frame::EMPTY_FRAME);
@@ -471,8 +484,17 @@ impl Connection {
         }
     }
 
+    /// Tells that the caller does not read at the moment, for reasons of its own: the peer's silence until the next tick
+    /// means nothing.
+    pub fn hold_input(&mut self) {
+        self.idle.received();
+    }
+
     /// When [`Self::tick`] has something to do. It changes with everything that comes and goes.
     pub fn next_deadline(&self) -> Option<Duration> {
+        if self.is_finished() {
+            return None;
+        }
         let idle = if self.phase == Phase::Open { self.idle.next_deadline() } else { None };
         match (self.deadline, idle) {
             (Some(deadline), Some(idle)) => Some(deadline.min(idle)),

@@ -153,7 +153,7 @@ pub enum Ending {
     OtherProtocol([u8; 8]),
     /// The peer did not open the connection in time.
     OpenTimeout,
-    /// Nothing came from the peer for twice the idle time-out.
+    /// Nothing came from the peer for twice the idle time-out, or it took nothing of what was to be written for as long.
     IdleTimeout,
     /// The transport ended without a close.
     Disconnected,

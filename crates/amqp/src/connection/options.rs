@@ -21,12 +21,13 @@ pub struct Options {
     /// may be at a time is a limit of its own.
     pub channel_max: u16,
     /// What this end announces as its idle time-out: the peer shall send something at least this often. A connection on
-    /// which nothing comes for twice as long is closed. 240 s unless said otherwise, as Event Hubs says: clients that are
+    /// which nothing comes for twice as long is closed, and so is one whose peer reads nothing for as long while there is
+    /// something for it. 240 s unless said otherwise, as Event Hubs says: clients that are
     /// not inside a call send nothing. None means that a silent peer is kept.
     pub idle_timeout: Option<Duration>,
     /// How long the peer may take until its open has come. 60 s unless said otherwise.
     pub open_timeout: Duration,
-    /// How long the peer may take to answer a close. 10 s unless said otherwise.
+    /// How long the peer may take to answer a close, and then to take what is left to be written. 10 s unless said otherwise.
     pub close_timeout: Duration,
     /// How many transfer frames a session takes until its window is renewed, which happens when half is used up. 5000
     /// unless said otherwise.

@@ -23,6 +23,8 @@ pub struct Output {
     taken: u64,
     /// All bytes: copied and shared.
     remaining: usize,
+    /// Something was taken since this was asked for.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,19 @@ impl Output {
         let result = write(&mut self.copied);
         self.remaining += self.copied.len() - before;
         result
+    }
+
+    /// Whether something was taken since this was called before.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Throws everything away.
+    pub(super) fn clear(&mut self) {
+        self.taken += self.copied.len() as u64;
+        self.copied = BytesMut::new();
+        self.shared = VecDeque::new();
+        self.remaining = 0;
     }
 
     /// Gives back memory that an idle connection does not need.
@@ -120,6 +135,7 @@ impl Buf for Output {
     fn advance(&mut self, mut count: usize) {
         assert!(count <= self.remaining, "advanced past the end of the output");
         self.remaining -= count;
+        self.moved |= count > 0;
         while count > 0 {
             let copied = self.copied_first();
             if copied > 0 {

@@ -25,6 +25,7 @@ use tidegate_amqp::connection::{
     Accept, Connection, Credentials, CreditPolicy, Delivery, Door, Event, LinkId, Mechanism, Options,
     Outgoing, Part, SendError, SessionId,
 };
+use tidegate_model::clock::timeout;
 use tidegate_model::event::MAX_EVENT_BYTES;
 use tidegate_model::partitioner::Route;
 use tidegate_model::ports::{EventBatch, EventLog, ReadError};
@@ -32,7 +33,7 @@ use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 
-use super::consumer::{Consumer, Wanted};
+use super::consumer::{Consumer, Place, Wanted};
 use super::node::{Node, PartitionName};
 use super::refusals::{self, not_found, rejected};
 use super::requests::{self, Reply};
@@ -55,6 +56,9 @@ const MAX_WAITING_REPLIES: usize = 100;
 
 /// How many bytes of a connection wait to be stored before no more are read from it.
 const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a client may take to let the last bytes of its transport go.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// How long dispositions to clients are held back that lose the ones which come at once: those whose `product` is
 /// [`HASTY_PRODUCT`]. Without it each of eight runs hung, with it none did.
@@ -167,6 +171,7 @@ struct Producer {
 struct Attaching {
     attach: Attach,
     log: Arc<dyn EventLog>,
+    place: Place,
     partition: PartitionId,
     path: ResourcePath,
     seat: SeatKey,
@@ -220,6 +225,7 @@ enum Turn {
     Io(io::Result<Moved>),
     Done(Done),
     Alarm,
+    Removal,
     Time,
     Stop,
 }
@@ -238,6 +244,7 @@ impl Client {
     ) {
         let clock = Arc::clone(&self.shared.gateway.clock);
         let alarm = Arc::clone(&self.alarm);
+        let mut removals = self.shared.gateway.removals();
         loop {
             while let Some(event) = self.engine.next_event() {
                 self.on_event(event);
@@ -260,6 +267,8 @@ impl Client {
                     Some(done) = tasks.next(), if !tasks.is_empty() => Turn::Done(done),
                     moved = poll_fn(|cx| poll_io(&mut stream, engine, reads, cx)) => Turn::Io(moved),
                     () = alarm.notified() => Turn::Alarm,
+                    // The gateway, which sends it, is kept by this connection.
+                    Ok(()) = removals.changed() => Turn::Removal,
                     () = sleep(&*clock, wait) => Turn::Time,
                     () = told(&mut stop), if !*stopping => Turn::Stop,
                 }
@@ -276,8 +285,12 @@ impl Client {
                 }
                 Turn::Done(done) => self.on_done(done),
                 Turn::Alarm => self.leave_seats(),
+                Turn::Removal => self.leave_removed(),
                 Turn::Time => {}
                 Turn::Stop => self.stopping = true,
+            }
+            if !reads {
+                self.engine.hold_input();
             }
             self.engine.tick(now);
             self.settle_due(now);
@@ -290,7 +303,8 @@ impl Client {
                 self.publishing -= 1;
             }
         }
-        let _ = stream.shutdown().await;
+        // TLS and WebSockets say goodbye, which a client that reads nothing does not take.
+        let _ = timeout(&*clock, GOODBYE, stream.shutdown()).await;
     }
 
     fn next_deadline(&self) -> Option<Duration> {
@@ -503,7 +517,8 @@ impl Client {
             Done::Located { link, start }
         });
         let seat = SeatKey::new(hub.name().as_str(), group.as_str(), partition);
-        let attaching = Attaching { attach, log, partition, path, seat, locate };
+        let place = Place { hub, group };
+        let attaching = Attaching { attach, log, place, partition, path, seat, locate };
         self.links.insert(link, Link::Attaching(Box::new(attaching)));
         Ok(())
     }
@@ -535,7 +550,8 @@ impl Client {
             AmqpError::new(condition, no_seat.to_string())
         })?;
         let (log, path) = (Arc::clone(&attaching.log), attaching.path.clone());
-        let mut consumer = Consumer::new(log, attaching.partition, path, seat, tail, start);
+        let place = attaching.place.clone();
+        let mut consumer = Consumer::new(log, place, attaching.partition, path, seat, tail, start);
         let metric = "com.microsoft:enable-receiver-runtime-metric";
         consumer.wants_runtime =
             attach.desired_capabilities.iter().any(|capability| capability.as_str() == metric);
@@ -563,6 +579,26 @@ impl Client {
                 ),
             );
             self.detach(link, &error);
+        }
+    }
+
+    /// Detaches the links to hubs and consumer groups that are gone.
+    fn leave_removed(&mut self) {
+        let is_gone = |link: &Link| match link {
+            Link::Producer(producer) => producer.hub.is_closed(),
+            Link::Attaching(attaching) => attaching.place.is_gone(),
+            Link::Consumer(consumer) => consumer.place.is_gone(),
+            Link::Requests(_) | Link::Replies(_) => false,
+        };
+        let gone: Vec<_> = self.links.iter().filter(|(_, link)| is_gone(link)).map(|(id, _)| *id).collect();
+        for link in gone {
+            let what = match self.links.get(&link) {
+                Some(Link::Producer(producer)) => producer.path.to_string(),
+                Some(Link::Attaching(attaching)) => attaching.path.to_string(),
+                Some(Link::Consumer(consumer)) => consumer.path.to_string(),
+                _ => continue,
+            };
+            self.detach(link, &not_found(&what));
         }
     }
 

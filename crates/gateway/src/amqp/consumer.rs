@@ -25,7 +25,9 @@ use tokio::sync::watch;
 use super::events::{Runtime, write_event};
 use super::refusals;
 use super::seats::Seat;
+use crate::Hub;
 use crate::audience::ResourcePath;
+use crate::namespace::ConsumerGroupName;
 
 /// How much one read brings at most: as much as the output of a connection holds.
 const READ_BYTES: usize = 512 * 1024;
@@ -33,9 +35,24 @@ const READ_BYTES: usize = 512 * 1024;
 /// How many events one read brings at most.
 const READ_EVENTS: u32 = 4096;
 
+/// Where a receiver receives.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) hub: Arc<Hub>,
+    pub(super) group: ConsumerGroupName,
+}
+
+impl Place {
+    /// Whether the hub or the consumer group is there no more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.hub.is_closed() || self.hub.consumer_groups().find(self.group.as_str()).is_none()
+    }
+}
+
 /// A receiver of a client.
 pub(super) struct Consumer {
     pub(super) log: Arc<dyn EventLog>,
+    pub(super) place: Place,
     pub(super) partition: PartitionId,
     /// What the right to receive is measured by.
     pub(super) path: ResourcePath,
@@ -89,6 +106,7 @@ pub(super) struct Sending {
 impl Consumer {
     pub(super) fn new(
         log: Arc<dyn EventLog>,
+        place: Place,
         partition: PartitionId,
         path: ResourcePath,
         seat: Seat,
@@ -97,6 +115,7 @@ impl Consumer {
     ) -> Self {
         Self {
             log,
+            place,
             partition,
             path,
             seat,

@@ -68,7 +68,7 @@ struct ParkedFlight {
 
 enum UnderWay {
     Runs(Pin<Box<dyn Future<Output = Answer> + Send>>),
-    Ended(Answer),
+    Ended(Box<Answer>),
 }
 
 impl UnderWay {
@@ -77,7 +77,7 @@ impl UnderWay {
         if let Self::Runs(invocation) = self
             && let Poll::Ready(answer) = invocation.as_mut().poll(context)
         {
-            *self = Self::Ended(answer);
+            *self = Self::Ended(Box::new(answer));
         }
         matches!(self, Self::Ended(_))
     }
@@ -88,9 +88,10 @@ impl Flights {
         self.air.is_empty() && self.parked.is_none()
     }
 
-    /// How many events of the log are under way.
-    fn events(&self) -> usize {
-        self.air.iter().map(|flight| flight.events).sum()
+    /// How many events in the buffer were given, or are before such an event.
+    fn given(&self, work: &Work) -> usize {
+        let given = |last: &Flight| work.buffer.partition_point(|event| event.sequence_number <= last.last);
+        self.air.back().map_or(0, given)
     }
 
     /// Waits until the first has ended, or the parked one. All of them go on meanwhile.
@@ -117,14 +118,14 @@ impl Flights {
         }
         let Flight { first, last, events, invocation, .. } = self.air.pop_front()?;
         match invocation {
-            UnderWay::Ended(answer) => Some((Landed { first, last, events }, answer)),
+            UnderWay::Ended(answer) => Some((Landed { first, last, events }, *answer)),
             UnderWay::Runs(_) => None,
         }
     }
 
     fn take_parked(&mut self) -> Option<(TriedParked, Answer)> {
         match self.parked.take()? {
-            ParkedFlight { tried, invocation: UnderWay::Ended(answer) } => Some((tried, answer)),
+            ParkedFlight { tried, invocation: UnderWay::Ended(answer) } => Some((tried, *answer)),
             flying => {
                 self.parked = Some(flying);
                 None
@@ -176,22 +177,22 @@ impl PartitionPump {
             return Ok(());
         }
         self.lane().set_state(LaneState::Running);
-        self.begin_parked(work, flights).await?;
-        if flights.must_land {
-            return Ok(());
-        }
         let end = *work.tail.borrow_and_update();
-        let given = |work: &Work, flights: &Flights| flights.gap(work) + flights.events();
-        if work.buffer.len() - given(work, flights) < self.settings.max_event_batch_size
-            && work.read_from < end
-        {
+        let not_given = work.buffer.len() - flights.given(work);
+        if not_given < self.settings.max_event_batch_size && work.read_from < end {
             // Who holds documents must not wait for memory: who has it may wait for documents.
             self.read(work, flights.is_empty()).await?;
         }
         if work.buffer.is_empty() && work.position < work.read_from {
             self.pass_over_lost(work)?;
         }
+        let parked_may_begin = self.begin_parked(work, flights).await?;
+        // What is begun must be gone on with at once: the gate may be another one after each wait.
+        if flights.must_land || !self.may_fly(work) {
+            return Ok(());
+        }
         let waits_for = self.begin_all(work, flights);
+        let waits_for_others = waits_for == WaitsFor::Others || !parked_may_begin;
 
         let (mut tail, mut changes, mut gate) = (work.tail.clone(), self.changes.clone(), work.gate.clone());
         let has_gap = flights.gap(work) > 0;
@@ -202,13 +203,13 @@ impl PartitionPump {
             // The next look finds out which.
             _ = self.told_to_end() => Ok(()),
             () = flights.landed(has_gap), if is_airborne => Ok(()),
-            _ = self.invoker.among_others(), if waits_for == WaitsFor::Others => Ok(()),
+            _ = self.invoker.among_others(), if waits_for_others => Ok(()),
             changed = tail.changed(), if waits_for != WaitsFor::Landing => {
                 changed.map_err(|_| Stop::Failed("the log was closed".to_owned()))
             }
             _ = changes.changed() => Ok(()),
             _ = gate.changed() => Ok(()),
-            () = self.parked_turn(work), if !is_parked_airborne => Ok(()),
+            () = self.parked_turn(work), if !is_parked_airborne && parked_may_begin => Ok(()),
             () = async {
                 match waits_for {
                     WaitsFor::Time(wait) => self.clock.sleep(wait).await,
@@ -239,7 +240,7 @@ impl PartitionPump {
             }
             let gap = flights.gap(work);
             let (from, until) = match gap {
-                0 => (flights.events(), work.buffer.len()),
+                0 => (flights.given(work), work.buffer.len()),
                 gap => (0, gap),
             };
             let Some(next) = work.buffer.get(from) else { return WaitsFor::Events };
@@ -297,26 +298,26 @@ impl PartitionPump {
         }
     }
 
-    /// Begins with parked events whose turn has come, if none are under way.
-    async fn begin_parked(&mut self, work: &mut Work, flights: &mut Flights) -> Result<(), Stop> {
+    /// Begins with parked events whose turn has come, if none are under way. False when functions must not be invoked now.
+    async fn begin_parked(&mut self, work: &mut Work, flights: &mut Flights) -> Result<bool, Stop> {
         if flights.parked.is_some() {
-            return Ok(());
+            return Ok(true);
         }
         let committed = self.lane().progress().borrow().ticket;
         let due = work.parking.due(self.clock.now(), committed, work.parked_limit);
         if due.is_empty() {
             flights.must_land |= self.held_is_due(work);
-            return Ok(());
+            return Ok(true);
         }
-        let Some(among_others) = self.invoker.try_among_others() else { return Ok(()) };
-        let Some(tried) = self.prepare_parked(work, due, committed).await? else { return Ok(()) };
+        let Some(among_others) = self.invoker.try_among_others() else { return Ok(false) };
+        let Some(tried) = self.prepare_parked(work, due, committed).await? else { return Ok(true) };
         if tried.care != ParkedCare::None {
             flights.must_land = true;
-            return Ok(());
+            return Ok(true);
         }
         let invocation = self.begin(work, tried.events(), DocumentsTurn::after(None), among_others);
         flights.parked = Some(ParkedFlight { tried, invocation });
-        Ok(())
+        Ok(true)
     }
 
     fn begin(

@@ -383,6 +383,7 @@ impl PartitionPump {
             health,
             // What follows in these queues waits for it.
             urgent: true,
+            caught_up: false,
             ticket,
             memory: None,
         }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tidegate_model::answer::Body;
 use tidegate_model::attempt::EventAttempts;
 use tidegate_model::checkpoint::Advance;
-use tidegate_model::clock::Clock;
+use tidegate_model::clock::{Clock, timeout};
 use tidegate_model::commit::{CommitReceipt, DocumentWrite};
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::document::{CollectionName, DocumentId, Precondition};
@@ -61,6 +61,7 @@ struct Inner {
     queue: VecDeque<Decided>,
     queued_events: usize,
     urgent: bool,
+    caught_up: bool,
     closed: bool,
 }
 
@@ -84,8 +85,10 @@ pub struct DecidedBatch {
     pub reparked: Vec<Reparked>,
     /// What it says about the health of the function.
     pub health: HealthCounts,
-    /// True when nothing more is to be expected soon: do not wait for others to share the commit.
+    /// True when something waits for its commit: it is made at once.
     pub urgent: bool,
+    /// True when the lane has no more events now: its commit does not wait for others, but lets the store rest.
+    pub caught_up: bool,
     /// Its number within the lane, for who waits until it is committed.
     pub ticket: u64,
     /// The memory it takes; freed when it is committed or taken back.
@@ -278,15 +281,23 @@ impl Workspace {
         Ok(())
     }
 
-    /// Waits until the queue is worth a commit: it has `full` events or an urgent batch, or its first batch has waited
-    /// for `delay`. False when the workspace is closed and the queue empty.
-    pub async fn wait_for_commit(&self, full: usize, delay: Duration, clock: &dyn Clock) -> bool {
+    /// Waits until the queue is worth a commit: it has `full` events or an urgent batch, or one of a lane that has caught
+    /// up and `rest` is over, or its first batch has waited for `delay`. False when the workspace is closed and the queue
+    /// empty.
+    pub async fn wait_for_commit(
+        &self,
+        full: usize,
+        rest: Duration,
+        delay: Duration,
+        clock: &dyn Clock,
+    ) -> bool {
         self.wait_until(|inner| !inner.queue.is_empty() || inner.closed).await;
-        tokio::select! {
-            biased;
-            () = self.wait_until(|inner| inner.closed || inner.urgent || inner.queued_events >= full) => {}
-            () = clock.sleep(delay) => {}
+        let is_due = |inner: &Inner| inner.closed || inner.urgent || inner.queued_events >= full;
+        let rest = rest.min(delay);
+        if !rest.is_zero() {
+            let _ = timeout(clock, rest, self.wait_until(is_due)).await;
         }
+        let _ = timeout(clock, delay - rest, self.wait_until(|inner| inner.caught_up || is_due(inner))).await;
         !self.inner.lock().queue.is_empty()
     }
 
@@ -341,6 +352,7 @@ impl Workspace {
         }
         inner.queued_events -= taken_events;
         inner.urgent = inner.queue.iter().any(|decided| decided.batch.urgent);
+        inner.caught_up = inner.queue.iter().any(|decided| decided.batch.caught_up);
         (taken, writes)
     }
 
@@ -373,6 +385,7 @@ impl Workspace {
         inner.queue.clear();
         inner.queued_events = 0;
         inner.urgent = false;
+        inner.caught_up = false;
         self.generation.send_modify(|generation| generation.0 += 1);
         drop(inner);
         self.returned.notify_waiters();
@@ -437,6 +450,7 @@ impl Inner {
     fn enqueue(&mut self, decided: Decided) {
         self.queued_events += decided.batch.events();
         self.urgent |= decided.batch.urgent;
+        self.caught_up |= decided.batch.caught_up;
         self.queue.push_back(decided);
     }
 }
@@ -551,6 +565,7 @@ pub struct Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_model::clock::{TestClock, Timestamp};
     use tidegate_model::document::ETag;
     use tidegate_model::memory::MemoryStore;
 
@@ -566,6 +581,7 @@ mod tests {
             reparked: Vec::new(),
             health: HealthCounts::default(),
             urgent: true,
+            caught_up: false,
             ticket: 1,
             memory: None,
         }
@@ -616,5 +632,28 @@ mod tests {
         let refused = workspace.checkout(&collection, &ids(&["a", "b", "a"]), generation).await;
         assert!(matches!(refused, Err(CheckoutError::NamedTwice(id)) if id.as_str() == "a"));
         workspace.checkout(&collection, &ids(&["a", "b"]), generation).await.unwrap();
+    }
+
+    /// Writing many documents has to be worth it; what waits for its commit does not wait for that.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_caught_up_lets_the_store_rest_and_what_is_urgent_does_not() {
+        const REST: Duration = Duration::from_millis(50);
+        const DELAY: Duration = Duration::from_millis(500);
+        let clock = TestClock::new(Timestamp::from_millis(1), 1);
+        let workspace = Workspace::new(Arc::new(MemoryStore::new()), 0);
+        let generation = *workspace.generation().borrow();
+        let waited = async |urgent, caught_up, rest, full| {
+            workspace.push(generation, DecidedBatch { urgent, caught_up, ..batch() }).unwrap();
+            let began = clock.monotonic();
+            assert!(workspace.wait_for_commit(full, rest, DELAY, &*clock).await);
+            workspace.take(usize::MAX);
+            clock.monotonic() - began
+        };
+        assert_eq!(waited(false, true, Duration::ZERO, 10).await, Duration::ZERO);
+        assert_eq!(waited(false, true, REST, 10).await, REST);
+        assert_eq!(waited(false, true, 10 * DELAY, 10).await, DELAY);
+        assert_eq!(waited(true, true, REST, 10).await, Duration::ZERO);
+        assert_eq!(waited(false, false, REST, 1).await, Duration::ZERO, "it is full");
+        assert_eq!(waited(false, false, REST, 10).await, DELAY, "there is more to come");
     }
 }

@@ -178,7 +178,7 @@ async fn in_key_order_its_key_waits_and_the_others_go_on_before_it_is_tried_agai
     // A held event is tried again by itself, but not one that ends the program.
     let processor = crashing.start().await;
     let given = world.given().len();
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    world.clock.sleep(Duration::from_secs(3600)).await;
     world.publish_keyed(0, &["b:3"]).await;
     assert!(processor.settled().await);
     processor.drain(Duration::from_secs(10)).await;

@@ -8,6 +8,7 @@ mod chaos;
 mod circuit;
 mod circuit_fleet;
 mod circuit_probe;
+mod concurrency;
 mod crash_loop;
 mod documents;
 mod drain;

@@ -416,7 +416,7 @@ async fn one_that_is_sick_alone_gives_its_lanes_to_the_others() {
     world.settings.order = Order::None;
     world.settings.retry = RetryPolicy::FixedDelay { max_attempts: None, delay: Duration::from_millis(500) };
     world.settings.circuit.threshold = 20;
-    world.settings.circuit.minimum_volume = 10;
+    world.settings.circuit.minimum_volume = 5;
     let a = join(&world, "a", sick).await;
     let b = join(&world, "b", apply).await;
     until_shared(&world, &[("a", 4), ("b", 4)]).await;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tidegate_model::checkpoint::Checkpoint;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
 use tidegate_model::parking::Turn;
-use tidegate_model::ports::EventLog;
+use tidegate_model::ports::{EventLog, ReadError};
 use tidegate_model::position::PartitionId;
 
 use crate::api::page::Page;
@@ -64,8 +64,16 @@ async fn settled(api: &Api) -> Result<Observation, ApiError> {
 /// Reads what the audit looks at, in the order that keeps it meaningful while a processor runs.
 async fn observe(api: &Api) -> Result<Observation, ApiError> {
     let mut hubs = Vec::new();
-    for log in &api.logs {
-        hubs.push(observe_hub(&**log)?);
+    let mut seen = Vec::new();
+    for log in api.logs() {
+        match observe_hub(&*log) {
+            Ok(hub) => {
+                hubs.push(hub);
+                seen.push(log);
+            }
+            Err(ReadError::HubDeleted { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let checkpoints_before = api.store.checkpoints().await?;
     let dead_letters = api.store.count_dead_letters().await?;
@@ -75,9 +83,13 @@ async fn observe(api: &Api) -> Result<Observation, ApiError> {
         parts.push((checkpoint.lane.clone(), parts_of(api, checkpoint).await?));
     }
     let checkpoints_after = api.store.checkpoints().await?;
-    for (seen, log) in hubs.iter_mut().zip(&api.logs) {
-        for partition in &mut seen.partitions {
-            let status = log.status(partition.partition)?;
+    for (hub, log) in hubs.iter_mut().zip(&seen) {
+        for partition in &mut hub.partitions {
+            let status = match log.status(partition.partition) {
+                // Somebody deleted it meanwhile.
+                Err(ReadError::HubDeleted { .. }) => continue,
+                status => status?,
+            };
             partition.tail = status.tail;
             partition.damage = status.damage;
         }
@@ -118,7 +130,7 @@ async fn parts_of(api: &Api, checkpoint: &Checkpoint) -> Result<Parts, ApiError>
     })
 }
 
-fn observe_hub(log: &dyn EventLog) -> Result<HubObservation, ApiError> {
+fn observe_hub(log: &dyn EventLog) -> Result<HubObservation, ReadError> {
     let mut partitions = Vec::new();
     for partition in (0..log.partition_count()).map(PartitionId) {
         let status = log.status(partition)?;

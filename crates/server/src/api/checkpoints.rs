@@ -69,7 +69,7 @@ fn shape(
     lane: Option<&LaneStatus>,
     watchdog: Option<serde_json::Value>,
 ) -> CheckpointShape {
-    let log = api.logs.iter().find(|log| *log.hub() == checkpoint.lane.hub);
+    let log = api.log(checkpoint.lane.hub.as_str()).ok();
     let tail = log.and_then(|log| log.status(checkpoint.lane.partition).ok()).map(|status| status.tail);
     let (state, error) = lane.map_or((None, None), |status| {
         let (state, error) = described(&status.state);

@@ -1,22 +1,43 @@
-//! Hubs and their partitions.
+//! Hubs and their partitions: how they are, and how they are made, changed and deleted while the program runs.
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::Response;
-use serde::Serialize;
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
 
+use tidegate_eventlog::{HubLog, RetentionPolicy};
+use tidegate_gateway::namespace::ConsumerGroupName;
+use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
+use tidegate_model::ports::{EventLog, ReadError};
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
 
+use crate::api::actor::Actor;
+use crate::api::dead_letter_acts::{ReasonRequest, body};
 use crate::api::page::Page;
+use crate::api::parameters::{NAME, Parameters};
 use crate::api::{Api, ApiError};
+use crate::config::elements::{duration, hub as element};
+use crate::hubs::{Deleted, HubError, NewHub};
 
 #[derive(Serialize)]
 struct HubShape<'a> {
     hub: &'a HubName,
     incarnation: Incarnation,
+    created_at: Timestamp,
+    /// Whether the configuration declares it.
+    declared: bool,
+    /// How long events are kept, such as `7d` or `forever`; null when that was never said for this hub.
+    retention: Option<String>,
+    retention_bytes: Option<u64>,
+    consumer_groups: Vec<String>,
+    /// The functions that are configured to read it.
+    functions: Vec<&'a FunctionName>,
     partitions: Vec<PartitionShape>,
 }
 
@@ -31,22 +52,203 @@ struct PartitionShape {
 }
 
 /// Every hub, ordered by name.
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    mut parameters: Parameters,
+) -> Result<Response, ApiError> {
+    let after: Option<HubName> = parameters.parsed("after", NAME)?;
+    parameters.done()?;
     let mut page = Page::new(None);
-    for log in &api.logs {
-        let mut partitions = Vec::new();
-        for partition in (0..log.partition_count()).map(PartitionId) {
-            let status = log.status(partition)?;
-            partitions.push(PartitionShape {
-                partition,
-                head: status.head,
-                tail: status.tail,
-                last_enqueued_at: status.last_enqueued_at,
-                size_bytes: status.size_bytes,
-                damage: status.damage,
-            });
+    let mut last = None;
+    for hub in api.hubs.all() {
+        let name = EventLog::hub(&*hub);
+        if after.as_ref().is_some_and(|after| name <= after) {
+            continue;
         }
-        page.push(&HubShape { hub: log.hub(), incarnation: log.incarnation(), partitions });
+        if page.is_full() {
+            return Ok(page.finish(last));
+        }
+        match shape(&api, &hub) {
+            Ok(shape) => page.push(&shape),
+            // Somebody deleted it just now.
+            Err(ReadError::HubDeleted { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        last = Some(name.to_string());
     }
     Ok(page.finish(None))
+}
+
+/// One hub.
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let hub = api.hubs.find(&name).ok_or_else(|| api.no_hub(&name))?;
+    Ok(Json(shape(&api, &hub)?).into_response())
+}
+
+fn shape<'a>(api: &'a Api, hub: &'a HubLog) -> Result<HubShape<'a>, ReadError> {
+    let name = EventLog::hub(hub);
+    let retention = hub.settings().retention;
+    let partition = |partition| -> Result<PartitionShape, ReadError> {
+        let status = hub.status(partition)?;
+        Ok(PartitionShape {
+            partition,
+            head: status.head,
+            tail: status.tail,
+            last_enqueued_at: status.last_enqueued_at,
+            size_bytes: status.size_bytes,
+            damage: status.damage,
+        })
+    };
+    let partitions = (0..EventLog::partition_count(hub)).map(PartitionId).map(partition);
+    Ok(HubShape {
+        hub: name,
+        incarnation: EventLog::incarnation(hub),
+        created_at: hub.created_at(),
+        declared: api.hubs.is_declared(name),
+        retention: retention.map(|policy| policy.max_age.map_or_else(|| FOREVER.to_owned(), duration::text)),
+        retention_bytes: retention.and_then(|policy| policy.max_bytes),
+        consumer_groups: api.hubs.groups(name).iter().map(ToString::to_string).collect(),
+        functions: api.hubs.readers(name),
+        partitions: partitions.collect::<Result<_, _>>()?,
+    })
+}
+
+const FOREVER: &str = "forever";
+
+/// A hub to be made; what is left out is as in the configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateRequest {
+    hub: HubName,
+    #[serde(default)]
+    partitions: Option<u32>,
+    #[serde(default)]
+    retention: Option<String>,
+    #[serde(default)]
+    retention_bytes: Option<u64>,
+    #[serde(default)]
+    consumer_groups: Vec<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Makes a hub.
+pub(super) async fn create(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    request: Result<Json<CreateRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, r#"{"hub":"…","partitions":4,"retention":"7d","consumer_groups":["…"]}"#)?;
+    let act = actor.act_without_reason(&request.reason, &*api.clock)?;
+    let mut groups = Vec::new();
+    for name in &request.consumer_groups {
+        element::add_group(&mut groups, name).map_err(ApiError::bad_request)?;
+    }
+    let new = NewHub {
+        retention: RetentionPolicy {
+            max_age: match request.retention.as_deref() {
+                None => Some(element::DEFAULT_RETENTION),
+                Some(FOREVER) => None,
+                Some(text) => Some(retention(text)?),
+            },
+            max_bytes: request.retention_bytes.filter(|bytes| *bytes > 0),
+        },
+        name: request.hub,
+        partitions: request.partitions.unwrap_or(element::DEFAULT_PARTITIONS),
+        groups,
+    };
+    let hub = api.hubs.create(new, act).await?;
+    Ok((StatusCode::CREATED, Json(shape(&api, &hub)?)).into_response())
+}
+
+fn retention(text: &str) -> Result<std::time::Duration, ApiError> {
+    duration::parse(text).filter(|age| !age.is_zero()).ok_or_else(|| {
+        let shown: String = text.chars().take(64).collect();
+        ApiError::bad_request(format!("{shown:?} is no time to keep events for"))
+            .help("it is a whole number with one of the units ms, s, m, h, d, such as 7d; or forever")
+    })
+}
+
+#[derive(Serialize)]
+struct DeletedShape<'a> {
+    hub: &'a HubName,
+    #[serde(flatten)]
+    deleted: Deleted,
+}
+
+/// Deletes a hub.
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    Path(name): Path<String>,
+    request: Result<Json<ReasonRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, r#"{"reason":"…"}"#)?;
+    let act = actor.act_without_reason(&request.reason, &*api.clock)?;
+    let hub = api.hubs.find(&name).ok_or_else(|| api.no_hub(&name))?;
+    let deleted = api.hubs.delete(&name, act).await?;
+    Ok(Json(DeletedShape { hub: EventLog::hub(&*hub), deleted }).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupRequest {
+    consumer_group: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct GroupShape {
+    hub: String,
+    consumer_group: String,
+    /// `added` or `removed`.
+    result: &'static str,
+    /// Whether it was like this already.
+    unchanged: bool,
+}
+
+/// Adds or removes a consumer group.
+pub(super) async fn group(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    Path((name, action)): Path<(String, String)>,
+    request: Result<Json<GroupRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let request = body(request, r#"{"consumer_group":"…"}"#)?;
+    let act = actor.act_without_reason(&request.reason, &*api.clock)?;
+    let hub = api.hubs.find(&name).ok_or_else(|| api.no_hub(&name))?;
+    let group = ConsumerGroupName::new(&request.consumer_group)
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let consumer_group = group.to_string();
+    let (result, changed) = match action.as_str() {
+        "add" => ("added", api.hubs.add_group(&name, group, act).await?),
+        "remove" => {
+            api.hubs.remove_group(&name, group, act).await?;
+            ("removed", true)
+        }
+        _ => {
+            let shown: String = action.chars().take(64).collect();
+            return Err(ApiError::not_found(format!("there is no act {shown:?} here"))
+                .help("there are add and remove"));
+        }
+    };
+    let hub = EventLog::hub(&*hub).to_string();
+    Ok(Json(GroupShape { hub, consumer_group, result, unchanged: !changed }).into_response())
+}
+
+impl From<HubError> for ApiError {
+    fn from(error: HubError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        match error {
+            HubError::NotThere { .. } => Self::not_found(message).help("list them: tidegate hubs list"),
+            HubError::Refused { help, .. } => Self::bad_request(message).help(help),
+            HubError::Conflict { help, .. } => Self::new(StatusCode::CONFLICT, code, message).help(help),
+            HubError::Log(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message),
+            HubError::Store(error) => error.into(),
+        }
+    }
 }

@@ -15,6 +15,7 @@
 //! GET  /api/v1/trail?subject=&after=&limit=
 //! GET  /api/v1/checkpoints
 //! GET  /api/v1/hubs
+//! GET  /api/v1/hubs/{hub}
 //! GET  /api/v1/hubs/{hub}/events?partition=&from=&limit=
 //! GET  /api/v1/audit?hub=
 //! GET  /api/v1/audit/deep?function=&hub=&partition=&from=
@@ -30,6 +31,9 @@
 //! POST /api/v1/circuits/{function}/{action}           {"reason":"…"}
 //! POST /api/v1/pauses/{function}/{action}             {"partition":0,"reason":"…"}
 //! POST /api/v1/checkpoints/seek                       {"function":"…","to":"…","reason":"…"}
+//! POST /api/v1/hubs                                   {"hub":"…","partitions":4,"retention":"7d","consumer_groups":["…"]}
+//! POST /api/v1/hubs/{hub}/delete                      {"reason":"…"}
+//! POST /api/v1/hubs/{hub}/consumer-groups/{action}    {"consumer_group":"…"}
 //! ```
 //!
 //! The first need the right `listen`, those that change something `manage`.
@@ -74,6 +78,8 @@ use tidegate_model::clock::SharedClock;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
 
+use crate::hubs::Hubs;
+
 pub use actor::USER_HEADER;
 pub use error::ApiError;
 pub(crate) use error::ErrorBody;
@@ -84,10 +90,13 @@ pub use query::{DocumentQuery, QueryRequest, TRUNCATED_HEADER};
 /// The largest body of a request: an event at its limit, with every byte of it escaped in JSON.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
+/// How many hubs an error names.
+const NAMED: usize = 20;
+
 /// What the API reads, and acts on.
 pub struct Api {
-    /// The hubs of the log, ordered by name.
-    pub logs: Vec<Arc<dyn EventLog>>,
+    /// The hubs.
+    pub(crate) hubs: Arc<Hubs>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// Answers queries over the documents.
@@ -109,7 +118,10 @@ pub type LaneStatuses = Arc<dyn Fn() -> Vec<LaneStatus> + Send + Sync>;
 
 /// The routes that are about one hub, named by the parameter `hub`; without authorisation.
 pub fn hub_router(api: Arc<Api>) -> Router {
-    Router::new().route("/api/v1/hubs/{hub}/events", get(events::read)).with_state(api)
+    Router::new()
+        .route("/api/v1/hubs/{hub}", get(hubs::show))
+        .route("/api/v1/hubs/{hub}/events", get(events::read))
+        .with_state(api)
 }
 
 /// The routes that read what is about everything, without authorisation.
@@ -149,18 +161,35 @@ pub fn change_router(api: Arc<Api>) -> Router {
         .route("/api/v1/circuits/{function}/{action}", post(circuits::act))
         .route("/api/v1/pauses/{function}/{action}", post(circuits::pause))
         .route("/api/v1/checkpoints/seek", post(seek::run))
+        .route("/api/v1/hubs", post(hubs::create))
+        .route("/api/v1/hubs/{hub}/delete", post(hubs::delete))
+        .route("/api/v1/hubs/{hub}/consumer-groups/{action}", post(hubs::group))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(api)
 }
 
 impl Api {
+    /// The hubs of the log, ordered by name.
+    pub(crate) fn logs(&self) -> Vec<Arc<dyn EventLog>> {
+        self.hubs.all().into_iter().map(|hub| hub as Arc<dyn EventLog>).collect()
+    }
+
     /// The hub with this name.
-    pub(crate) fn log(&self, name: &str) -> Result<&Arc<dyn EventLog>, ApiError> {
-        self.logs.iter().find(|log| log.hub().as_str().eq_ignore_ascii_case(name)).ok_or_else(|| {
-            let names: Vec<&str> = self.logs.iter().map(|log| log.hub().as_str()).collect();
-            let hubs = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
-            ApiError::not_found(format!("there is no hub {name:?}"))
-                .help(format!("hubs here: {hubs}\na hub is made by a table [hub.NAME] in the configuration of `tidegate run`"))
-        })
+    pub(crate) fn log(&self, name: &str) -> Result<Arc<dyn EventLog>, ApiError> {
+        self.hubs.find(name).map(|hub| hub as Arc<dyn EventLog>).ok_or_else(|| self.no_hub(name))
+    }
+
+    /// There is no hub of this name: an error that names some there are.
+    pub(crate) fn no_hub(&self, name: &str) -> ApiError {
+        let all = self.logs();
+        let mut names: Vec<&str> = all.iter().take(NAMED).map(|log| log.hub().as_str()).collect();
+        if all.len() > NAMED {
+            names.push("…");
+        }
+        let hubs = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
+        let shown: String = name.chars().take(64).collect();
+        ApiError::not_found(format!("there is no hub {shown:?}")).help(format!(
+            "hubs here: {hubs}\na hub is made by `tidegate hubs create NAME`, or by a table [hub.NAME] in the configuration"
+        ))
     }
 }

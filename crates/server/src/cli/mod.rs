@@ -72,7 +72,7 @@ enum Command {
     Resume(circuit::ResumeArgs),
     /// Shows how far each function is in each partition, and sets it back or forward.
     Checkpoints(checkpoints::Args),
-    /// Shows the hubs and their partitions.
+    /// Shows the hubs and their partitions; makes, changes and deletes hubs.
     Hubs(hubs::Args),
     /// Reads the events of a hub.
     Events(events::Args),

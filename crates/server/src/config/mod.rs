@@ -302,10 +302,10 @@ fn refuse_twin_hubs(root: &Table, declared: &[&str], issues: &mut Issues<'_>) {
 }
 
 /// Why no hub may have the name that [`is_reserved`].
-const RESERVED: &str = "this name is taken by the links in mails, which begin with /restart/";
+pub(crate) const RESERVED: &str = "this name is taken by the links in mails, which begin with /restart/";
 
 /// The links in mails are at `/restart/…`, where a hub of that name would be published to.
-fn is_reserved(hub: &str) -> bool {
+pub(crate) fn is_reserved(hub: &str) -> bool {
     hub == "restart"
 }
 

@@ -18,6 +18,7 @@ mod embedded;
 mod faults;
 mod fsck;
 mod health;
+mod hubs;
 mod ledger;
 mod million;
 mod namespace;

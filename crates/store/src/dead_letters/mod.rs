@@ -13,12 +13,13 @@ use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{
     Acted, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetterId, DeadLetterStatus, StoredDeadLetter,
 };
-use tidegate_model::event::EventData;
+use tidegate_model::event::{EventData, HubName};
 use tidegate_model::ports::{DeadLetters, StoreError};
 use tidegate_model::position::{Incarnation, SequenceNumber};
 use tidegate_model::trail::{Act, NewTrailEntry, TrailEntry};
 
 use self::states::State;
+use crate::accounts::{Account, Accounts};
 use crate::error::Failure;
 use crate::sqlite_store::{SqliteStore, integer, unsigned};
 use crate::trail;
@@ -192,6 +193,32 @@ pub(crate) fn replay(
         }
     }
     Ok(())
+}
+
+/// Discards dead letters of a hub that wait for somebody, at most so many; how many there were.
+pub(crate) fn discard_of_hub(
+    connection: &Connection,
+    hub: &HubName,
+    at: Timestamp,
+    most: usize,
+) -> Result<u64, Failure> {
+    let unsettled = DeadLetterStatus::ALL.into_iter().filter(|status| status.is_unsettled());
+    let filter = DeadLetterFilter {
+        hub: Some(hub.clone()),
+        status: unsettled.collect(),
+        ..DeadLetterFilter::default()
+    };
+    let mut accounts = Accounts::default();
+    let ids = search::ids(connection, &filter, None, 0, most)?;
+    for id in &ids {
+        let mut state = states::find(connection, *id)?.ok_or_else(|| missing(*id))?;
+        let event = state.sequence_number;
+        accounts.move_event(connection, &state.lane, event, Account::DeadLettered, Account::Discarded)?;
+        state.change_to(DeadLetterStatus::Discarded, at);
+        states::update(connection, &state)?;
+    }
+    accounts.write(connection)?;
+    Ok(ids.len() as u64)
 }
 
 /// The dead letter with this state, whole.

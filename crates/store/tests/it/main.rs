@@ -13,6 +13,7 @@ mod concurrency;
 mod crash;
 mod damage;
 mod disk_full;
+mod forgetting;
 mod migration;
 mod opening;
 mod query;

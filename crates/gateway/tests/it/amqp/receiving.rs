@@ -1,7 +1,9 @@
 //! Events to clients: from every position, as they were sent, to one receiver or to several.
 
 use tidegate_amqp::codec::names::condition;
+use tidegate_amqp::codec::performative::DeliveryState;
 use tidegate_amqp::codec::value::Map;
+use tidegate_gateway::namespace::ConsumerGroupName;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::EventLog;
 
@@ -136,4 +138,36 @@ async fn a_hub_that_is_deleted_ends_its_receivers() {
     harness.log.delete();
     assert_eq!(client.detached(link).await.condition, condition::NOT_FOUND);
     assert!(EventLog::tail(&*harness.log, tidegate_model::position::PartitionId(0)).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_is_closed_ends_producers_and_receivers_that_wait_for_nothing() {
+    let harness = harness();
+    let (_door, mut client) = with_root(&harness).await;
+    let producer = client.sender("flights").await.unwrap();
+    let without_credit = client.receiver(consumer_group(0), Map::new(), 0).await.unwrap();
+    assert!(harness.gateway.close_hub(&HubName::new("flights").unwrap()));
+    assert_eq!(client.detached(producer).await.condition, condition::NOT_FOUND);
+    assert_eq!(client.detached(without_credit).await.condition, condition::NOT_FOUND);
+    assert_eq!(client.sender("flights").await.unwrap_err().condition, condition::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_group_that_is_removed_ends_its_receivers_and_nobody_else() {
+    let harness = harness();
+    let (_door, mut client) = with_root(&harness).await;
+    let hub = harness.gateway.hub("flights").unwrap();
+    let group = ConsumerGroupName::new("Billing").unwrap();
+    hub.consumer_groups().add(group.clone()).unwrap();
+    let billing =
+        tidegate_amqp::codec::performative::Source::at("flights/ConsumerGroups/billing/Partitions/0");
+    let ours = client.receiver(billing.clone(), Map::new(), 1).await.unwrap();
+    let other = client.consumer(0, FIRST).await.unwrap();
+    assert!(harness.gateway.remove_consumer_group(&hub, &group));
+    assert_eq!(client.detached(ours).await.condition, condition::NOT_FOUND);
+    assert_eq!(client.receiver(billing, Map::new(), 1).await.unwrap_err().condition, condition::NOT_FOUND);
+    let producer = client.sender("flights/Partitions/0").await.unwrap();
+    assert_eq!(client.send_one(producer, "still here").await, DeliveryState::Accepted);
+    assert_eq!(client.bodies(other, 1).await, ["still here"]);
+    assert!(!harness.gateway.remove_consumer_group(&hub, &ConsumerGroupName::default()));
 }

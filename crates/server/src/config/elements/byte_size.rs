@@ -34,7 +34,7 @@ impl Setting for ByteSize {
 }
 
 /// The size that a text such as `64MiB` means.
-fn parse(text: &str) -> Option<ByteSize> {
+pub(crate) fn parse(text: &str) -> Option<ByteSize> {
     let digits = text.find(|character: char| !character.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let (_, bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;

@@ -74,7 +74,8 @@ const RAMP: Key<Duration> = Key::with_default(
 const STEP_ASIDE: Key<Duration> = Key::with_default(
     "step_aside",
     "\"60s\"",
-    "How long an instance that is sick alone leaves its partitions to others; with \"0s\" the circuit opens instead.",
+    "How long an instance that is sick alone leaves its partitions to others; with \"0s\", or where `[processor]` says that \
+     there is one instance, the circuit opens instead.",
 );
 const POLL_INTERVAL: Key<PositiveDuration> = Key::with_default(
     "poll_interval",

@@ -46,6 +46,14 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok()?.checked_mul(*milliseconds).map(Duration::from_millis)
 }
 
+/// A duration as [`parse`] understands it, in the largest unit that it is a multiple of.
+pub(crate) fn text(duration: Duration) -> String {
+    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let whole = |(_, length): &&(&str, u64)| milliseconds.is_multiple_of(*length);
+    let (unit, length) = UNITS.iter().find(whole).expect("everything is a multiple of a millisecond");
+    format!("{}{unit}", milliseconds / length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +83,7 @@ mod tests {
         fn any_number_has_its_length_in_any_unit(number in 0u64..1_000_000, unit in 0usize..5) {
             let (name, length) = UNITS[unit];
             prop_assert_eq!(parse(&format!("{number}{name}")), Some(Duration::from_millis(number * length)));
+            prop_assert_eq!(parse(&text(Duration::from_millis(number * length))), Some(Duration::from_millis(number * length)));
         }
 
         #[test]

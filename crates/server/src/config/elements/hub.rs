@@ -1,5 +1,7 @@
 //! `[hub.NAME]`: an event hub.
 
+use std::time::Duration;
+
 use toml_edit::Item;
 
 use tidegate_gateway::namespace::{ConsumerGroupName, MAX_CONSUMER_GROUPS};
@@ -131,6 +133,12 @@ impl Setting for GroupNames {
     }
 }
 
+/// How many partitions a hub has where that is not said; the default in the table above says the same.
+pub(crate) const DEFAULT_PARTITIONS: u32 = 4;
+
+/// How long a hub keeps events where that is not said; the default in the table above says the same.
+pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// How many partitions a hub has at most, as on a Dedicated cluster of Event Hubs.
 pub(crate) const MAX_PARTITIONS: u32 = 1024;
 
@@ -148,5 +156,16 @@ impl Setting for Partitions {
             place.not_a::<Self>(item);
         }
         count.map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hubs_that_are_made_by_command_have_the_defaults_of_the_configuration() {
+        assert_eq!(default_of(&PARTITIONS).0, DEFAULT_PARTITIONS);
+        assert_eq!(default_of(&RETENTION), RetentionTime::For(DEFAULT_RETENTION));
     }
 }

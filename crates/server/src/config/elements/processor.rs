@@ -46,7 +46,7 @@ const COMMIT_DELAY: Key<Duration> = Key::with_default(
     "commit_delay",
     "\"500ms\"",
     "How long finished batches wait for others to share a commit with while there is a backlog. A partition that has \
-     caught up is committed at once.",
+     caught up is committed at once, or within this time after a commit of many documents.",
 );
 const COMMIT_EVENTS: Key<usize> =
     Key::with_default("commit_events", "250000", "How many events a commit waits for at most.");

@@ -1,0 +1,402 @@
+//! A hub of somebody else, as the log that functions are run over.
+//!
+//! ```text
+//! read ─► the feed that is there, or another one ─► its buffer ◄─ a receiver, credit as there is room
+//!                                                      │
+//! tail ◄──── events, what they tell of the end ◄───────┘       $management, twice a minute ─► head, tail, is it the same hub
+//! ```
+//!
+//! What a reader has to know beyond the contract of [`EventLog`]:
+//!
+//! - The hub keeps events for a time that is not ours to say: what it has dropped before it was read is
+//!   [`ReadError::Expired`], and a person decides.
+//! - A hub's [incarnation](EventLog::incarnation) is made of the namespace, the hub's name and the time it was made, so that
+//!   a hub which was deleted and made again is another one.
+//! - Numbers may have gaps where the hub has (compaction). The next event's number is simply higher.
+//! - [`PartitionStatus::size_bytes`] is not told by hubs; it is 0.
+
+mod feed;
+mod partition;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream;
+use sha2::{Digest, Sha256};
+use tidegate_model::clock::{SharedClock, Timestamp};
+use tidegate_model::event::{Event, HubName};
+use tidegate_model::ports::{EventLog, PartitionStatus, ReadError, ReadLimit};
+use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::partition::Partition;
+use super::client::{Client, ClientError, FailureKind, HubInfo, PartitionInfo, Receive, StartAt};
+
+/// How a remote hub is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteLogOptions {
+    /// What the hub is called here.
+    pub name: HubName,
+    /// The consumer group. Programs that read the same partitions independently of each other should have one each.
+    pub consumer_group: String,
+    /// With an owner level, only one receiver of the group reads a partition at a time, and one that is replaced is told
+    /// so. Then functions cannot share the group.
+    pub owner_level: Option<i64>,
+    /// How many events of a partition are asked for ahead, at most.
+    pub prefetch_count: u32,
+    /// How many bytes of a partition wait to be read, roughly; up to twice that is held.
+    pub prefetch_bytes: usize,
+}
+
+impl RemoteLogOptions {
+    /// Group `$Default`, no owner level, 300 events as Event Hubs' clients, 4 MiB.
+    pub fn new(name: HubName) -> Self {
+        Self {
+            name,
+            consumer_group: "$Default".to_owned(),
+            owner_level: None,
+            prefetch_count: 300,
+            prefetch_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// How often the hub is asked where its partitions begin and end.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// How often partitions are looked at whose tail is waited for and which nobody reads.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How many partitions are asked about at a time. Event Hubs takes 50 such questions a second.
+const QUESTIONS: usize = 8;
+
+/// How long a read waits for an event that is said to be there.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A hub of somebody else. Dropping it ends its connection.
+pub struct RemoteLog {
+    shared: Arc<Shared>,
+    keeper: JoinHandle<()>,
+}
+
+/// What is held of a partition ahead of its readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffered {
+    /// Bytes, with those that were read and are kept for another reader while there is room.
+    pub bytes: usize,
+    /// Bytes that nobody has read.
+    pub unread_bytes: usize,
+    /// How many receivers there are.
+    pub readers: usize,
+}
+
+/// What the log and its tasks share.
+struct Shared {
+    client: Arc<Client>,
+    options: RemoteLogOptions,
+    clock: SharedClock,
+    incarnation: Incarnation,
+    info: HubInfo,
+    partitions: Vec<Partition>,
+}
+
+impl RemoteLog {
+    /// Asks the hub what it is, and begins to watch it.
+    ///
+    /// # Errors
+    /// When the hub cannot be reached, or refuses to tell.
+    pub async fn open(
+        client: Arc<Client>,
+        options: RemoteLogOptions,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, ClientError> {
+        let info = client.hub_info().await?;
+        let questions = (0..info.partition_count).map(PartitionId).map(|id| {
+            let client = Arc::clone(&client);
+            async move { Ok(Partition::new(client.partition_info(id).await?)) }
+        });
+        let answers: Vec<Result<Partition, ClientError>> =
+            stream::iter(questions).buffered(QUESTIONS).collect().await;
+        let partitions = answers.into_iter().collect::<Result<_, _>>()?;
+        let remote = client.remote();
+        let incarnation = incarnation_of(&remote.namespace, &remote.hub, info.created_at);
+        let shared = Arc::new(Shared { client, options, clock, incarnation, info, partitions });
+        let keeper = tokio::spawn(Arc::clone(&shared).keep());
+        Ok(Arc::new(Self { shared, keeper }))
+    }
+
+    /// What is held of a partition ahead of its readers; nothing when there is no such partition.
+    pub fn buffered(&self, partition: PartitionId) -> Buffered {
+        self.shared.partition(partition).map(Partition::held).unwrap_or_default()
+    }
+
+    /// The client it reads with.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.shared.client
+    }
+}
+
+impl Drop for RemoteLog {
+    fn drop(&mut self) {
+        self.keeper.abort();
+        for partition in &self.shared.partitions {
+            partition.close();
+        }
+    }
+}
+
+/// The life of a hub: the same for everybody who reads it, another one when it is made again.
+fn incarnation_of(namespace: &str, hub: &str, created_at: Timestamp) -> Incarnation {
+    let text = format!(
+        "{}\n{}\n{}",
+        namespace.to_ascii_lowercase(),
+        hub.to_ascii_lowercase(),
+        created_at.as_millis()
+    );
+    let digest = Sha256::digest(text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Incarnation(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+impl Shared {
+    fn partition(&self, id: PartitionId) -> Result<&Partition, ReadError> {
+        self.partitions.get(id.0 as usize).ok_or_else(|| ReadError::NoSuchPartition {
+            hub: self.options.name.clone(),
+            partition: id,
+            partition_count: self.info.partition_count,
+        })
+    }
+
+    fn deleted(&self) -> ReadError {
+        ReadError::HubDeleted { hub: self.options.name.clone() }
+    }
+
+    /// Keeps what is known of the hub up to date, and watches the ends that are waited for.
+    async fn keep(self: Arc<Self>) {
+        let mut refreshed = self.clock.monotonic();
+        let mut missing = 0;
+        loop {
+            self.clock.sleep(LOOK).await;
+            for (id, partition) in (0..).map(PartitionId).zip(&self.partitions) {
+                if partition.is_waited_for_in_vain() {
+                    feed::start_at_tail(&self, id);
+                }
+            }
+            if self.clock.monotonic().saturating_sub(refreshed) < REFRESH {
+                continue;
+            }
+            match self.refresh().await {
+                Ok(()) => missing = 0,
+                Err(error) => {
+                    tracing::warn!(hub = %self.options.name, %error, "the hub does not tell about itself");
+                    missing = if error.kind() == FailureKind::NotFound { missing + 1 } else { 0 };
+                }
+            }
+            if missing >= MISSING_FOR_SURE {
+                tracing::error!(hub = %self.options.name, "the hub is gone");
+                self.partitions.iter().for_each(Partition::close);
+                return;
+            }
+            refreshed = self.clock.monotonic();
+        }
+    }
+
+    async fn refresh(&self) -> Result<(), ClientError> {
+        let info = self.client.hub_info().await?;
+        if info.created_at != self.info.created_at {
+            tracing::error!(
+                hub = %self.options.name, was = %self.info.created_at, is = %info.created_at,
+                "the hub was deleted and made again: what was read of it means nothing any more; restart to begin with the new one"
+            );
+            self.partitions.iter().for_each(Partition::close);
+            return Ok(());
+        }
+        if info.partition_count != self.info.partition_count {
+            tracing::warn!(
+                hub = %self.options.name, was = self.info.partition_count, is = info.partition_count,
+                "the hub has another number of partitions; restart to read them all"
+            );
+        }
+        let questions = (0..self.info.partition_count).map(PartitionId).map(|id| {
+            let client = Arc::clone(&self.client);
+            async move { (id, client.partition_info(id).await) }
+        });
+        let mut answers = stream::iter(questions).buffered(QUESTIONS);
+        while let Some((id, info)) = answers.next().await {
+            self.partitions[id.0 as usize].learn(&info?);
+        }
+        Ok(())
+    }
+
+    /// Asks where a partition begins and ends now.
+    async fn ask(&self, id: PartitionId) -> Result<PartitionInfo, ReadError> {
+        let partition = self.partition(id)?;
+        let info = self.client.partition_info(id).await.map_err(|error| unavailable(id, &error))?;
+        partition.learn(&info);
+        Ok(info)
+    }
+
+    /// The first event from `start` on, if there is one; the receiver is gone afterwards.
+    async fn first_event(&self, id: PartitionId, start: StartAt) -> Result<SequenceNumber, ReadError> {
+        let receive = Receive {
+            consumer_group: self.options.consumer_group.clone(),
+            partition: id,
+            start,
+            owner_level: self.options.owner_level,
+        };
+        let failed = |error: ClientError| unavailable(id, &error);
+        let mut receiver = self.client.receive(&receive).await.map_err(failed)?;
+        receiver.grant(1);
+        let message = tidegate_model::clock::timeout(&*self.clock, READ_PATIENCE, receiver.next())
+            .await
+            .ok_or_else(|| ReadError::Unavailable {
+                partition: id,
+                detail: format!("no event came within {} s", READ_PATIENCE.as_secs()),
+            })?;
+        let received = tidegate_messages::received(message.map_err(failed)?)
+            .map_err(|problem| ReadError::Unavailable { partition: id, detail: problem.to_string() })?;
+        Ok(received.event.sequence_number)
+    }
+}
+
+/// How many times the hub must not be found to be gone: it may be on the way to another place of the service.
+const MISSING_FOR_SURE: u32 = 3;
+
+fn unavailable(partition: PartitionId, error: &ClientError) -> ReadError {
+    ReadError::Unavailable { partition, detail: error.to_string() }
+}
+
+#[async_trait]
+impl EventLog for RemoteLog {
+    fn hub(&self) -> &HubName {
+        &self.shared.options.name
+    }
+
+    fn partition_count(&self) -> u32 {
+        self.shared.info.partition_count
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.shared.info.created_at
+    }
+
+    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
+        let ends = self.shared.partition(partition)?.ends().ok_or_else(|| self.shared.deleted())?;
+        Ok(PartitionStatus {
+            head: ends.head,
+            tail: ends.tail,
+            last_enqueued_at: ends.last_enqueued_at,
+            size_bytes: 0,
+            damage: None,
+            lost: Vec::new(),
+        })
+    }
+
+    fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
+        self.shared.partition(partition)?.watch().ok_or_else(|| self.shared.deleted())
+    }
+
+    async fn locate(
+        &self,
+        partition: PartitionId,
+        start: StartPosition,
+    ) -> Result<SequenceNumber, ReadError> {
+        let known = self.shared.partition(partition)?;
+        known.ends().ok_or_else(|| self.shared.deleted())?;
+        let info = self.shared.ask(partition).await?;
+        let (head, tail) = (info.head, info.tail);
+        let from = match start {
+            StartPosition::Earliest => head,
+            StartPosition::Latest => tail,
+            StartPosition::SequenceNumber(number) => number,
+            StartPosition::AfterOffset(offset) => {
+                SequenceNumber(offset.sequence_number().0.saturating_add(1))
+            }
+            StartPosition::EnqueuedTime(time) => {
+                let is_after_all = info.last_enqueued_at.is_none_or(|last| last < time);
+                if head == tail || is_after_all {
+                    tail
+                } else {
+                    self.shared.first_event(partition, StartAt::EnqueuedTime(time)).await?
+                }
+            }
+        };
+        if from > tail { Err(ReadError::BeyondTail { partition, from, tail }) } else { Ok(from.max(head)) }
+    }
+
+    async fn read(
+        &self,
+        partition: PartitionId,
+        from: SequenceNumber,
+        limit: ReadLimit,
+    ) -> Result<Vec<Event>, ReadError> {
+        let shared = &self.shared;
+        let known = shared.partition(partition)?;
+        let patience = shared.clock.monotonic().saturating_add(READ_PATIENCE);
+        loop {
+            let ends = known.ends().ok_or_else(|| shared.deleted())?;
+            if from < ends.head {
+                return Err(ReadError::Expired { partition, from, head: ends.head });
+            }
+            if from > ends.tail {
+                // What is known of the end may be old.
+                let tail = shared.ask(partition).await?.tail;
+                if from > tail {
+                    return Err(ReadError::BeyondTail { partition, from, tail });
+                }
+                continue;
+            }
+            if from == ends.tail {
+                return Ok(Vec::new());
+            }
+            let feed = feed::find(shared, partition, from);
+            let mut news = feed.news();
+            match feed.take(from, limit) {
+                feed::Taken::Events(events) => return Ok(events),
+                feed::Taken::Problem(error) => return Err(unavailable(partition, &error)),
+                // Another reader moved it.
+                feed::Taken::Elsewhere => continue,
+                feed::Taken::Nothing => {}
+            }
+            let left = patience.saturating_sub(shared.clock.monotonic());
+            if left.is_zero() {
+                // Perhaps it was dropped meanwhile.
+                let info = shared.ask(partition).await?;
+                if from < info.head {
+                    continue;
+                }
+                return Err(ReadError::Unavailable {
+                    partition,
+                    detail: format!("no event came within {} s", READ_PATIENCE.as_secs()),
+                });
+            }
+            tokio::select! {
+                _ = news.changed() => {}
+                () = shared.clock.sleep(left) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_is_the_same_for_all_who_read_it_until_it_is_made_again() {
+        let at = Timestamp::from_millis;
+        let one = incarnation_of("NS.servicebus.windows.net", "flights", at(1));
+        assert_eq!(one, incarnation_of("ns.servicebus.windows.net", "Flights", at(1)));
+        assert_ne!(one, incarnation_of("ns.servicebus.windows.net", "flights", at(2)));
+        assert_ne!(one, incarnation_of("ns.servicebus.windows.net", "drones", at(1)));
+        assert_ne!(one, incarnation_of("ns2.servicebus.windows.net", "flights", at(1)));
+    }
+}

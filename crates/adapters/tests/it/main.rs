@@ -1,0 +1,9 @@
+//! The adapters from the outside: other hubs are read over sockets, as they are in use.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod access;
+mod conformance;
+mod failing;
+mod harness;
+mod reading;
