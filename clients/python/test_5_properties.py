@@ -116,7 +116,6 @@ def test_every_section_of_a_message(way):
     assert got.annotations[b"x-own"] == b"kept"
     assert got.annotations[b"x-number"] == 5
     assert got.footer == {b"checksum": 99}
-    assert got.header.priority == 7
 
 
 def test_an_event_may_not_take_the_server_s_annotations():

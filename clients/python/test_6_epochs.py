@@ -82,7 +82,7 @@ def test_five_readers_without_a_level_and_no_more():
         # With tries left this client would go on trying and say nothing.
         with Reader(HUB, "3", client_options={"retry_total": 0}) as sixth:
             sixth.wait("a refusal", lambda: sixth.errors)
-            assert "ResourceLimitExceeded" in str(sixth.errors[0]), sixth.errors
+            assert "amqp:resource-limit-exceeded" in str(sixth.errors[0]), sixth.errors
     finally:
         for reader in readers:
             reader.__exit__()

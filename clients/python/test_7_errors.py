@@ -76,8 +76,7 @@ def test_a_key_that_may_not_send_and_one_that_may_not_listen():
     start = send(HUB, ["readable"])
     with Reader(HUB, "0", start, connection_string=listens) as reader:
         reader.wait_for(1)
-    error = reading_fails(sends)
-    assert isinstance(error, (AuthenticationError, ConnectError)), error
+    assert "amqp:unauthorized-access" in str(reading_fails(sends))
 
 
 def test_a_key_of_another_hub():

@@ -64,6 +64,8 @@ class Reader:
 
     async def __aexit__(self, *exception):
         await self._client.close()
+        # It would sleep until the next balancing.
+        self._task.cancel()
         await asyncio.wait([self._task], timeout=PATIENCE)
 
 

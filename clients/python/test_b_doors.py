@@ -4,6 +4,7 @@ import asyncio
 import os
 import urllib.parse
 
+import pytest
 from azure.eventhub import EventData, TransportType
 from azure.eventhub.aio import EventHubProducerClient as AsyncProducerClient
 
@@ -33,20 +34,22 @@ def test_tls():
     send_and_receive(connection_string, options, ["sealed", "x" * 300_000])
 
 
-def through_web_sockets():
-    door = urllib.parse.urlparse(HTTP).netloc
-    return CONNECTION_STRING.replace(field("Endpoint"), f"sb://{door}")
-
-
-def test_web_sockets():
-    options = {"transport_type": TransportType.AmqpOverWebsocket}
-    send_and_receive(through_web_sockets(), options, ["small", "x" * 900_000])
+@pytest.mark.parametrize("door", ["AMQP", "HTTP"])
+def test_web_sockets(door):
+    address = f"sb://{urllib.parse.urlparse(HTTP).netloc}" if door == "HTTP" else field("Endpoint")
+    # Without a custom endpoint it takes no other port than those of the web.
+    options = {"transport_type": TransportType.AmqpOverWebsocket, "custom_endpoint_address": address}
+    send_and_receive(CONNECTION_STRING, options, ["small", "x" * 900_000])
 
 
 def test_web_sockets_of_the_asynchronous_client():
     async def work():
         client = AsyncProducerClient.from_connection_string(
-            through_web_sockets(), eventhub_name=HUB, transport_type=TransportType.AmqpOverWebsocket, **RETRIES
+            CONNECTION_STRING,
+            eventhub_name=HUB,
+            transport_type=TransportType.AmqpOverWebsocket,
+            custom_endpoint_address=field("Endpoint"),
+            **RETRIES,
         )
         async with client:
             await client.send_batch([EventData("asynchronous")], partition_id="0")

@@ -100,15 +100,13 @@ impl Environments {
 
     /// Builds the tests of the Rust client.
     pub(crate) fn rust(&self) -> anyhow::Result<()> {
-        succeed(self.rust_tests().arg("--no-run"))
+        succeed(self.rust_tests().args(["--quiet", "--no-run"]))
     }
 
     /// The command that runs the tests of the Rust client.
     pub(crate) fn rust_tests(&self) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command
-            .args(["test", "--locked", "--quiet", "--manifest-path"])
-            .arg(directory().join("rust/Cargo.toml"));
+        command.args(["test", "--locked", "--manifest-path"]).arg(directory().join("rust/Cargo.toml"));
         command.env("CARGO_TARGET_DIR", self.cache.join("rust"));
         command
     }

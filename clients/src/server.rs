@@ -118,13 +118,14 @@ impl Server {
         }
         std::fs::write(place.path().join(CONFIG), config)?;
         let data = place.path().join("data");
-        std::fs::create_dir_all(&data)?;
         let root = json!({ "name": "RootManageSharedAccessKey", "key": key("root"), "rights": ["manage"] });
         let others = KEYS.iter().map(|(name, right, hub)| match hub {
             Some(hub) => json!({ "name": name, "key": key(name), "rights": [right], "hub": hub }),
             None => json!({ "name": name, "key": key(name), "rights": [right] }),
         });
         let keys: Vec<Value> = std::iter::once(root).chain(others).collect();
+        // The first start makes the data directory, the second one finds the keys in it.
+        drop(spawn(program, place.path(), "127.0.0.1:0", "127.0.0.1:0")?);
         std::fs::write(data.join("keys.json"), json!({ "keys": keys }).to_string())?;
         let (running, addresses) = spawn(program, place.path(), "127.0.0.1:0", "127.0.0.1:0")?;
         Ok(Self { program: program.to_owned(), place, addresses, running: Some(running) })

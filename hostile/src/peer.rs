@@ -4,23 +4,22 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use bytes::Buf;
 use tidegate_amqp::codec::performative::{Attach, Role, Source, Target};
 use tidegate_amqp::connection::{Connection, CreditPolicy, Event, LinkId, Login, Options, SessionId};
+use tidegate_model::clock::{SharedClock, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A connection with a session.
-#[derive(Debug)]
 pub struct Peer {
     /// Its end.
     pub engine: Connection,
     stream: TcpStream,
     session: SessionId,
-    began: Instant,
+    clock: SharedClock,
     names: u32,
 }
 
@@ -34,8 +33,8 @@ impl Peer {
         options.incoming_window = i32::MAX as u32;
         options.limits.unsettled_per_link = i32::MAX as u32;
         let login = Login::Plain { user: rule.to_owned(), password: key.to_owned() };
-        let began = Instant::now();
-        let mut engine = Connection::client(options, login, began.elapsed());
+        let clock = SystemClock::shared();
+        let mut engine = Connection::client(options, login, clock.monotonic());
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         loop {
@@ -47,7 +46,7 @@ impl Peer {
             }
         }
         let session = engine.begin()?;
-        Ok(Self { engine, stream, session, began, names: 0 })
+        Ok(Self { engine, stream, session, clock, names: 0 })
     }
 
     /// Waits until bytes have moved.
@@ -56,7 +55,18 @@ impl Peer {
     /// When the connection is at an end.
     pub async fn moved(&mut self) -> anyhow::Result<()> {
         move_bytes(&mut self.engine, &mut self.stream).await?;
-        self.engine.tick(self.began.elapsed());
+        self.engine.tick(self.clock.monotonic());
+        Ok(())
+    }
+
+    /// Writes what there is to write, and reads nothing.
+    ///
+    /// # Errors
+    /// When the connection is at an end.
+    pub async fn write(&mut self) -> anyhow::Result<()> {
+        while self.engine.wants_write() {
+            self.stream.write_buf(self.engine.output()).await?;
+        }
         Ok(())
     }
 
@@ -121,9 +131,7 @@ impl Peer {
         for link in links {
             self.engine.grant_credit(*link, i32::MAX as u32)?;
         }
-        while self.engine.wants_write() {
-            self.stream.write_buf(self.engine.output()).await?;
-        }
+        self.write().await?;
         let mut buffer = bytes::BytesMut::with_capacity(COUNT_BUFFER);
         let mut transfers = 0;
         loop {

@@ -51,7 +51,7 @@ pub const TARGETS: [Target; 9] = [
         seeds: crate::seeds::messages,
     },
     Target {
-        name: "server",
+        name: "engine",
         about: "a server's end of a connection, whose client says anything: what it holds stays within its limits",
         run: engine::server,
         seeds: crate::seeds::conversations,

@@ -15,7 +15,7 @@ use tidegate_model::ports::{CurrentDocument, Function, FunctionDescriptor, Funct
 use crate::clock::SimClock;
 use crate::event::{entries, entry, journal, parse};
 use crate::oracle::{Invoked, Oracle};
-use crate::scenario::{Fate, SimFunction, Way};
+use crate::scenario::{DEPENDENCY, Fate, SimFunction, Way};
 use crate::trace::Trace;
 
 /// What is outside of the system and outlives every crash: how often each event went wrong, and whether what the
@@ -128,7 +128,7 @@ impl Invocation for Planned {
         }
         for (event, document, id) in &self.events {
             let is_out = shared.clock.monotonic() < *shared.downstream.out_until.lock();
-            let fate = Fate::of(shared.seed, name, id);
+            let fate = Fate::of_event(shared.seed, name, &event.data, id);
             let way = match fate {
                 Fate::Fails(way, times) => {
                     shared.downstream.fails_again(name.as_str(), id, times).then_some(way)
@@ -142,11 +142,15 @@ impl Invocation for Planned {
                 _ => None,
             };
             let answer = match (way, fate) {
+                // Without such a dependency that means nothing.
+                (Some(Way::Answer), _) if is_out => {
+                    Answer::Fail(Failure::new("not now").because_of(DEPENDENCY))
+                }
                 (Some(Way::Answer), _) => Answer::fail("not now"),
-                (Some(Way::Throttle), _) => Answer::Fail(Failure {
-                    error: "too many requests".to_owned(),
-                    retry_after: Some(Duration::from_millis(shared.clock.random() % 100)),
-                }),
+                (Some(Way::Throttle), _) => Answer::Fail(
+                    Failure::new("too many requests")
+                        .retry_after(Duration::from_millis(shared.clock.random() % 100)),
+                ),
                 (Some(Way::Silence), _) => continue,
                 (Some(Way::Error), _) => return Err(FunctionError { error: "not now".to_owned() }),
                 // A panic that says nothing on the terminal.
@@ -159,7 +163,7 @@ impl Invocation for Planned {
                         shared.clock.sleep(duration / 8).await;
                     }
                     let slot = self.documents.iter().position(|known| known == document).unwrap_or(0);
-                    journals[slot].push(entry(name, id));
+                    journals[slot].push(entry(name, id, &event.data));
                     Answer::upsert(document.clone(), Body::Json(journal(&journals[slot])))
                 }
             };

@@ -36,11 +36,15 @@ pub enum Mutation {
     SwapEvents,
     /// A parked event that was applied stays parked.
     KeepParked,
+    /// An instance never hears that something is paused.
+    DeafToPause,
+    /// A redriven event is what its producer sent, also after a person repaired it.
+    OldRevision,
 }
 
 impl Mutation {
     /// Every mutation, with its name and within how many seeds, from 0, it has to be caught.
-    pub const ALL: [(Self, &'static str, u64); 13] = [
+    pub const ALL: [(Self, &'static str, u64); 15] = [
         (Self::CheckpointAhead, "checkpoint-ahead", 5),
         (Self::AckBeforeSync, "ack-before-sync", 20),
         (Self::AckRefused, "ack-refused", 20),
@@ -54,6 +58,8 @@ impl Mutation {
         (Self::LoseDeadLetters, "lose-dead-letters", 5),
         (Self::SwapEvents, "swap-events", 10),
         (Self::KeepParked, "keep-parked", 20),
+        (Self::DeafToPause, "deaf-to-pause", 20),
+        (Self::OldRevision, "old-revision", 50),
     ];
 
     /// Its name.
@@ -121,6 +127,8 @@ impl Mutation {
             | Self::DeafToCircuit
             | Self::TornCommit
             | Self::RestartCount
+            | Self::DeafToPause
+            | Self::OldRevision
             | Self::SwapEvents => {}
         }
         commit

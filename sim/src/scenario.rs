@@ -1,16 +1,18 @@
 //! What a seed stands for: how large the system is, how its functions are set up, and what becomes of each event.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate_host::circuit::{CircuitSettings, ProbePolicy};
 use tidegate_host::retry::RetryPolicy;
 use tidegate_host::settings::{
-    AtLimit, FunctionSettings, HostOptions, Isolation, OnExhausted, Order, ParkingLimits,
+    AtLimit, Dependency, FunctionSettings, HostOptions, Isolation, OnExhausted, Order, ParkingLimits, Sharing,
 };
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::document::CollectionName;
-use tidegate_model::event::HubName;
+use tidegate_model::event::{EventData, HubName};
 
+use crate::event::is_repaired;
 use crate::random::{Random, hash};
 
 const MS: Duration = Duration::from_millis(1);
@@ -58,6 +60,7 @@ impl Scenario {
         let mut random = Random::of(seed, "scenario");
         let functions = 1 + random.below(3).min(1);
         let shares_documents = random.one_in(2);
+        let dependencies = dependencies(&mut Random::of(seed, "dependencies"));
         // Of its own, so that what came before it is as it was.
         let mut concurrency = Random::of(seed, "concurrency");
         let functions = (0..functions)
@@ -66,7 +69,10 @@ impl Scenario {
                 SimFunction {
                     name: FunctionName::new(["one", "two"][usize::from(index > 0)]).expect("a good name"),
                     collection: CollectionName::new(&format!("journals-{collection}")).expect("a good name"),
-                    settings: with_concurrency(settings(&mut random), &mut concurrency),
+                    settings: FunctionSettings {
+                        dependencies: dependencies.clone(),
+                        ..with_concurrency(settings(&mut random), &mut concurrency)
+                    },
                 }
             })
             .collect();
@@ -75,7 +81,7 @@ impl Scenario {
             partitions: u32::try_from(random.of_range(1..4)).expect("a small number"),
             instances: usize::try_from(random.of_range(1..4)).expect("a small number"),
             sends: random.of_range(10..60),
-            faults: random.of_range(0..30),
+            faults: random.of_range(0..36),
             fault_pause: random.pick(&[20, 100, 400]),
             functions,
             options: HostOptions {
@@ -84,15 +90,47 @@ impl Scenario {
                 commit_delay: millis(random.below(30)),
                 commit_events: usize::try_from(random.of_range(1..60)).expect("a small number"),
                 isolation: Isolation::Inline,
+                sharing: sharing(&mut Random::of(seed, "sharing")),
                 ..HostOptions::default()
             },
         }
+    }
+
+    /// The circuits that a function takes part in: its own, and those of what it needs.
+    pub(crate) fn circuits_of(&self, name: &FunctionName) -> Vec<FunctionName> {
+        let function = self.function(name);
+        let needed = function.into_iter().flat_map(|function| &function.settings.dependencies);
+        std::iter::once(name).chain(needed.map(|dependency| &dependency.name)).cloned().collect()
+    }
+
+    /// All circuits.
+    pub(crate) fn circuits(&self) -> BTreeSet<FunctionName> {
+        self.functions.iter().flat_map(|function| self.circuits_of(&function.name)).collect()
+    }
+
+    /// How long a probe of a circuit may take.
+    pub(crate) fn probe_timeout(&self, circuit: &str) -> Duration {
+        let own = self.functions.iter().map(|function| (&function.name, function.settings.circuit));
+        let needed = self.functions.iter().flat_map(|function| &function.settings.dependencies);
+        let mut all = own.chain(needed.map(|dependency| (&dependency.name, dependency.circuit)));
+        all.find(|(name, _)| name.as_str() == circuit)
+            .map_or(Duration::ZERO, |(_, settings)| settings.probe_timeout)
     }
 
     /// The function with this name.
     pub(crate) fn function(&self, name: &FunctionName) -> Option<&SimFunction> {
         self.functions.iter().find(|function| function.name == *name)
     }
+}
+
+/// Either every start takes all lanes, so that lanes are stolen all the time, or the instances share them out.
+fn sharing(random: &mut Random) -> Sharing {
+    if random.one_in(2) {
+        return Sharing::Alone;
+    }
+    let heartbeat = millis(random.of_range(200..1000));
+    let missed = u32::try_from(random.of_range(3..10)).expect("a small number");
+    Sharing::Shared { heartbeat, expires_after: heartbeat * missed }
 }
 
 fn settings(random: &mut Random) -> FunctionSettings {
@@ -117,6 +155,14 @@ fn settings(random: &mut Random) -> FunctionSettings {
         timeout: 50 * MS,
         ..FunctionSettings::default()
     }
+}
+
+/// What the functions need. In an outage they say that they fail because of it, if they are set up with it.
+pub(crate) const DEPENDENCY: &str = "downstream";
+
+fn dependencies(random: &mut Random) -> Vec<Dependency> {
+    let name = FunctionName::new(DEPENDENCY).expect("a good name");
+    if random.one_in(2) { Vec::new() } else { vec![Dependency { name, circuit: circuit(random) }] }
 }
 
 /// Without order, several invocations of a lane may be under way at once.
@@ -184,6 +230,14 @@ pub(crate) enum Way {
 }
 
 impl Fate {
+    /// The fate of an event as a function is given it: what a person has repaired is applied sooner or later.
+    pub(crate) fn of_event(seed: u64, function: &FunctionName, event: &EventData, id: &str) -> Self {
+        match Self::of(seed, function, id) {
+            Self::Rejected | Self::Poison(_) if is_repaired(event) => Self::Applied,
+            fate => fate,
+        }
+    }
+
     /// The fate of an event.
     pub(crate) fn of(seed: u64, function: &FunctionName, event: &str) -> Self {
         let mut random = Random::new(hash(seed, &["fate", function.as_str(), event]));

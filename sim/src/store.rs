@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tidegate_model::attempt::EventAttempts;
 use tidegate_model::checkpoint::{Checkpoint, Epoch, FunctionName, Lane, Ownership};
-use tidegate_model::circuit::CIRCUIT;
+use tidegate_model::circuit::{CIRCUIT, PAUSE};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
 use tidegate_model::dead_letter::{Acted, DeadLetterFilter, DeadLetterGroup, DeadLetterId, StoredDeadLetter};
@@ -28,6 +28,7 @@ use tidegate_model::position::{Incarnation, SequenceNumber};
 use tidegate_model::register::{Register, RegisterKey, Version};
 use tidegate_model::trail::{Act, NewTrailEntry, TrailEntry};
 
+use crate::event::original;
 use crate::executor::Executor;
 use crate::mutation::Mutation;
 use crate::oracle::Oracle;
@@ -258,7 +259,8 @@ impl Parking for SimStore {
     }
 
     async fn parked(&self, lane: &Lane, number: SequenceNumber) -> Result<Option<StoredParked>, StoreError> {
-        self.call("parked", Call::Read, self.store.parked(lane, number)).await
+        let stored = self.call("parked", Call::Read, self.store.parked(lane, number)).await?;
+        Ok(stored.map(|stored| self.fetched(stored)))
     }
 
     async fn parked_of_key(
@@ -268,7 +270,9 @@ impl Parking for SimStore {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredParked>, StoreError> {
-        self.call("parked of key", Call::Read, self.store.parked_of_key(lane, key, limit, max_bytes)).await
+        let read = self.store.parked_of_key(lane, key, limit, max_bytes);
+        let parked = self.call("parked of key", Call::Read, read).await?;
+        Ok(parked.into_iter().map(|stored| self.fetched(stored)).collect())
     }
 
     async fn list_parked(
@@ -397,6 +401,12 @@ impl Registers for SimStore {
         if kind == CIRCUIT {
             self.oracle.circuits_seen(&self.instance, &registers);
         }
+        if kind == PAUSE {
+            self.oracle.pauses_seen(&self.instance, &registers);
+            if self.mutation == Some(Mutation::DeafToPause) {
+                return Ok(Vec::new());
+            }
+        }
         Ok(registers.into_iter().filter_map(|register| self.heard(Some(register))).collect())
     }
 
@@ -425,6 +435,14 @@ impl Registers for SimStore {
 }
 
 impl SimStore {
+    /// A parked event as an instance gets it.
+    fn fetched(&self, mut stored: StoredParked) -> StoredParked {
+        if self.mutation == Some(Mutation::OldRevision) {
+            stored.parked.event.data = original(&stored.parked.event.data);
+        }
+        stored
+    }
+
     /// What an instance hears of a register.
     fn heard(&self, register: Option<Register>) -> Option<Register> {
         let is_deaf = self.mutation == Some(Mutation::DeafToCircuit);

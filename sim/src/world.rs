@@ -1,5 +1,7 @@
 //! The world of a run: instances, producers, faults, and the driver that goes through all of it step by step.
 
+mod people;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,50 +10,37 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidegate_eventlog::simulation::FaultyStorage;
-use tidegate_host::lane::OwnedLane;
 use tidegate_host::processor::{FunctionSetup, Processor, StartError};
 use tidegate_host::settings::HostOptions;
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_host::tasks::simulated;
 use tidegate_model::checkpoint::Lane;
-use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState};
 use tidegate_model::clock::Clock;
-use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
 use tidegate_model::error::ErrorKind;
 use tidegate_model::memory::MemoryStore;
 use tidegate_model::parking::Turn;
 use tidegate_model::partitioner::partition_of_key;
-use tidegate_model::ports::{
-    Checkpoints, DeadLetters, FunctionDescriptor, Parking, RegisterChange, Registers,
-};
+use tidegate_model::ports::{Checkpoints, FunctionDescriptor, Parking};
 use tidegate_model::position::{PartitionId, SequenceNumber};
-use tidegate_model::register::RegisterKey;
-use tidegate_model::trail::Act;
 use tokio::sync::oneshot;
 
 use crate::clock::SimClock;
-use crate::event::{body, parse};
+use crate::event::body;
 use crate::executor::{Executor, ProcessId, Step};
 use crate::function::{Downstream, ScriptedFunction, Shared};
 use crate::mutation::Mutation;
 use crate::oracle::{Oracle, Told, Violation, now};
 use crate::random::Random;
-use crate::scenario::{Fate, Scenario, hub_name};
+use crate::scenario::{Scenario, hub_name};
 use crate::site::{Send, Site, note_told};
 use crate::store::{SimStore, StoreFaults};
 use crate::trace::Trace;
 
 /// More steps than any run takes: what goes on for longer goes round in circles.
-const MAX_STEPS: u64 = 60_000;
+const MAX_STEPS: u64 = 300_000;
 
 /// How long it may take until everything is done once nothing goes wrong any more.
 const DRAIN_TIME: Duration = Duration::from_secs(48 * 3600);
-
-/// After how many probes that failed a person closes a circuit.
-const PROBES_BEFORE_A_PERSON: u32 = 4;
-
-/// How often a person closes a circuit before they look for the events that keep it open.
-const CLOSED_IN_VAIN: u32 = 5;
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -235,6 +224,7 @@ impl World {
         self.trace.note("world", format_args!("nothing goes wrong any more"));
         self.store_faults.end();
         self.downstream.fail_until(Duration::ZERO);
+        self.resume_everything();
         self.site_clock.set_right();
         self.instances.iter().for_each(|instance| instance.clock.set_right());
         if let Some(site) = &self.site {
@@ -294,63 +284,6 @@ impl World {
                 }
             }
             self.oracle.report("everything drains", format!("it is stuck: {}", status.join("; ")));
-        }
-    }
-
-    /// A person closes circuits that have been open for long: an event that always fails may be the only one to probe with.
-    fn close_circuits(&mut self) {
-        for register in now(self.store.registers(CIRCUIT)) {
-            let key = RegisterKey::new(CIRCUIT, register.name.clone());
-            let Ok(circuit) = serde_json::from_value::<Circuit>(register.value) else { continue };
-            let at = self.site_clock.now();
-            if circuit.state == CircuitState::Closed || circuit.failed_probes < PROBES_BEFORE_A_PERSON {
-                continue;
-            }
-            self.trace.note("operator", format_args!("closes {key}"));
-            let closed = Circuit { by: "operator".to_owned(), ..Circuit::closed(at) };
-            let change = RegisterChange {
-                key,
-                from: register.version,
-                value: serde_json::to_value(closed).ok(),
-                at,
-                notices: Vec::new(),
-                trail: Vec::new(),
-            };
-            now(self.store.change_register(change));
-            let closed = self.closed.entry(register.name.clone()).or_default();
-            *closed += 1;
-            if *closed > CLOSED_IN_VAIN {
-                self.set_poison_aside(&register.name);
-            }
-        }
-    }
-
-    /// A person sets aside what always fails: when more such events are left than the circuit's threshold, and nothing else,
-    /// it opens again each time.
-    fn set_poison_aside(&self, function: &str) {
-        let act = Act { by: "operator".to_owned(), reason: "poison".to_owned(), at: self.site_clock.now() };
-        for checkpoint in now(self.store.checkpoints()) {
-            let lane = checkpoint.lane;
-            if lane.function.as_str() != function {
-                continue;
-            }
-            for stored in now(self.store.list_parked(&lane, SequenceNumber::ZERO, usize::MAX)) {
-                let event = &stored.parked.event;
-                let fate = Fate::of(self.scenario.seed, &lane.function, &parse(event).1);
-                if matches!(fate, Fate::Poison(_)) {
-                    now(self.store.set_aside(&lane, event.sequence_number, &act));
-                }
-            }
-        }
-        self.tell_of_changes();
-    }
-
-    /// Who processes a lane is told that it was changed from outside.
-    fn tell_of_changes(&self) {
-        for instance in &self.instances {
-            if let Some(processor) = &*instance.processor.lock() {
-                processor.lanes().iter().for_each(OwnedLane::changed_from_outside);
-            }
         }
     }
 
@@ -619,8 +552,8 @@ impl World {
             for status in status {
                 // A lane that it claims again stays as it was until the answer comes.
                 if let LaneState::Stopped { error } = &status.state
-                    && !error.contains("has a new owner")
-                    && self.oracle.owns(&instance.name, &status.lane)
+                    && (!error.contains("has a new owner") && self.oracle.owns(&instance.name, &status.lane)
+                        || self.oracle.was_moved_from(&instance.name, &status.lane))
                 {
                     self.oracle.report("nothing but another owner stops a lane", format!("{status:?}"));
                 }
@@ -683,7 +616,7 @@ impl World {
         let index = usize::try_from(self.random.below(self.instances.len() as u64)).expect("an index");
         let name = self.instances[index].name.clone();
         let until = now + Duration::from_millis(self.random.below(2000));
-        let trouble = self.random.below(20);
+        let trouble = self.random.below(27);
         let Some(disk) = self.site.as_ref().map(|site| site.disk.clone()) else { return };
         let says = |what: &str| self.trace.note("trouble", format_args!("{what} ({name})"));
         match trouble {
@@ -746,11 +679,11 @@ impl World {
                 says("writes are cut short");
                 disk.set_short_writes(self.random.one_in(2));
             }
-            16 | 17 => {
+            16..19 => {
                 says("what the functions depend on is away");
                 self.downstream.fail_until(now + Duration::from_millis(self.random.below(6000)));
             }
-            18 => {
+            19 => {
                 says("a clock jumps");
                 let millis = i64::try_from(self.random.below(20_000)).expect("small") - 10_000;
                 match self.random.one_in(4) {
@@ -758,29 +691,7 @@ impl World {
                     false => self.instances[index].clock.jump(millis),
                 }
             }
-            _ => self.redrive(),
+            _ => self.let_a_person_act(),
         }
-    }
-
-    /// A person redrives a dead letter, or discards one.
-    fn redrive(&mut self) {
-        let open = DeadLetterFilter { status: vec![DeadLetterStatus::Open], ..DeadLetterFilter::default() };
-        let ids = now(self.store.find_dead_letters(&open, None, usize::MAX));
-        if ids.is_empty() {
-            return;
-        }
-        let id = self.random.pick(&ids);
-        let at = self.site_clock.now();
-        let act = Act { by: "operator".to_owned(), reason: "to see".to_owned(), at };
-        if self.random.one_in(4) {
-            self.trace.note("operator", format_args!("discards {id}"));
-            now(self.store.discard(&[id], &act));
-        } else {
-            self.trace.note("operator", format_args!("redrives {id}"));
-            let Some(letter) = now(self.store.dead_letter(id)) else { return };
-            self.oracle.redriven(&letter.letter.lane, letter.letter.event.sequence_number);
-            now(self.store.redrive(&[id], false, &act));
-        }
-        self.tell_of_changes();
     }
 }

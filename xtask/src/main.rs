@@ -2,6 +2,7 @@
 
 mod bench;
 mod clients;
+mod fuzz;
 mod sim;
 
 /// The same allocator as the program's, so that the benchmark measures what users run.
@@ -26,6 +27,8 @@ enum Task {
     Bench(bench::Bench),
     /// Runs the whole system from seeds, with everything that can go wrong, and checks every promise.
     Sim(sim::Sim),
+    /// Throws hostile bytes at the codec, the state machines and a server.
+    Fuzz(fuzz::Fuzz),
     /// Runs the official clients of Event Hubs, unmodified, against the program.
     Clients(clients::Clients),
 }
@@ -34,6 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().task {
         Task::Bench(bench) => bench::run(bench)?,
         Task::Sim(options) => sim::simulate(&options)?,
+        Task::Fuzz(options) => fuzz::fuzz(&options)?,
         Task::Clients(options) => return clients::clients(&options),
     }
     Ok(ExitCode::SUCCESS)

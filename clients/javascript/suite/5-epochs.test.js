@@ -7,6 +7,7 @@ const { Reader, after, send, using } = require("./support.js");
 
 const HUB = "epochs";
 const timeout = 120_000;
+// The client takes the level 0 for none.
 
 async function stolen(reader) {
   await reader.wait("losing the partition", () => reader.errors.length > 0);
@@ -37,9 +38,9 @@ test("a higher owner takes the partition and a lower one does not", { timeout },
 
 test("an owner of the same level takes the partition", { timeout }, async () => {
   const position = after(await send(HUB, [{ body: "x" }], "1"));
-  await using(new Reader(HUB, { partition: "1", position, ownerLevel: 0 }), async (first) => {
+  await using(new Reader(HUB, { partition: "1", position, ownerLevel: 1 }), async (first) => {
     await first.waitFor(1);
-    await using(new Reader(HUB, { partition: "1", position, ownerLevel: 0 }), async (second) => {
+    await using(new Reader(HUB, { partition: "1", position, ownerLevel: 1 }), async (second) => {
       await second.waitFor(1);
       await stolen(first);
     });
@@ -50,7 +51,7 @@ test("an owner ends readers without a level and keeps them out", { timeout }, as
   const position = after(await send(HUB, [{ body: "x" }], "2"));
   await using(new Reader(HUB, { partition: "2", position }), async (plain) => {
     await plain.waitFor(1);
-    await using(new Reader(HUB, { partition: "2", position, ownerLevel: 0 }), async (owner) => {
+    await using(new Reader(HUB, { partition: "2", position, ownerLevel: 1 }), async (owner) => {
       await owner.waitFor(1);
       await stolen(plain);
       await using(new Reader(HUB, { partition: "2", position }), async (late) => {

@@ -1,10 +1,10 @@
-// The other ways in: TLS, and AMQP through WebSockets at the HTTP door.
+// The other ways in: TLS, and AMQP through WebSockets, which this client speaks over TLS only.
 "use strict";
 
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const WebSocket = require("ws");
-const { CONNECTION_STRING, HTTP, Reader, after, consumer, producer, using } = require("./support.js");
+const { CONNECTION_STRING, Reader, after, consumer, producer, using } = require("./support.js");
 
 const HUB = "doors";
 
@@ -24,12 +24,13 @@ async function sendAndReceive(options) {
 
 const at = (address) => CONNECTION_STRING.replace(/Endpoint=[^;]*/, `Endpoint=sb://${address}`);
 
+// The certificate is trusted by NODE_EXTRA_CA_CERTS.
+const encrypted = at(process.env.TIDEGATE_TLS).replace(/;UseDevelopmentEmulator=true/, "");
+
 test("TLS", { timeout: 120_000 }, async () => {
-  // The certificate is trusted by NODE_EXTRA_CA_CERTS.
-  const connectionString = at(process.env.TIDEGATE_TLS).replace(/;UseDevelopmentEmulator=true/, "");
-  await sendAndReceive({ connectionString });
+  await sendAndReceive({ connectionString: encrypted });
 });
 
 test("WebSockets", { timeout: 120_000 }, async () => {
-  await sendAndReceive({ connectionString: at(new URL(HTTP).host), webSocketOptions: { webSocket: WebSocket } });
+  await sendAndReceive({ connectionString: encrypted, webSocketOptions: { webSocket: WebSocket } });
 });

@@ -16,7 +16,7 @@ const PATIENCE = 45_000;
 // The client's own patience, so that a test that fails does so quickly.
 const RETRIES = { maxRetries: 4, retryDelayInMs: 200, timeoutInMs: 20_000 };
 // A client that tries again soon and long enough.
-const PATIENT = { maxRetries: 50, retryDelayInMs: 200, timeoutInMs: 10_000 };
+const PATIENT = { maxRetries: 100, retryDelayInMs: 200, timeoutInMs: 3_000 };
 
 /** A part of the connection string. */
 function field(name) {

@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(45);
 /// Runs a test on a runtime as applications have it. One that hangs fails.
 pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let done = runtime.block_on(timeout(Duration::from_secs(120), test));
+    let done = runtime.block_on(async { timeout(Duration::from_secs(120), test).await });
     // What a client left running ends with the test.
     runtime.shutdown_background();
     done.expect("the test does not hang");

@@ -189,7 +189,7 @@ impl From<DocumentError> for FunctionError {
 
 impl From<DocumentError> for Failure {
     fn from(error: DocumentError) -> Self {
-        Self { error: error.to_string(), retry_after: None }
+        Self::new(error.to_string())
     }
 }
 

@@ -33,6 +33,11 @@
 //! # function();
 //! ```
 //!
+//! An event that cannot be processed now [fails](Failure), and is tried again. When that is because of something that other
+//! functions need too, it should say so: `Failure::new("no answer").because_of("geocoder")`. If the function is set up with
+//! that dependency, the failure counts in its circuit and not in the function's own; all functions that need it stop
+//! together while it is away, and a person hears of it once.
+//!
 //! [`testing`] plays the host, so that a function is tested without a server.
 
 mod batch;

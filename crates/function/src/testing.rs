@@ -181,7 +181,7 @@ impl TestHost {
 }
 
 fn failed(error: String) -> Ended {
-    Ended::Failed(Failure { error, retry_after: None })
+    Ended::Failed(Failure::new(error))
 }
 
 /// An event as the log gives it. Its time is its sequence number in seconds after the epoch.

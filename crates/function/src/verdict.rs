@@ -32,12 +32,12 @@ impl FoldError {
 
     /// The event cannot be processed now, because of `error`.
     pub fn fail(error: impl Into<String>) -> Self {
-        Self::Fail(Failure { error: error.into(), retry_after: None })
+        Self::Fail(Failure::new(error))
     }
 
     /// The event cannot be processed now, because of `error`, and not before `delay` has passed.
     pub fn fail_for(error: impl Into<String>, delay: Duration) -> Self {
-        Self::Fail(Failure { error: error.into(), retry_after: Some(delay) })
+        Self::Fail(Failure::new(error).retry_after(delay))
     }
 }
 

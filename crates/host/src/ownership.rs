@@ -63,8 +63,8 @@ pub(crate) struct Keeper {
     clock: SharedClock,
     workspace: Arc<Workspace>,
     lanes: Arc<[OwnedLane]>,
-    /// Where each function's circuit tells to step aside.
-    gates: BTreeMap<FunctionName, circuit::Gate>,
+    /// Where the circuits that each function takes part in tell to step aside.
+    gates: BTreeMap<FunctionName, Vec<circuit::Gate>>,
     heartbeat: Duration,
     expires_after: Duration,
     owner: String,
@@ -82,7 +82,7 @@ pub(crate) struct KeeperSetup {
     pub(crate) clock: SharedClock,
     pub(crate) workspace: Arc<Workspace>,
     pub(crate) lanes: Arc<[OwnedLane]>,
-    pub(crate) gates: BTreeMap<FunctionName, circuit::Gate>,
+    pub(crate) gates: BTreeMap<FunctionName, Vec<circuit::Gate>>,
     pub(crate) heartbeat: Duration,
     pub(crate) expires_after: Duration,
     pub(crate) owner: String,
@@ -189,8 +189,8 @@ impl Keeper {
         self.mine.functions = if *self.draining.borrow() {
             BTreeSet::new()
         } else {
-            let takes = |gate: &circuit::Gate| gate.state().step_aside.is_none();
-            self.gates.iter().filter(|(_, gate)| takes(gate)).map(|(name, _)| name.clone()).collect()
+            let takes = |gates: &[circuit::Gate]| gates.iter().all(|gate| gate.state().step_aside.is_none());
+            self.gates.iter().filter(|(_, gates)| takes(gates)).map(|(name, _)| name.clone()).collect()
         };
         let refused = self.lanes.iter().filter(|lane| lane.is_refused(now));
         self.mine.refuses = refused.map(|lane| lane.lane.to_string()).collect();

@@ -14,8 +14,8 @@ use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+use crate::circuit::counted::LaneHealth;
 use crate::circuit::guard::Guard;
-use crate::circuit::lanes::FailedLane;
 use crate::circuit::{CircuitBreaker, CircuitSetup};
 use crate::invoker::Invoker;
 use crate::lane::OwnedLane;
@@ -82,6 +82,7 @@ impl Processor {
         functions: Vec<FunctionSetup>,
     ) -> Result<Self, StartError> {
         options.validate().map_err(StartError::Options)?;
+        let circuits = circuits_of(&functions)?;
         let ownerships = store.ownerships().await?;
         let mut lanes: Vec<OwnedLane> = Vec::new();
         let mut setups = Vec::new();
@@ -114,22 +115,8 @@ impl Processor {
         // Half of the memory is for what is read and half for what waits to be committed.
         let read_bytes = (memory / 2 / lanes.len().max(1)).clamp(*READ_BYTES.start(), *READ_BYTES.end());
 
-        let circuits = functions.iter().map(|setup| {
-            let lanes = u64::from(setup.log.partition_count());
-            let FunctionSettings { circuit, max_event_batch_size, .. } = setup.settings;
-            CircuitSetup::of_function(
-                setup.function.descriptor().name.clone(),
-                circuit,
-                lanes,
-                max_event_batch_size,
-            )
-        });
-        let breaker = CircuitBreaker::start(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            options.owner.clone(),
-            circuits.collect(),
-        );
+        let breaker =
+            CircuitBreaker::start(Arc::clone(&store), Arc::clone(&clock), options.owner.clone(), circuits);
 
         let (heartbeat, expires_after) = match options.sharing {
             Sharing::Alone => (None, Duration::ZERO),
@@ -137,11 +124,16 @@ impl Processor {
         };
         let mut templates = Vec::new();
         let mut guards: BTreeMap<FunctionName, Arc<Guard>> = BTreeMap::new();
+        let mut gates = BTreeMap::new();
         for (index, setup) in setups.into_iter().enumerate() {
             let name = setup.function.descriptor().name.clone();
             let guard =
                 guards.entry(name.clone()).or_insert_with(|| Arc::new(Guard::new(setup.settings.circuit)));
             let guard = Arc::clone(guard);
+            let gate = Gate::new(&breaker, circuits_needed(&setup)).expect("each has its circuit");
+            gates.entry(name).or_insert_with(|| {
+                circuits_needed(&setup).filter_map(|circuit| breaker.gate(circuit)).collect::<Vec<_>>()
+            });
             templates.push(PartitionPump {
                 lanes: Arc::clone(&lanes),
                 index,
@@ -161,9 +153,9 @@ impl Processor {
                 tenure: lanes[index].tenure(),
                 number: 0,
                 leave_within: expires_after,
-                gate: Gate::new(&breaker, name).expect("each function has its circuit"),
+                gate,
                 guard,
-                failed_lane: FailedLane::default(),
+                health: LaneHealth::default(),
                 failed_probes: BTreeMap::new(),
                 held: HeldTries::default(),
                 retry: None,
@@ -182,7 +174,6 @@ impl Processor {
         );
         let watchdog = tasks::spawn(watchdog.run());
         let keeper = heartbeat.map(|heartbeat| {
-            let gates = guards.keys().filter_map(|name| Some((name.clone(), breaker.gate(name)?))).collect();
             let keeper = Keeper::new(KeeperSetup {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
@@ -339,6 +330,54 @@ impl Drop for Processor {
         }
         drop(self.pumps.take());
     }
+}
+
+/// The circuits that must let a function's events through: its own, and those of what it needs.
+fn circuits_needed(setup: &FunctionSetup) -> impl Iterator<Item = &FunctionName> {
+    let own = &setup.function.descriptor().name;
+    std::iter::once(own).chain(setup.settings.dependencies.iter().map(|dependency| &dependency.name))
+}
+
+/// All circuits: one for each function, and one for each dependency that functions need.
+fn circuits_of(functions: &[FunctionSetup]) -> Result<Vec<CircuitSetup>, StartError> {
+    let mut circuits: Vec<CircuitSetup> = Vec::new();
+    for setup in functions {
+        let lanes = u64::from(setup.log.partition_count());
+        let FunctionSettings { circuit, max_event_batch_size, .. } = setup.settings;
+        let name = setup.function.descriptor().name.clone();
+        circuits.push(CircuitSetup::of_function(name, circuit, lanes, max_event_batch_size));
+    }
+    let of_functions = circuits.len();
+    for setup in functions {
+        let function = &setup.function.descriptor().name;
+        let refused =
+            |cause| StartError::Settings { function: function.to_string(), cause: InvalidSettings(cause) };
+        for dependency in &setup.settings.dependencies {
+            if circuits[..of_functions].iter().any(|circuit| circuit.name == dependency.name) {
+                return Err(refused("a dependency has the name of a function"));
+            }
+            let (lanes, max_batch) =
+                (u64::from(setup.log.partition_count()), setup.settings.max_event_batch_size);
+            match circuits.iter_mut().find(|circuit| circuit.name == dependency.name) {
+                Some(circuit) if circuit.settings != dependency.circuit => {
+                    return Err(refused("a dependency has another circuit than at another function"));
+                }
+                Some(circuit) => {
+                    circuit.lanes += lanes;
+                    circuit.max_batch = circuit.max_batch.max(max_batch);
+                    circuit.functions.push(function.clone());
+                }
+                None => circuits.push(CircuitSetup {
+                    name: dependency.name.clone(),
+                    settings: dependency.circuit,
+                    lanes,
+                    max_batch,
+                    functions: vec![function.clone()],
+                }),
+            }
+        }
+    }
+    Ok(circuits)
 }
 
 /// Finds where a lane is, and claims it if nobody else may own it.

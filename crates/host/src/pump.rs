@@ -40,8 +40,8 @@ use tracing::{error, warn};
 
 use crate::batcher::{self, BatchDecision};
 use crate::caution::Trying;
+use crate::circuit::counted::{BatchHealth, LaneHealth};
 use crate::circuit::guard::Guard;
-use crate::circuit::lanes::FailedLane;
 use crate::invoker::{DocumentsTurn, Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane, Tenure};
 use crate::memory::Memory;
@@ -107,8 +107,8 @@ pub struct PartitionPump {
     pub gate: Gate,
     /// Keeps an outage from filling the dead letters.
     pub guard: Arc<Guard>,
-    /// When this lane last counted as one with final failures.
-    pub failed_lane: FailedLane,
+    /// What this lane counts for the circuits.
+    pub health: LaneHealth,
     /// When a held event is tried again.
     pub held: HeldTries,
     /// What this lane tried as a probe of the circuit, and how often that failed.
@@ -309,7 +309,7 @@ impl PartitionPump {
         if self.changes.has_changed().unwrap_or(false) {
             return Err(Stop::Reload);
         }
-        if work.gate.has_changed().unwrap_or(false) {
+        if work.gate.has_changed() {
             work.gate.mark_unchanged();
             if work.parking.held() > 0 {
                 // When a circuit closes, what was held is released.
@@ -378,7 +378,7 @@ impl PartitionPump {
                         changed.map_err(|_| Stop::Failed("the log was closed".to_owned()))
                     }
                     _ = changes.changed() => Ok(()),
-                    _ = gate.changed() => Ok(()),
+                    () = gate.changed() => Ok(()),
                     () = enough_waited => Ok(()),
                     () = parked_turn => Ok(()),
                 }
@@ -561,7 +561,7 @@ impl PartitionPump {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
             Invoked::Failed { .. } => Vec::new(),
         };
-        let Decision { resolved, writes, next, health } = decide(invoked, circumstances);
+        let Decision { resolved, writes, next, health, because_of } = decide(invoked, circumstances);
         work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
 
         if let Next::Isolate { error } = &next {
@@ -582,7 +582,7 @@ impl PartitionPump {
         };
         let resolved = if selection.is_simple { resolved } else { interleave(selection.fates, resolved) };
         let mut decided = self.decided_batch(work, resolved, shown);
-        decided.health = self.counted(health);
+        decided.health = self.counted(health, because_of);
         let ticket = decided.ticket;
         let retry = match next {
             Next::Retry { attempts, delay } => {
@@ -648,13 +648,11 @@ impl PartitionPump {
         selection
     }
 
-    /// A lane counts once in a window as one with final failures.
-    fn counted(&mut self, mut health: HealthCounts) -> HealthCounts {
+    /// Counts what becomes of events, for the circuits and for the guard.
+    fn counted(&mut self, health: HealthCounts, because_of: Option<(String, HealthCounts)>) -> BatchHealth {
         let second = second_of(self.clock.now());
-        self.guard.record(second, health);
-        if health.failed > 0 {
-            health.failed_lanes = self.failed_lane.count(second, self.settings.circuit.window);
-        }
+        let health = self.health.count(&self.settings, health, because_of, second);
+        self.guard.record(second, health.total());
         health
     }
 
@@ -809,7 +807,7 @@ impl PartitionPump {
             parked,
             unparked: Vec::new(),
             reparked: Vec::new(),
-            health: HealthCounts::default(),
+            health: BatchHealth::default(),
             urgent: false,
             caught_up: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
             ticket,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::position::StartPosition;
 
 use crate::circuit::CircuitSettings;
@@ -31,6 +32,9 @@ pub struct FunctionSettings {
     pub parking: ParkingLimits,
     /// When the function's circuit opens.
     pub circuit: CircuitSettings,
+    /// What the function needs besides, and can say that events [failed because of](tidegate_model::answer::Failure). Each
+    /// has a circuit that all functions that need it share; while one is open, none of them is given events.
+    pub dependencies: Vec<Dependency>,
     /// How long one invocation may take.
     pub timeout: Duration,
 }
@@ -49,6 +53,7 @@ impl Default for FunctionSettings {
             on_exhausted: OnExhausted::default(),
             parking: ParkingLimits::default(),
             circuit: CircuitSettings::default(),
+            dependencies: Vec::new(),
             timeout: Duration::from_secs(300),
         }
     }
@@ -84,6 +89,12 @@ impl FunctionSettings {
         if self.parking.max_events == 0 || self.parking.max_bytes == 0 {
             return Err(InvalidSettings("the limits of the parking place must be above 0"));
         }
+        for (index, dependency) in self.dependencies.iter().enumerate() {
+            if self.dependencies[..index].iter().any(|other| other.name == dependency.name) {
+                return Err(InvalidSettings("a dependency is named twice"));
+            }
+            dependency.circuit.validate()?;
+        }
         self.circuit.validate()?;
         self.retry.validate()
     }
@@ -102,6 +113,15 @@ pub const CONCURRENT_INVOCATIONS: usize = 8;
 
 /// The most invocations of a lane that may be under way at once. With threads of their own, each takes one.
 pub const MAX_CONCURRENT_INVOCATIONS: usize = 100;
+
+/// Something that functions need: a service, a database. Its circuit is like that of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dependency {
+    /// Its name: that of its circuit. No function has the same one.
+    pub name: FunctionName,
+    /// When its circuit opens: the same for all functions that need it.
+    pub circuit: CircuitSettings,
+}
 
 /// Which events keep their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

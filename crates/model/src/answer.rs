@@ -37,7 +37,7 @@ impl Answer {
 
     /// The event cannot be processed now, because of `error`.
     pub fn fail(error: impl Into<String>) -> Self {
-        Self::Fail(Failure { error: error.into(), retry_after: None })
+        Self::Fail(Failure::new(error))
     }
 }
 
@@ -66,6 +66,28 @@ pub struct Failure {
     pub error: String,
     /// What the downstream asked for (`Retry-After`); the retry waits at least as long.
     pub retry_after: Option<Duration>,
+    /// What it failed because of, if that is one of the dependencies that the function is set up with: the failure counts
+    /// in that dependency's circuit, which all functions that need it share. Otherwise it counts in the function's own.
+    pub because_of: Option<String>,
+}
+
+impl Failure {
+    /// The event could not be processed this time, because of `error`.
+    pub fn new(error: impl Into<String>) -> Self {
+        Self { error: error.into(), retry_after: None, because_of: None }
+    }
+
+    /// The same failure, and the downstream asked to be left alone for so long.
+    #[must_use]
+    pub fn retry_after(self, pause: Duration) -> Self {
+        Self { retry_after: Some(pause), ..self }
+    }
+
+    /// The same failure, because of a dependency.
+    #[must_use]
+    pub fn because_of(self, dependency: impl Into<String>) -> Self {
+        Self { because_of: Some(dependency.into()), ..self }
+    }
 }
 
 /// The state of a document: JSON text, perhaps not written out yet.

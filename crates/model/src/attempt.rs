@@ -30,7 +30,7 @@ pub enum FailureKind {
     TimedOut,
     /// The function panicked.
     Panicked,
-    /// The program ended while the function had the event.
+    /// The program ended while the function had the event, and nothing else ran.
     Interrupted,
     /// The function rejected the event for good.
     Rejected,

@@ -671,3 +671,119 @@ fn names(groups: &[String]) -> Result<Vec<ConsumerGroupName>, String> {
 fn shown(name: &str) -> String {
     name.chars().take(64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_eventlog::LogOptions;
+    use tidegate_model::clock::{TestClock, Timestamp};
+    use tidegate_model::ports::DeadLetters as _;
+    use tidegate_store::StoreOptions;
+
+    use super::*;
+
+    struct Begun {
+        log: Arc<Log>,
+        store: SqliteStore,
+        clock: SharedClock,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Begun {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let clock: SharedClock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+            let log = Log::open(&dir.path().join("log"), LogOptions::default(), clock.clone()).unwrap();
+            let path = dir.path().join("state.db");
+            let store = SqliteStore::open(&path, &StoreOptions::default(), clock.clone()).unwrap();
+            Self { log: Arc::new(log), store, clock, _dir: dir }
+        }
+
+        /// The crash came when the register said this.
+        async fn register(&self, record: &Record) {
+            let change = change(&name(), Version::NONE, Some(record), None, &self.clock);
+            self.store.change_register(change).await.unwrap();
+        }
+
+        async fn finish(&self) -> Result<BTreeMap<HubName, Vec<ConsumerGroupName>>, Failure> {
+            finish(&self.log, &self.store, &self.clock).await
+        }
+
+        async fn record(&self) -> Option<Record> {
+            let register = self.store.register(&key_of(&name())).await.unwrap();
+            register.map(|register| stored(&register).unwrap().record)
+        }
+
+        async fn actions(&self) -> Vec<String> {
+            let trail = self.store.trail(None, 0, 100).await.unwrap();
+            trail.into_iter().map(|entry| format!("{} by {}", entry.action, entry.act.by)).collect()
+        }
+    }
+
+    fn name() -> HubName {
+        HubName::new("flights").unwrap()
+    }
+
+    fn act() -> Act {
+        Act { by: "mia".to_owned(), reason: String::new(), at: Timestamp::from_millis(1) }
+    }
+
+    fn new() -> NewHub {
+        let retention = RetentionPolicy { max_age: Some(Duration::from_secs(60)), max_bytes: Some(7) };
+        NewHub {
+            name: name(),
+            partitions: 3,
+            retention,
+            groups: vec![ConsumerGroupName::new("Billing").unwrap()],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_was_being_made_is_made_whether_or_not_the_log_had_it() {
+        for had in [false, true] {
+            let begun = Begun::new();
+            begun.register(&Record::creating(&new(), act())).await;
+            if had {
+                make(&begun.log, &new()).await.unwrap();
+            }
+            let groups = begun.finish().await.unwrap();
+            assert_eq!(groups[&name()], new().groups);
+            let hub = begun.log.hub(&name()).unwrap();
+            assert_eq!((hub.partition_count(), hub.settings().retention), (3, Some(new().retention)));
+            assert_eq!(begun.actions().await, ["hub.create by mia"]);
+            let standing = Record::Standing { consumer_groups: vec!["Billing".to_owned()] };
+            assert_eq!(begun.record().await, Some(standing));
+            begun.finish().await.unwrap();
+            assert_eq!(begun.actions().await.len(), 1, "it is done once");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_was_being_deleted_is_gone_and_another_life_of_it_is_left_alone() {
+        for had in [Some(true), Some(false), None] {
+            let begun = Begun::new();
+            let mut incarnation = Incarnation(uuid::Uuid::from_u128(7));
+            if let Some(same) = had {
+                let hub = make(&begun.log, &new()).await.unwrap();
+                if same {
+                    incarnation = tidegate_model::ports::EventLog::incarnation(&*hub);
+                }
+            }
+            begun.register(&Record::Deleting { incarnation, partitions: 3, events: 9, act: act() }).await;
+            assert!(begun.finish().await.unwrap().is_empty());
+            assert_eq!(begun.log.hub(&name()).is_some(), had == Some(false));
+            assert_eq!(
+                (begun.record().await, begun.actions().await),
+                (None, vec!["hub.delete by mia".to_owned()])
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_was_made_and_is_not_in_the_log_is_a_lost_one() {
+        let begun = Begun::new();
+        begun.register(&Record::Standing { consumer_groups: Vec::new() }).await;
+        let failure = begun.finish().await.unwrap_err();
+        assert_eq!(failure.code(), Some(ErrorCode::CHECKPOINT_BEYOND_LOG));
+        assert!(begun.log.hub(&name()).is_none(), "no empty one is put in its place");
+    }
+}

@@ -28,6 +28,8 @@ mod operations;
 mod readiness;
 mod retention;
 mod run;
+mod sources;
+mod tls;
 mod wiring;
 
 pub mod api;

@@ -13,10 +13,9 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use tidegate_model::clock::{Clock, SharedClock};
@@ -54,7 +53,7 @@ pub(crate) async fn serve(
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head_timeout);
     let service = TowerToHyperService::new(router);
     let room = Arc::new(Semaphore::new(bounds.connections));
-    let graceful = GracefulShutdown::new();
+    let closing = watch::Sender::new(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -68,9 +67,19 @@ pub(crate) async fn serve(
         };
         // Only a matter of speed.
         let _ = stream.set_nodelay(true);
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        // Some change to another protocol, and are somebody else's then.
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).with_upgrades();
+        let mut closing = closing.subscribe();
         connections.spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = told(&mut closing) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 // Mostly a client that went away or was too slow; what it asked for has said so already.
                 tracing::debug!(%error, "a connection ended with an error");
             }
@@ -79,7 +88,7 @@ pub(crate) async fn serve(
     }
     // Who is still in the operating system's queue is told so now.
     drop(listener);
-    graceful.shutdown().await;
+    closing.send_replace(true);
     while let Some(ended) = connections.join_next().await {
         note_panic(ended);
     }
@@ -102,6 +111,12 @@ async fn accept(
             }
         }
     }
+}
+
+/// Waits until the server stops.
+async fn told(closing: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 /// True when a client gave up before it was its turn.
@@ -130,7 +145,7 @@ mod tests {
     use axum::routing::get;
     use tidegate_model::clock::SystemClock;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::{oneshot, watch};
+    use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
 
     use super::*;

@@ -37,6 +37,7 @@ use crate::health;
 use crate::hubs::{self, Declared, Hubs};
 use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
+use crate::sources::Sources;
 use crate::retention;
 
 const FUNCTIONS_FILE: &str = "functions.json";
@@ -62,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) processing: Processing,
     /// Whether the lanes make progress.
     pub(crate) readiness: Arc<Readiness>,
+    /// The hubs of others that are read, once functions run.
+    pub(crate) sources: Sources,
     /// What signs the links in mails.
     pub(crate) link_key: LinkKey,
     /// What can be published to and received from.
@@ -139,11 +142,7 @@ impl Node {
         };
         let circuits = match config {
             NodeConfig::AsItIs => Vec::new(),
-            NodeConfig::Known(config) | NodeConfig::Declared(config) => config
-                .functions
-                .iter()
-                .map(|function| (function.name.clone(), function.settings.circuit))
-                .collect(),
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => config.circuits(),
         };
         let lanes = LaneView::default();
         let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, &clock)?;
@@ -156,8 +155,10 @@ impl Node {
             clock.clone(),
         );
         let processing = Processing::default();
+        let sources = Sources::default();
         let api = Arc::new(Api {
             hubs,
+            sources: sources.clone(),
             store: store.clone() as Arc<dyn Store>,
             query: store.clone(),
             configured,
@@ -187,6 +188,7 @@ impl Node {
             lanes,
             processing,
             readiness,
+            sources,
             link_key,
             gateway,
             keys,
@@ -220,6 +222,14 @@ impl Node {
             .ok_or_else(|| Failure::new(ErrorCode::NOT_FOUND, format!("the log has no hub {name}")))
     }
 
+    /// What functions read under this name: a hub of the log, or one of somebody else.
+    pub(crate) fn readable(&self, name: &HubName) -> Result<Arc<dyn EventLog>, Failure> {
+        match self.sources.find(name.as_str()) {
+            Some(source) => Ok(source),
+            None => self.hub(name).map(|hub| hub as Arc<dyn EventLog>),
+        }
+    }
+
     /// Records which functions are configured.
     pub(crate) fn record_functions(&self, config: &Config) -> Result<(), Failure> {
         let functions = config
@@ -243,6 +253,7 @@ impl Node {
     /// When the store cannot be brought to disk; what was committed is then found again by the next start.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.processing.set(None);
+        self.sources.close();
         let log = self.log.clone();
         // Closing waits for writers; a panic of theirs is theirs.
         let _ = tokio::task::spawn_blocking(move || log.close()).await;

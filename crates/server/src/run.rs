@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -13,6 +14,8 @@ use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint, InvalidConnectionString};
 use tidegate_model::error::ErrorCode;
+use tidegate_model::event::HubName;
+use tidegate_model::ports::EventLog;
 
 use crate::config::{Config, FILE_NAME};
 use crate::data_dir::{DataDir, IfMissing, ServerAddress};
@@ -22,6 +25,7 @@ use crate::keys::{Guests, ROOT_KEY_NAME};
 use crate::listener::{self, Bounds};
 use crate::node::{Node, NodeConfig};
 use crate::retention;
+use crate::tls::Certificate;
 use crate::wiring::System;
 
 /// What a server is started with.
@@ -49,6 +53,8 @@ pub(crate) struct Started<'a> {
     pub(crate) address: &'a ServerAddress,
     /// What a client of Event Hubs needs to connect, its key included; `None` without an AMQP front door.
     pub(crate) connection_string: Option<ConnectionString>,
+    /// The hubs there are, declared or made by command, with their partitions.
+    pub(crate) hubs: Vec<(HubName, u32)>,
 }
 
 /// Runs a server until it is told to stop. `started` is called once it accepts work.
@@ -81,7 +87,8 @@ pub(crate) async fn serve(
     };
 
     let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
-    let router = node.router();
+    let doors = Doors::new(amqp_listener, tls, &options.config, &node)?;
+    let router = node.router().merge(doors.routes());
     let system = System::start(node, &options.config, registry, Some(local)).await?;
     let (close_door, door_closes) = oneshot::channel::<()>();
     let door_closes = async {
@@ -97,23 +104,19 @@ pub(crate) async fn serve(
         options.config.clone(),
     ));
 
-    let amqp = match amqp_listener {
-        Some(listener) => Some(Amqp::start(listener, tls, &options.config, &system.node)?),
-        None => None,
-    };
+    let amqp = doors.open();
 
     let address = ServerAddress {
         http: format!("http://{local}"),
-        amqp: amqp.as_ref().map(|amqp| amqp.local.to_string()),
+        amqp: amqp.local.map(|local| local.to_string()),
         pid: std::process::id(),
     };
     system.node.data_dir.announce(&address)?;
     tracing::info!(http = %address.http, data_dir = %options.data_dir.display(), "accepting work");
-    let connection_string = match &amqp {
-        Some(amqp) => Some(amqp.connection_string(system.node.root_key()?)?),
-        None => None,
-    };
-    let announced = started(&Started { address: &address, connection_string });
+    let connection_string = amqp.connection_string(system.node.root_key()?)?;
+    let hubs = system.node.log.hubs();
+    let hubs = hubs.iter().map(|hub| (EventLog::hub(&**hub).clone(), EventLog::partition_count(&**hub)));
+    let announced = started(&Started { address: &address, connection_string, hubs: hubs.collect() });
     if announced.is_ok() {
         signals.next().await;
         tracing::info!(
@@ -125,9 +128,7 @@ pub(crate) async fn serve(
         system.node.data_dir.retract()?;
         // The sender may be gone only if the server ended by itself.
         let _ = close_door.send(());
-        if let Some(amqp) = amqp {
-            amqp.stop().await;
-        }
+        amqp.stop().await;
         if timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
             server.abort();
             tracing::warn!(
@@ -149,27 +150,28 @@ pub(crate) async fn serve(
     Ok(Exit::Done)
 }
 
-/// The AMQP front door while it is open.
-struct Amqp {
+/// The AMQP front door: on a port of its own, and through WebSockets at the HTTP front door.
+struct Doors {
+    door: Arc<AmqpDoor>,
+    listener: Option<TcpListener>,
     /// Where it listens.
-    local: SocketAddr,
+    local: Option<SocketAddr>,
     is_encrypted: bool,
+    websocket: bool,
     close: watch::Sender<bool>,
-    door: JoinHandle<()>,
 }
 
-impl Amqp {
-    fn start(
-        listener: TcpListener,
-        tls: Option<Arc<rustls::ServerConfig>>,
+impl Doors {
+    fn new(
+        listener: Option<TcpListener>,
+        tls: Option<Arc<Certificate>>,
         config: &Config,
         node: &Node,
     ) -> Result<Self, Failure> {
-        let local = listener
-            .local_addr()
-            .map_err(|error| cannot_listen_for_amqp(listener_address(config), &error))?;
+        let local = listener.as_ref().map(TcpListener::local_addr).transpose();
+        let local = local.map_err(|error| cannot_listen_for_amqp(listener_address(config), &error))?;
         let is_encrypted = tls.is_some();
-        if !local.ip().is_loopback() && !is_encrypted {
+        if let Some(local) = local.filter(|local| !local.ip().is_loopback() && !is_encrypted) {
             tracing::warn!(%local, "listening for AMQP on other than the loopback: the traffic is not encrypted");
         }
         let amqp = &config.amqp;
@@ -182,31 +184,62 @@ impl Amqp {
         };
         let mut door = AmqpDoor::new(node.gateway.clone(), bounds);
         if let Some(tls) = tls {
-            door = door.with_tls(Arc::new(move || tls.clone()));
+            door = door.with_tls(Arc::new(move || tls.current()));
         }
-        let (close, closes) = watch::channel(false);
-        let door = tokio::spawn(async move { door.serve(listener, closes).await });
-        Ok(Self { local, is_encrypted, close, door })
+        let (door, close) = (Arc::new(door), watch::Sender::new(false));
+        Ok(Self { door, listener, local, is_encrypted, websocket: amqp.websocket, close })
     }
 
-    /// What a client needs to connect.
-    fn connection_string(&self, key: &str) -> Result<ConnectionString, Failure> {
+    /// What it adds to the HTTP front door.
+    fn routes(&self) -> Router {
+        if self.websocket { self.door.routes(self.close.subscribe()) } else { Router::new() }
+    }
+
+    /// Takes connections from now on.
+    fn open(self) -> Amqp {
+        let Self { door, listener, local, is_encrypted, close, .. } = self;
+        let listening = listener.map(|listener| {
+            let (door, closes) = (door.clone(), close.subscribe());
+            tokio::spawn(async move { door.serve(listener, closes).await })
+        });
+        Amqp { door, local, is_encrypted, close, listening }
+    }
+}
+
+/// The AMQP front door while it is open.
+struct Amqp {
+    door: Arc<AmqpDoor>,
+    local: Option<SocketAddr>,
+    is_encrypted: bool,
+    close: watch::Sender<bool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Amqp {
+    /// What a client needs to connect; nothing where it would need a proxy in front.
+    fn connection_string(&self, key: &str) -> Result<Option<ConnectionString>, Failure> {
+        let Some(local) = self.local else { return Ok(None) };
         let unusable =
             |error: InvalidConnectionString| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string());
         // Where it listens on every address, the loopback is one of them.
-        let host = match self.local.ip() {
+        let host = match local.ip() {
             ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
             ip => ip.to_string(),
         };
-        let endpoint = Endpoint::new(&host, Some(self.local.port())).map_err(unusable)?;
+        let endpoint = Endpoint::new(&host, Some(local.port())).map_err(unusable)?;
         let string = ConnectionString::with_key(endpoint, ROOT_KEY_NAME, key).map_err(unusable)?;
         // Clients do without TLS only for the emulator.
-        Ok(if self.is_encrypted { string } else { string.for_development() })
+        Ok(Some(if self.is_encrypted { string } else { string.for_development() }))
     }
 
     async fn stop(self) {
         let _ = self.close.send(true);
-        let _ = self.door.await;
+        let listening = async {
+            if let Some(listening) = self.listening {
+                let _ = listening.await;
+            }
+        };
+        tokio::join!(listening, self.door.end_upgraded());
     }
 }
 
@@ -215,9 +248,9 @@ fn listener_address(config: &Config) -> SocketAddr {
 }
 
 /// What the AMQP front door is encrypted with.
-fn amqp_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
-    let made = config.amqp.tls.as_ref().map(|tls| tls.server()).transpose();
-    made.map_err(|why| {
+fn amqp_tls(config: &Config) -> Result<Option<Arc<Certificate>>, Failure> {
+    let made = config.amqp.tls.clone().map(Certificate::load).transpose();
+    made.map(|made| made.map(Arc::new)).map_err(|why| {
         Failure::usage(ErrorCode::CONFIG_BAD_VALUE, why)
             .help("name a certificate and its private key in `tls` of [amqp], both as PEM files")
     })

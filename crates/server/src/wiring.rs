@@ -12,7 +12,6 @@ use tidegate_host::processor::{FunctionSetup, Processor, StartError};
 use tidegate_host::settings::{HostOptions, Sharing};
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_model::error::ErrorCode;
-use tidegate_model::ports::EventLog;
 
 use crate::alerting::{self, Alerting};
 use crate::config::Config;
@@ -45,6 +44,7 @@ impl System {
     ) -> Result<Self, Failure> {
         let random = node.clock.random();
         let owner = format!("{}-{random:016x}", std::process::id());
+        node.sources.open(&config.sources, &node.clock).await?;
         let alerting = alerting::Prepared::new(&node, config, listen, owner.clone())?;
         node.record_functions(config)?;
         let mut setups = Vec::new();
@@ -55,7 +55,7 @@ impl System {
                     format!("no function {} is registered", function.name),
                 )
             })?;
-            let log = node.hub(&function.hub)? as Arc<dyn EventLog>;
+            let log = node.readable(&function.hub)?;
             let mut settings = function.settings.clone();
             if config.processor.host.sharing == Sharing::Alone {
                 // Nobody is there to leave the lanes to: what the store tells of others was this program before a restart.

@@ -134,10 +134,10 @@ pub(super) fn pair(bytes: &[u8]) {
     let mut server = Connection::server(options(), Door::default(), Duration::ZERO);
     let seed = bytes.iter().fold(0, |seed: u64, byte| seed.rotate_left(5) ^ u64::from(*byte));
     let mut driver = Driver { random: Random::new(seed), links: Vec::new(), unsettled: Vec::new() };
-    let mut script = bytes.iter().copied().cycle().take(600);
+    let script = bytes.iter().copied().cycle().take(600);
     let mut now = Duration::ZERO;
     let mut links = Vec::new();
-    while let Some(step) = script.next() {
+    for step in script {
         match step % 8 {
             0 => {
                 if let Ok(session) = client.begin() {

@@ -26,9 +26,9 @@ pub(crate) struct Invoked<'a> {
 pub(super) struct Circuits {
     /// What each instance last heard of each circuit.
     heard: BTreeMap<(String, String), (Version, Circuit)>,
-    /// By instance and circuit, the partitions that may still begin an invocation since the instance heard that it is not
-    /// closed any more. A batch that was being prepared goes on; each lane prepares one at most.
-    last_batches: BTreeMap<(String, String), BTreeSet<PartitionId>>,
+    /// By instance and circuit, the lanes that may still begin an invocation since the instance heard that it is not closed
+    /// any more. A batch that was being prepared goes on; each lane prepares one at most.
+    last_batches: BTreeMap<(String, String), BTreeSet<(FunctionName, PartitionId)>>,
     /// Every circuit that was ever changed, with when it was.
     stored: BTreeMap<String, (Circuit, Duration)>,
     /// The probes that were let through, by circuit and version of its register.
@@ -38,9 +38,9 @@ pub(super) struct Circuits {
 impl Oracle {
     /// An instance was told what all circuits are like.
     pub(crate) fn circuits_seen(&self, instance: &str, registers: &[Register]) {
-        for function in &self.scenario.functions {
-            let register = registers.iter().find(|register| register.name == function.name.as_str());
-            self.register_seen(instance, &RegisterKey::new(CIRCUIT, function.name.as_str()), register);
+        for name in self.scenario.circuits() {
+            let register = registers.iter().find(|register| register.name == name.as_str());
+            self.register_seen(instance, &RegisterKey::new(CIRCUIT, name.as_str()), register);
         }
     }
 
@@ -70,8 +70,12 @@ impl Oracle {
         if is_closed {
             seen.circuits.last_batches.remove(&place);
         } else if before.is_some_and(|(_, state)| state == CircuitState::Closed) {
-            let partitions = (0..self.scenario.partitions).map(PartitionId).collect();
-            seen.circuits.last_batches.insert(place.clone(), partitions);
+            let partitions = || (0..self.scenario.partitions).map(PartitionId);
+            let of = |name: &FunctionName| {
+                partitions().map(|partition| (name.clone(), partition)).collect::<Vec<_>>()
+            };
+            let lanes = self.scenario.functions.iter().flat_map(|function| of(&function.name)).collect();
+            seen.circuits.last_batches.insert(place.clone(), lanes);
         }
         seen.circuits.heard.insert(place, (version, circuit));
     }
@@ -92,9 +96,7 @@ impl Oracle {
         let before = seen.circuits.stored.insert(key.name.clone(), (circuit.clone(), now));
         let Some((before, at)) = before else { return };
         let (Some(old), Some(new)) = (before.probe, circuit.probe) else { return };
-        let timeout = (self.scenario.functions.iter())
-            .find(|function| function.name.as_str() == key.name)
-            .map_or(Duration::ZERO, |function| function.settings.circuit.probe_timeout);
+        let timeout = self.scenario.probe_timeout(&key.name);
         if new != old && now.saturating_sub(at) < timeout {
             let detail =
                 format!("{instance} takes the probe of {key} from {old:?} as {new:?}, before its time is up");
@@ -104,39 +106,43 @@ impl Oracle {
 
     /// An invocation begins.
     pub(crate) fn invoked(&self, invocation: Invoked<'_>) {
+        self.check_pause(&invocation);
         let mut seen = self.seen.lock();
         let Invoked { instance, function, events } = invocation;
-        let place = (instance.to_owned(), function.to_string());
-        let Some((version, circuit)) = seen.circuits.heard.get(&place).cloned() else {
-            return;
-        };
         let partition = events.first().and_then(|id| seen.places.get(id)).map(|(partition, _)| *partition);
-        let may_end = partition.is_some_and(|partition| {
-            seen.circuits.last_batches.get_mut(&place).is_some_and(|left| left.remove(&partition))
-        });
-        if may_end {
-            return;
-        }
-        match circuit.state {
-            CircuitState::Closed => {}
-            CircuitState::Open => {
-                let detail =
-                    format!("{instance} invokes {function} with {events:?}, and knows version {version:?}");
-                self.violate(&mut seen, "an open circuit invokes nothing", detail);
-            }
-            CircuitState::HalfOpen => {
-                let is_holder = circuit.probe.is_some_and(|probe| probe.holder == instance);
-                // The same event again is the same probe: its documents could not be had the first time.
-                let probe = (function.to_string(), version);
-                let first = seen.circuits.probes.entry(probe).or_insert_with(|| events.to_vec()).clone();
-                if !is_holder || first != events || events.len() > 1 {
+        let mut half_open = Vec::new();
+        for name in self.scenario.circuits_of(function) {
+            let place = (instance.to_owned(), name.to_string());
+            let Some((version, circuit)) = seen.circuits.heard.get(&place).cloned() else { continue };
+            let may_end = partition.is_some_and(|partition| {
+                let lane = (function.clone(), partition);
+                seen.circuits.last_batches.get_mut(&place).is_some_and(|left| left.remove(&lane))
+            });
+            match circuit.state {
+                _ if may_end => {}
+                CircuitState::Closed => {}
+                CircuitState::Open => {
                     let detail = format!(
-                        "{instance} invokes {function} with {events:?} while version {version:?} is half-open; \
-                         it has the probe: {is_holder}; the probe is {first:?}"
+                        "{instance} invokes {function} with {events:?}, and knows version {version:?} of {name}"
                     );
-                    self.violate(&mut seen, "a half-open circuit lets one probe through", detail);
+                    self.violate(&mut seen, "an open circuit invokes nothing", detail);
                 }
+                CircuitState::HalfOpen => half_open.push((name, version, circuit)),
             }
+        }
+        // Of several, one is probed after the other.
+        let is_probe = half_open.iter().any(|(name, version, circuit)| {
+            let is_holder = circuit.probe.as_ref().is_some_and(|probe| probe.holder == instance);
+            // The same event again is the same probe: its documents could not be had the first time.
+            let probe = (name.to_string(), *version);
+            is_holder
+                && events.len() == 1
+                && *seen.circuits.probes.entry(probe).or_insert_with(|| events.to_vec()) == events
+        });
+        if !half_open.is_empty() && !is_probe {
+            let detail =
+                format!("{instance} invokes {function} with {events:?} while half-open are {half_open:?}");
+            self.violate(&mut seen, "a half-open circuit lets one probe through", detail);
         }
     }
 }

@@ -9,14 +9,14 @@ use tidegate_host::settings::{AtLimit, Order};
 use tidegate_model::attempt::{Attempt, FailureClass, FailureKind};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::commit::{Commit, LaneCommit};
-use tidegate_model::dead_letter::{DeadLetterFilter, StoredDeadLetter};
+use tidegate_model::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterId, StoredDeadLetter};
 use tidegate_model::memory::MemoryStore;
-use tidegate_model::parking::{StoredParked, Turn};
+use tidegate_model::parking::{StoredParked, Turn, UnparkedEnd};
 use tidegate_model::ports::{Checkpoints, DeadLetters, Documents, Parking, StoreError};
 use tidegate_model::position::SequenceNumber;
 
 use super::{Oracle, Seen};
-use crate::event::{entries, parse, parse_entry};
+use crate::event::{entries, is_repaired_entry, parse, parse_entry};
 use crate::scenario::Fate;
 
 /// What a store in memory answers, at once.
@@ -33,7 +33,8 @@ pub(super) struct LaneContent {
 }
 
 impl LaneContent {
-    pub(super) fn read(store: &MemoryStore, lane: &Lane) -> Option<Self> {
+    /// What has its say there: dead letters of events that are read again since have none.
+    pub(super) fn read(store: &MemoryStore, lane: &Lane, outdated: &BTreeSet<DeadLetterId>) -> Option<Self> {
         let checkpoint = now(store.checkpoint(lane))?;
         let filter = DeadLetterFilter {
             function: Some(lane.function.clone()),
@@ -42,6 +43,9 @@ impl LaneContent {
         };
         let mut letters: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for letter in now(store.list_dead_letters(&filter, None, usize::MAX)) {
+            if outdated.contains(&letter.id) {
+                continue;
+            }
             letters.entry(letter.letter.event.sequence_number).or_default().push(letter);
         }
         let parked: BTreeMap<_, _> = now(store.list_parked(lane, SequenceNumber::ZERO, usize::MAX))
@@ -78,7 +82,7 @@ impl Oracle {
         }
         let fresh = self.check_journals(&mut seen, commit, store);
         for step in &commit.lanes {
-            if let Some(content) = LaneContent::read(store, &step.lane) {
+            if let Some(content) = LaneContent::read(store, &step.lane, &seen.people.outdated) {
                 self.check_step(&mut seen, step, &content, &fresh);
                 self.check_order(&mut seen, step, &content, &fresh);
                 self.check_attempts(&mut seen, &step.lane, &content);
@@ -121,6 +125,11 @@ impl Oracle {
                 if !seen.applied.insert((function.name.clone(), id.to_owned())) {
                     let detail = format!("{entry} is applied twice; the second time in {}", write.id);
                     self.violate(seen, "each effect happens once", detail);
+                }
+                let was_repaired = seen.people.repaired.contains(&(lane.clone(), number));
+                if was_repaired != is_repaired_entry(entry) {
+                    let detail = format!("{entry} is applied; it was repaired before: {was_repaired}");
+                    self.violate(seen, "a redrive gives the newest revision", detail);
                 }
                 let step = commit.lanes.iter().find(|step| step.lane == lane);
                 let belongs = step.is_some_and(|step| {
@@ -173,23 +182,21 @@ impl Oracle {
                 self.violate(seen, "an event has one place", detail);
             }
         }
-        for letter in &step.dead_letters {
-            self.check_letter(seen, lane, &letter.event, letter.class, &letter.attempts);
+        let of_parked = step.unparked.iter().filter_map(|unparked| match &unparked.end {
+            UnparkedEnd::DeadLettered(letter) => Some(&**letter),
+            UnparkedEnd::Applied | UnparkedEnd::Filtered => None,
+        });
+        for letter in step.dead_letters.iter().chain(of_parked) {
+            self.check_letter(seen, lane, letter);
         }
     }
 
     /// Nothing is set aside that did not deserve it.
-    fn check_letter(
-        &self,
-        seen: &mut Seen,
-        lane: &Lane,
-        event: &tidegate_model::event::Event,
-        class: FailureClass,
-        attempts: &[Attempt],
-    ) {
+    fn check_letter(&self, seen: &mut Seen, lane: &Lane, letter: &DeadLetter) {
+        let DeadLetter { event, class, attempts, .. } = letter;
         let Some(function) = self.scenario.function(&lane.function) else { return };
         let (_, id) = parse(event);
-        let fate = Fate::of(self.scenario.seed, &lane.function, &id);
+        let fate = Fate::of_event(self.scenario.seed, &lane.function, &event.data, &id);
         let failed = self.downstream.failures(lane.function.as_str(), &id);
         let is_right = match class {
             FailureClass::Permanent => fate == Fate::Rejected,
@@ -227,7 +234,7 @@ impl Oracle {
         // An event that was set aside lost its place in the order, and one that is redriven goes where it can.
         let mut new_of_key: BTreeMap<Option<String>, BTreeSet<SequenceNumber>> = BTreeMap::new();
         for (_, number) in fresh.iter().filter(|(of, _)| of == lane) {
-            if seen.redriven.contains(&(lane.clone(), *number)) {
+            if seen.people.redriven.contains(&(lane.clone(), *number)) {
                 continue;
             }
             let index = usize::try_from(number.0).expect("a small number");
@@ -245,7 +252,7 @@ impl Oracle {
             let waits = content.parked.range(..number).find(|(before, parked)| {
                 parked.parked.redrive_of.is_none()
                     && is_ordered_with(parked)
-                    && !seen.redriven.contains(&(lane.clone(), **before))
+                    && !seen.people.redriven.contains(&(lane.clone(), **before))
             });
             if let Some((before, parked)) = waits {
                 let held = matches!(parked.parked.turn, Turn::Held { .. });
@@ -276,14 +283,16 @@ impl Oracle {
 
     fn check_order_within_journals(&self, seen: &mut Seen, lane: &Lane, order: Order) {
         let mut broken = None;
-        for ((_, document), journal) in &seen.journals {
+        for (place @ (_, document), journal) in &seen.journals {
+            // What was applied before a person moved the checkpoint may come again.
+            let since = seen.people.since.get(lane).and_then(|since| since.get(place)).copied().unwrap_or(0);
             let mut last: BTreeMap<Option<&str>, SequenceNumber> = BTreeMap::new();
-            for entry in journal {
+            for entry in journal.iter().skip(since) {
                 let (function, id) = parse_entry(entry);
                 let Some((partition, number)) = seen.places.get(id) else { continue };
                 if function != lane.function.as_str()
                     || *partition != lane.partition
-                    || seen.redriven.contains(&(lane.clone(), *number))
+                    || seen.people.redriven.contains(&(lane.clone(), *number))
                 {
                     continue;
                 }
@@ -323,7 +332,7 @@ impl Oracle {
                 continue;
             }
             let after = content.attempts.get(&number).map_or(&[][..], |attempts| &attempts[..]);
-            let is_redriven = seen.redriven.contains(&(lane.clone(), number));
+            let is_redriven = seen.people.redriven.contains(&(lane.clone(), number));
             // Of very many attempts the first and the latest are kept.
             let is_cut = before.len() >= MAX_ATTEMPTS as usize;
             if !after.starts_with(&before) && !is_redriven && !is_cut {

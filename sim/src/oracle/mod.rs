@@ -7,6 +7,7 @@
 mod circuits;
 mod commits;
 mod ending;
+mod people;
 mod sends;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,8 +61,7 @@ struct Seen {
     /// The last applied event of each key; of a lane without keys in partition order.
     last_applied: BTreeMap<(Lane, Option<String>), SequenceNumber>,
     attempts: BTreeMap<(Lane, SequenceNumber), Vec<Attempt>>,
-    /// Dead letters that were redriven: they come out of order.
-    redriven: BTreeSet<(Lane, SequenceNumber)>,
+    people: people::People,
     circuits: circuits::Circuits,
     commits: u64,
 }
@@ -102,16 +102,18 @@ impl Oracle {
 
     /// Somebody owns a lane from now on.
     pub(crate) fn claimed(&self, instance: &str, lane: &Lane, epoch: Epoch) {
-        self.seen.lock().owners.insert(lane.clone(), (instance.to_owned(), epoch));
+        let mut seen = self.seen.lock();
+        seen.people.moved_from.remove(lane);
+        seen.owners.insert(lane.clone(), (instance.to_owned(), epoch));
+    }
+
+    /// Who claimed a lane last.
+    pub(crate) fn owner(&self, lane: &Lane) -> Option<String> {
+        self.seen.lock().owners.get(lane).map(|(owner, _)| owner.clone())
     }
 
     /// Whether an instance is the last that claimed a lane.
     pub(crate) fn owns(&self, instance: &str, lane: &Lane) -> bool {
-        self.seen.lock().owners.get(lane).is_some_and(|(owner, _)| owner == instance)
-    }
-
-    /// A person redrives a dead letter.
-    pub(crate) fn redriven(&self, lane: &Lane, number: SequenceNumber) {
-        self.seen.lock().redriven.insert((lane.clone(), number));
+        self.owner(lane).is_some_and(|owner| owner == instance)
     }
 }

@@ -32,8 +32,9 @@ impl EventAppender for FromAfar {
         EventAppender::partition_count(&*self.hub.log)
     }
 
+    /// As it is seen from afar: the hub itself does not tell its own.
     fn incarnation(&self) -> Incarnation {
-        EventAppender::incarnation(&*self.hub.log)
+        EventLog::incarnation(&*self.log)
     }
 
     /// Waits until the reader has heard of it: the checks look at once.

@@ -17,7 +17,10 @@ use crate::codec::performative::{AmqpError, Close, Performative};
 use crate::codec::value::Symbol;
 
 /// The least and the most room that is made for a read, in bytes.
-const READ_ROOM: std::ops::RangeInclusive<usize> = 4 * 1024..=256 * 1024;
+const READ_ROOM: std::ops::RangeInclusive<usize> = 512..=256 * 1024;
+
+/// How long nothing comes and goes until buffers are given back.
+const REST: Duration = Duration::from_secs(1);
 
 /// How far answers to the peer may go beyond [`output_bytes`](super::Limits::output_bytes), in bytes.
 const ANSWERS: usize = 256 * 1024;
@@ -37,6 +40,8 @@ pub struct Connection {
     /// The end was told.
     ended: bool,
     pub(super) idle: Idle,
+    /// When buffers are given back, if nothing comes and goes until then.
+    rest_at: Option<Duration>,
     /// When the open or the close must have come, or what is left to be written must be gone.
     deadline: Option<Duration>,
     pub(super) peer_channel_max: u16,
@@ -149,6 +154,7 @@ impl Connection {
             events: VecDeque::new(),
             ended: false,
             idle: Idle::new(now, options.idle_timeout),
+            rest_at: None,
             deadline: Some(now.saturating_add(options.open_timeout)),
             peer_channel_max: u16::MAX,
             sessions: Sessions::default(),
@@ -479,7 +485,10 @@ impl Connection {
             }
             _ => {}
         }
-        if !active {
+        if active {
+            self.rest_at = Some(self.idle.now().saturating_add(REST));
+        } else if self.rest_at.is_some_and(|at| at <= self.idle.now()) {
+            self.rest_at = None;
             self.give_back_memory();
         }
     }
@@ -496,10 +505,7 @@ impl Connection {
             return None;
         }
         let idle = if self.phase == Phase::Open { self.idle.next_deadline() } else { None };
-        match (self.deadline, idle) {
-            (Some(deadline), Some(idle)) => Some(deadline.min(idle)),
-            (deadline, idle) => deadline.or(idle),
-        }
+        self.deadline.into_iter().chain(idle).chain(self.rest_at).min()
     }
 
     fn give_back_memory(&mut self) {

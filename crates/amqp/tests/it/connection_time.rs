@@ -26,6 +26,10 @@ fn a_silent_connection_is_kept_alive_for_the_peer_and_then_given_up() {
         server.tick(deadline);
         let output = server.output();
         let bytes = output.copy_to_bytes(output.len());
+        if bytes.is_empty() {
+            // Buffers are given back.
+            continue;
+        }
         if bytes[..] == EMPTY_FRAME {
             empty_frames += 1;
             continue;
@@ -42,9 +46,12 @@ fn a_silent_connection_is_kept_alive_for_the_peer_and_then_given_up() {
     assert_eq!(empty_frames, 7);
     assert_eq!(server.next_event(), Some(Event::Closed(Ending::IdleTimeout)));
     // The close is not answered either.
-    let deadline = server.next_deadline().expect("a deadline for the close");
-    assert_eq!(deadline, START + seconds(250));
-    server.tick(deadline);
+    let mut last = START;
+    while let Some(deadline) = server.next_deadline() {
+        server.tick(deadline);
+        last = deadline;
+    }
+    assert_eq!(last, START + seconds(250));
     assert!(server.is_finished());
     assert_eq!((server.next_event(), server.next_deadline()), (None, None));
 }
@@ -62,6 +69,66 @@ fn empty_frames_keep_the_peer() {
     }
     // Nothing was asked of this end.
     assert!(!script.server.wants_write());
+}
+
+/// A connection with a time-out of 10 s and one empty frame a second, which says what the peer takes of the output.
+fn talking(takes: impl Fn(u32) -> usize) -> (Script, Option<u32>) {
+    let mut options = Options::new("s");
+    options.idle_timeout = Some(seconds(10));
+    let mut script = Script::opened(options, Open::default());
+    script.say(0, &Begin { incoming_window: 1, ..Begin::default() });
+    assert_eq!(script.events().len(), 1);
+    for second in 1..100 {
+        script.server.feed(&EMPTY_FRAME);
+        if let Some(event) = script.server.next_event() {
+            assert_eq!(event, Event::Closed(Ending::IdleTimeout));
+            return (script, Some(second));
+        }
+        let output = script.server.output();
+        let taken = takes(second).min(output.len());
+        output.advance(taken);
+        script.server.tick(START + seconds(second.into()));
+    }
+    (script, None)
+}
+
+#[test]
+fn a_peer_that_talks_and_takes_nothing_is_cut() {
+    let (script, cut) = talking(|_| 0);
+    assert!(matches!(cut, Some(20..=23)), "{cut:?}");
+    assert!(script.server.is_finished(), "nothing is left for it");
+    // A byte now and then keeps it.
+    let (_, cut) = talking(|second| usize::from(second % 15 == 0));
+    assert_eq!(cut, None);
+}
+
+#[test]
+fn silence_means_nothing_while_this_end_does_not_read() {
+    let mut options = Options::new("s");
+    options.idle_timeout = Some(seconds(10));
+    let mut script = Script::opened(options, Open::default());
+    for second in 1..100 {
+        script.server.hold_input();
+        script.server.tick(START + seconds(second));
+        assert!(script.server.is_open());
+    }
+    script.server.tick(START + seconds(118));
+    assert!(script.server.is_open());
+    script.server.tick(START + seconds(119));
+    assert_eq!(script.server.next_event(), Some(Event::Closed(Ending::IdleTimeout)));
+}
+
+#[test]
+fn what_is_left_to_be_written_does_not_keep_a_connection_that_is_over() {
+    let mut script = Script::opened(Options::new("s"), Open::default());
+    script.say(0, &Close::default());
+    assert_eq!(script.events(), [Event::Closed(Ending::Peer(None))]);
+    assert!(!script.server.is_finished(), "the close waits to be written");
+    let deadline = script.server.next_deadline().expect("a deadline for that");
+    assert_eq!(deadline, START + seconds(10));
+    script.server.tick(deadline);
+    assert!(script.server.is_finished());
+    assert_eq!(script.server.next_deadline(), None);
 }
 
 #[test]

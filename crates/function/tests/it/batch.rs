@@ -40,7 +40,7 @@ impl BatchFunction for Transfers {
             let mut payee: Account = batch.document(&to)?.unwrap_or_default();
             match transfer.amount {
                 0 => batch.on(event).filter(),
-                13 => batch.on(event).fail(Failure { error: "closed".to_owned(), retry_after: None }),
+                13 => batch.on(event).fail(Failure::new("closed")),
                 99 => {} // nothing is said
                 amount if amount < 0 => batch.on(event).reject("an amount is not negative"),
                 amount => {
@@ -91,10 +91,7 @@ async fn an_event_writes_several_documents_and_the_next_sees_them() {
 
 #[tokio::test]
 async fn what_follows_a_failure_or_silence_is_not_resolved() {
-    for (amount, expected) in [
-        (13, Ended::Failed(Failure { error: "closed".to_owned(), retry_after: None })),
-        (99, Ended::Unresolved),
-    ] {
+    for (amount, expected) in [(13, Ended::Failed(Failure::new("closed"))), (99, Ended::Unresolved)] {
         let mut host = TestHost::new(batch("transfers", Transfers));
         let ended =
             host.send([transfer("a", "b", 1), transfer("c", "d", amount), transfer("a", "b", 1)]).await;
@@ -151,7 +148,7 @@ fn mistakes_fail_the_invocation_and_change_nothing() {
         ("other", "the function wrote the document b for event 0; no event named it"),
         ("fail", "no service"),
     ] {
-        let failed = Ended::Failed(Failure { error: error.to_owned(), retry_after: None });
+        let failed = Ended::Failed(Failure::new(error));
         assert_eq!(ended(body), (failed, Some("0".to_owned())));
     }
 }

@@ -84,8 +84,7 @@ fn the_first_failure_ends_the_invocation_and_what_came_before_counts() {
     let mut host = TestHost::new(bank());
     let ended =
         block_on(host.send([deposit("a", 1.0), deposit("b", 1.0), deposit("a", 13.0), deposit("a", 2.0)]));
-    let closed =
-        Failure { error: "the bank is closed".to_owned(), retry_after: Some(Duration::from_secs(60)) };
+    let closed = Failure::new("the bank is closed").retry_after(Duration::from_secs(60));
     assert_eq!(ended, [Ended::Applied, Ended::Applied, Ended::Failed(closed), Ended::Unresolved]);
     assert_eq!(host.document("a").as_deref(), Some(r#"{"balance":1.0,"deposits":1}"#));
 }

@@ -82,7 +82,8 @@ where
 {
     let now = shared.gateway.clock.monotonic();
     let engine = Connection::server(shared.options.clone(), door(), now);
-    let client = Client {
+    // Most connections are silent most of the time: what each takes is on the heap once.
+    let client = Box::new(Client {
         engine,
         shared,
         alarm: Arc::new(Notify::new()),
@@ -97,7 +98,7 @@ where
         later: BTreeMap::new(),
         numbers: 0,
         stopping: false,
-    };
+    });
     client.run(stream, stop).await;
 }
 
@@ -238,7 +239,7 @@ enum Moved {
 
 impl Client {
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-        mut self,
+        mut self: Box<Self>,
         mut stream: S,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -261,7 +262,7 @@ impl Client {
             let wait = self.next_deadline().map(|at| at.saturating_sub(clock.monotonic()));
             let reads = self.in_flight < IN_FLIGHT_BYTES && !self.stopping;
             let turn = {
-                let Self { engine, tasks, stopping, .. } = &mut self;
+                let Self { engine, tasks, stopping, .. } = &mut *self;
                 tokio::select! {
                     biased;
                     Some(done) = tasks.next(), if !tasks.is_empty() => Turn::Done(done),

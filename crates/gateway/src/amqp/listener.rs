@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tidegate_amqp::connection::Options;
 use tidegate_model::clock::timeout;
@@ -51,9 +52,13 @@ impl Default for AmqpBounds {
 
 /// The front door for AMQP.
 pub struct AmqpDoor {
-    shared: Arc<Shared>,
-    bounds: AmqpBounds,
+    pub(super) shared: Arc<Shared>,
+    pub(super) bounds: AmqpBounds,
     tls: Option<Tls>,
+    /// A place for each connection there may be, however it comes.
+    pub(super) room: Arc<Semaphore>,
+    /// The connections that came through the HTTP front door.
+    pub(super) upgraded: Mutex<JoinSet<()>>,
 }
 
 /// The pause after the operating system refused to give a connection, which it does when too many files are open.
@@ -65,8 +70,11 @@ impl AmqpDoor {
         let mut options = Options::new(format!("tidegate-{:016x}", gateway.clock.random()));
         options.max_frame_size = bounds.max_frame_size;
         options.idle_timeout = Some(bounds.idle_timeout);
+        // An idle Python client never reads, so it never answers a close; stopping does not wait for it.
+        options.close_timeout = Duration::from_secs(1);
         let shared = Shared { gateway, seats: Arc::new(Seats::default()), options };
-        Self { shared: Arc::new(shared), bounds, tls: None }
+        let room = Arc::new(Semaphore::new(bounds.connections));
+        Self { shared: Arc::new(shared), bounds, tls: None, room, upgraded: Mutex::default() }
     }
 
     /// The same door with a certificate: clients that speak TLS are taken, and nobody else.
@@ -80,7 +88,6 @@ impl AmqpDoor {
     /// clients are told to connect again.
     pub async fn serve(&self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         let clock = Arc::clone(&self.shared.gateway.clock);
-        let room = Arc::new(Semaphore::new(self.bounds.connections));
         let mut connections = JoinSet::new();
         loop {
             let (stream, place) = tokio::select! {
@@ -90,7 +97,7 @@ impl AmqpDoor {
                     note_panic(ended);
                     continue;
                 }
-                accepted = accept(&listener, &room) => match accepted {
+                accepted = accept(&listener, &self.room) => match accepted {
                     Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "no connection can be taken at the moment");
@@ -110,12 +117,22 @@ impl AmqpDoor {
             });
         }
         drop(listener);
+        self.end(connections).await;
+    }
+
+    /// Waits until the connections that came through the HTTP front door have ended, after their `stop` has turned true.
+    pub async fn end_upgraded(&self) {
+        let connections = std::mem::take(&mut *self.upgraded.lock());
+        self.end(connections).await;
+    }
+
+    async fn end(&self, mut connections: JoinSet<()>) {
         let ended = async {
             while let Some(ended) = connections.join_next().await {
                 note_panic(ended);
             }
         };
-        if timeout(&*clock, self.bounds.drain, ended).await.is_none() {
+        if timeout(&*self.shared.gateway.clock, self.bounds.drain, ended).await.is_none() {
             tracing::warn!("connections are cut off that have not ended in time");
         }
     }
@@ -139,7 +156,7 @@ async fn accept(
     Ok((stream, place))
 }
 
-fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+pub(super) fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection ended by a defect of this program");
     }
@@ -171,6 +188,18 @@ async fn serve_socket(
         return serve_plain(shared, handshake, first.first().copied().filter(|_| peeked == 1), stream, stop)
             .await;
     };
+    // Each way a connection goes is on the heap by itself, so that the plain ones do not take what the others need.
+    Box::pin(serve_encrypted(shared, tls, handshake, stream, stop)).await
+}
+
+async fn serve_encrypted(
+    shared: Arc<Shared>,
+    tls: Tls,
+    handshake: Duration,
+    stream: TcpStream,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let clock = Arc::clone(&shared.gateway.clock);
     let accepting = TlsAcceptor::from(tls()).accept(stream);
     let mut stream = timeout(&*clock, handshake, accepting).await.ok_or(io::ErrorKind::TimedOut)??;
     let mut first = [0];
@@ -191,9 +220,21 @@ where
 {
     // Every request of HTTP begins with a letter of its method; a WebSocket's is GET.
     if first != Some(b'G') {
-        connection::serve(shared, stream, stop).await;
+        Box::pin(connection::serve(shared, stream, stop)).await;
         return Ok(());
     }
+    Box::pin(serve_websocket(shared, handshake, stream, stop)).await
+}
+
+async fn serve_websocket<S>(
+    shared: Arc<Shared>,
+    handshake: Duration,
+    stream: S,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let clock = Arc::clone(&shared.gateway.clock);
     let accepting =
         tokio_tungstenite::accept_hdr_async_with_config(stream, websocket::accept, Some(websocket::config()));

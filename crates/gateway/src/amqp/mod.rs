@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! socket ─► listener: AMQP, TLS or WebSocket ─► connection: one task a client
+//! GET /$servicebus/websocket ─► upgrade ───────►     │
 //!                                                 ├─ $cbs, $management ─► requests: tokens, hubs and partitions
 //!                                                 ├─ senders ─► events ─► EventAppender ─► accepted, after durability
 //!                                                 └─ receivers ◄─ consumer ◄─ EventLog::read_batch
@@ -18,6 +19,7 @@ mod refusals;
 mod requests;
 mod seats;
 mod selector;
+mod upgrade;
 mod websocket;
 
 use tidegate_messages as events;

@@ -90,7 +90,8 @@ impl Request {
 /// More than any request has.
 const MAX_PROPERTIES: usize = 32;
 
-/// Answers a request to `$cbs`; the grant is the connection's from now on.
+/// Answers a request to `$cbs`; the grant is the connection's from now on. Python takes a reply with a condition for one
+/// without a status, so there is none.
 pub(super) fn put_token(gateway: &Gateway, grants: &mut Grants, payload: Bytes) -> Reply {
     let request = Request::read(payload);
     let answer = match (request.text("operation"), request.text("type"), request.text("name"), &request.body)
@@ -113,7 +114,7 @@ pub(super) fn put_token(gateway: &Gateway, grants: &mut Grants, payload: Bytes) 
             Answer::of(400, format!("the operation {operation:?} is not known; $cbs takes put-token"))
         }
     };
-    answer.reply_to(&request)
+    Answer { condition: None, ..answer }.reply_to(&request)
 }
 
 fn granted(gateway: &Gateway, grants: &mut Grants, grant: Grant) -> Answer {

@@ -45,7 +45,7 @@ pub(super) fn accept(request: &Request, mut response: Response) -> Result<Respon
     if request.uri().path().trim_end_matches('/') != PATH {
         return refuse(
             StatusCode::NOT_FOUND,
-            "this port speaks AMQP; its WebSocket is at /$servicebus/websocket",
+            "AMQP is spoken through the WebSocket at /$servicebus/websocket",
         );
     }
     let protocols = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();

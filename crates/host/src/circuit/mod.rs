@@ -31,6 +31,7 @@
 
 pub mod acts;
 pub mod controller;
+pub mod counted;
 pub mod decide;
 pub mod gate;
 pub mod guard;

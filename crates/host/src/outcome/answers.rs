@@ -90,8 +90,7 @@ pub fn check(
                 break;
             }
             None => {
-                stopped =
-                    Some(Failure { error: "the function gave no answer".to_owned(), retry_after: None });
+                stopped = Some(Failure::new("the function gave no answer"));
                 break;
             }
         }

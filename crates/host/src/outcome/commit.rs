@@ -160,9 +160,10 @@ impl Committer {
         self.workspace.rewind();
     }
 
-    /// Whether nobody owns a lane now: moving its checkpoint leaves it like that, another owner does not.
+    /// Whether nobody owns a lane now: moving its checkpoint leaves it like that, another owner does not. Where the store
+    /// does not say, the lane finds out when it claims itself again.
     async fn is_nobodys(&self, lane: &Lane) -> bool {
-        let ownerships = self.store.ownerships().await.unwrap_or_default();
+        let Ok(ownerships) = self.store.ownerships().await else { return true };
         ownerships.iter().any(|ownership| ownership.lane == *lane && ownership.owner.is_empty())
     }
 
@@ -195,7 +196,10 @@ impl Committer {
             lane.parked.append(&mut batch.parked);
             lane.unparked.append(&mut batch.unparked);
             lane.reparked.append(&mut batch.reparked);
-            *health.entry(lane.lane.function.clone()).or_default() += batch.health;
+            *health.entry(lane.lane.function.clone()).or_default() += batch.health.function;
+            for (dependency, counts) in batch.health.dependencies.drain(..) {
+                *health.entry(dependency).or_default() += counts;
+            }
             if let Some(attempts) = batch.attempts.take() {
                 lane.attempts.retain(|earlier| earlier.sequence_number != attempts.sequence_number);
                 lane.attempts.push(attempts);

@@ -90,6 +90,8 @@ pub struct Decision {
     pub next: Next,
     /// What it says about the health of the function.
     pub health: HealthCounts,
+    /// The dependency that an event failed because of, and what that says about it.
+    pub because_of: Option<(String, HealthCounts)>,
 }
 
 /// How an event ends, or leaves the lane.
@@ -156,12 +158,13 @@ pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
             writes: Vec::new(),
             next: Next::Isolate { error },
             health: HealthCounts::default(),
+            because_of: None,
         },
         Invoked::Failed { kind, error } => {
             let failed = fail(kind, error, None, circumstances.prior_of(0), circumstances);
             let (resolved, next) = failed.end;
             let resolved = resolved.into_iter().collect();
-            Decision { resolved, writes: Vec::new(), next, health: failed.health }
+            Decision { resolved, writes: Vec::new(), next, health: failed.health, because_of: None }
         }
         Invoked::Answered(checked) => decide_answered(checked, circumstances),
     }
@@ -170,6 +173,7 @@ pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
 fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decision {
     let mut resolved: Vec<Resolution> = Vec::with_capacity(checked.verdicts.len() + 1);
     let mut health = HealthCounts::default();
+    let mut because_of = None;
     for (index, verdict) in checked.verdicts.into_iter().enumerate() {
         resolved.push(match verdict {
             Verdict::Applied => {
@@ -191,17 +195,20 @@ fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decisi
     }
     let next = match checked.stopped {
         None => Next::Continue,
-        Some(Failure { error, retry_after }) => {
+        Some(Failure { error, retry_after, because_of: dependency }) => {
             let kind = if retry_after.is_some() { FailureKind::Throttled } else { FailureKind::Transient };
             let prior = circumstances.prior_of(resolved.len());
             let failed = fail(kind, error, retry_after, prior, circumstances);
             let (parked_or_set_aside, next) = failed.end;
             resolved.extend(parked_or_set_aside);
-            health += failed.health;
+            match dependency {
+                Some(dependency) => because_of = Some((dependency, failed.health)),
+                None => health += failed.health,
+            }
             next
         }
     };
-    Decision { resolved, writes: checked.writes, next, health }
+    Decision { resolved, writes: checked.writes, next, health, because_of }
 }
 
 impl<'a> Circumstances<'a> {
@@ -364,7 +371,7 @@ mod tests {
     }
 
     fn answered(verdicts: Vec<Verdict>, stopped: Option<&str>) -> Invoked {
-        let stopped = stopped.map(|error| Failure { error: error.to_owned(), retry_after: None });
+        let stopped = stopped.map(Failure::new);
         Invoked::Answered(Checked { verdicts, writes: Vec::new(), stopped, shown: Vec::new() })
     }
 
@@ -420,7 +427,7 @@ mod tests {
 
     #[test]
     fn the_pause_is_at_least_what_the_downstream_asked_for() {
-        let failure = Failure { error: "429".into(), retry_after: Some(Duration::from_secs(60)) };
+        let failure = Failure::new("429").retry_after(Duration::from_secs(60));
         let checked =
             Checked { verdicts: Vec::new(), writes: Vec::new(), stopped: Some(failure), shown: Vec::new() };
         let decision = decide(Invoked::Answered(checked), circumstances(1, &[]));
@@ -532,6 +539,17 @@ mod tests {
             &ends_again(&ended(4), circumstances).resolved[..],
             [Resolution::DeadLettered { .. }]
         ));
+    }
+
+    #[test]
+    fn what_fails_because_of_a_dependency_speaks_of_that_alone() {
+        let stopped = Some(Failure::new("no answer").because_of("geocoder"));
+        let verdicts = vec![Verdict::Applied];
+        let checked = Checked { verdicts, writes: Vec::new(), stopped, shown: Vec::new() };
+        let decision = decide(Invoked::Answered(checked), circumstances(2, &[]));
+        assert_eq!(decision.health, HealthCounts { succeeded: 1, ..HealthCounts::default() });
+        let failed = HealthCounts { failing: 1, failed_attempts: 1, ..HealthCounts::default() };
+        assert_eq!(decision.because_of, Some(("geocoder".to_owned(), failed)));
     }
 
     #[test]

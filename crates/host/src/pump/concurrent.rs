@@ -208,7 +208,7 @@ impl PartitionPump {
                 changed.map_err(|_| Stop::Failed("the log was closed".to_owned()))
             }
             _ = changes.changed() => Ok(()),
-            _ = gate.changed() => Ok(()),
+            () = gate.changed() => Ok(()),
             () = self.parked_turn(work), if !is_parked_airborne && parked_may_begin => Ok(()),
             () = async {
                 match waits_for {
@@ -221,13 +221,13 @@ impl PartitionPump {
 
     /// Whether nothing more is begun because the lane is to stop, or to be read again.
     fn is_to_stop(&self, work: &mut Work) -> bool {
-        if work.gate.has_changed().unwrap_or(false) && work.parking.held() == 0 {
+        if work.gate.has_changed() && work.parking.held() == 0 {
             work.gate.mark_unchanged();
         }
         *self.draining.borrow()
             || self.is_to_leave()
             || self.changes.has_changed().unwrap_or(false)
-            || work.gate.has_changed().unwrap_or(false)
+            || work.gate.has_changed()
     }
 
     // ---------------------------------------------------------------- what is begun

@@ -15,26 +15,63 @@ use crate::outcome::commit::second_of;
 use crate::outcome::decide::{Next, Resolution};
 use crate::status::LaneState;
 
-/// Whether events may go to the function.
+/// Whether events may go to the function: the circuits that must let them through.
 #[derive(Clone)]
 pub struct Gate {
-    function: FunctionName,
     breaker: CircuitBreaker,
-    gate: circuit::Gate,
+    /// The function's own, and those of what it needs.
+    circuits: Vec<(FunctionName, circuit::Gate)>,
 }
 
 impl Gate {
-    /// The gate of a function's circuit; `None` if `breaker` has no such circuit.
-    pub fn new(breaker: &CircuitBreaker, function: FunctionName) -> Option<Self> {
-        let gate = breaker.gate(&function)?;
-        Some(Self { function, breaker: breaker.clone(), gate })
+    /// The gate of a function's circuit and those of its dependencies; `None` if `breaker` has no such circuit.
+    pub fn new<'a>(
+        breaker: &CircuitBreaker,
+        circuits: impl IntoIterator<Item = &'a FunctionName>,
+    ) -> Option<Self> {
+        let circuits = circuits.into_iter().map(|name| Some((name.clone(), breaker.gate(name)?)));
+        Some(Self { breaker: breaker.clone(), circuits: circuits.collect::<Option<_>>()? })
     }
 
-    /// The state, as a value that can be waited for.
-    pub(super) fn changes(&self) -> watch::Receiver<GateState> {
-        let mut changes = self.gate.watch();
+    /// The states, as something that can be waited for.
+    pub(super) fn changes(&self) -> GateChanges {
+        let mut changes = GateChanges(self.circuits.iter().map(|(_, gate)| gate.watch()).collect());
         changes.mark_unchanged();
         changes
+    }
+
+    fn states(&self) -> impl Iterator<Item = (&FunctionName, GateState)> {
+        self.circuits.iter().map(|(name, gate)| (name, gate.state()))
+    }
+}
+
+/// Wakes when one of the circuits of a gate changes.
+#[derive(Clone)]
+pub(super) struct GateChanges(Vec<watch::Receiver<GateState>>);
+
+impl GateChanges {
+    pub(super) fn has_changed(&self) -> bool {
+        self.0.iter().any(|circuit| circuit.has_changed().unwrap_or(false))
+    }
+
+    pub(super) fn mark_unchanged(&mut self) {
+        self.0.iter_mut().for_each(watch::Receiver::mark_unchanged);
+    }
+
+    pub(super) async fn changed(&mut self) {
+        // Most functions need nothing besides.
+        if let [circuit] = &mut self.0[..] {
+            return changed(circuit).await;
+        }
+        let changes = self.0.iter_mut().map(|circuit| Box::pin(changed(circuit)));
+        futures_util::future::select_all(changes).await;
+    }
+}
+
+async fn changed(circuit: &mut watch::Receiver<GateState>) {
+    if circuit.changed().await.is_err() {
+        // Nobody looks after it any more.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -66,14 +103,17 @@ impl FirstEvent {
 impl PartitionPump {
     /// How many events may go to the function at once; `None` when none may.
     pub(super) fn allowed_batch(&self) -> Option<usize> {
-        let state = self.gate.gate.state();
-        if state.step_aside.is_some() || state.pause_of(&self.lane().lane).is_some() {
-            return None;
+        let mut allowed = usize::MAX;
+        for (_, state) in self.gate.states() {
+            if state.step_aside.is_some() || state.pause_of(&self.lane().lane).is_some() {
+                return None;
+            }
+            match state.flow {
+                Flow::Flowing { max_batch } => allowed = allowed.min(max_batch.unwrap_or(usize::MAX).max(1)),
+                Flow::Stopped { .. } | Flow::Probing => return None,
+            }
         }
-        match state.flow {
-            Flow::Flowing { max_batch } => Some(max_batch.unwrap_or(usize::MAX).max(1)),
-            Flow::Stopped { .. } | Flow::Probing => None,
-        }
+        Some(allowed)
     }
 
     /// Whether any number of events may go to the function.
@@ -83,7 +123,7 @@ impl PartitionPump {
 
     /// Whether failures are to be put down to an outage.
     pub(super) fn is_outage(&self) -> bool {
-        !matches!(self.gate.gate.state().flow, Flow::Flowing { .. })
+        self.gate.states().any(|(_, state)| !matches!(state.flow, Flow::Flowing { .. }))
     }
 
     /// Whether no event may run out of attempts now.
@@ -93,18 +133,26 @@ impl PartitionPump {
 
     /// Waits until the gate changes, or makes the probe if this lane has the event for it.
     pub(super) async fn wait_for_gate(&mut self, work: &mut Work) -> Result<(), Stop> {
-        let state = self.gate.gate.state();
-        let lane = self.lane().lane.clone();
-        let paused = state.pause_of(&lane);
-        let why = match (&state.step_aside, paused, &state.flow) {
-            (Some(aside), _, _) => aside.reason.clone(),
-            (None, Some(pause), _) => format!("paused by {}: {}", pause.by, pause.reason),
-            (None, None, Flow::Stopped { why }) => why.clone(),
-            (None, None, Flow::Probing) => "the circuit is half-open: one event is tried".to_owned(),
-            (None, None, Flow::Flowing { .. }) => return Ok(()),
-        };
+        let (mut stopped, mut probing) = (None, None);
+        for (index, (name, state)) in self.gate.states().enumerate() {
+            let paused = state.pause_of(&self.lane().lane);
+            let why = match (&state.step_aside, paused, &state.flow) {
+                (Some(aside), _, _) => aside.reason.clone(),
+                (None, Some(pause), _) => format!("paused by {}: {}", pause.by, pause.reason),
+                (None, None, Flow::Stopped { why }) => why.clone(),
+                (None, None, Flow::Probing) => {
+                    probing.get_or_insert_with(|| name.clone());
+                    continue;
+                }
+                (None, None, Flow::Flowing { .. }) => continue,
+            };
+            stopped.get_or_insert(if index == 0 { why } else { format!("{name}: {why}") });
+        }
+        // Of several that are half-open, one is probed after the other.
+        let half_open = || "the circuit is half-open: one event is tried".to_owned();
+        let may_probe = stopped.is_none() && probing.is_some();
+        let Some(why) = stopped.or_else(|| probing.as_ref().map(|_| half_open())) else { return Ok(()) };
         self.lane().set_state(LaneState::Gated { why });
-        let may_probe = state.step_aside.is_none() && paused.is_none() && state.flow == Flow::Probing;
         let candidate = if may_probe { self.probe_candidate(work).await? } else { None };
         let oldest = candidate.as_ref().map(|(_, enqueued_at)| *enqueued_at);
         if candidate.is_none() {
@@ -115,9 +163,9 @@ impl PartitionPump {
         let lease = self
             .unless_drained(async {
                 let probe = async {
-                    match oldest {
-                        Some(at) => self.gate.breaker.probe_turn(&self.gate.function, at).await,
-                        None => std::future::pending().await,
+                    match (&probing, oldest) {
+                        (Some(circuit), Some(at)) => self.gate.breaker.probe_turn(circuit, at).await,
+                        _ => std::future::pending().await,
                     }
                 };
                 tokio::select! {
@@ -126,7 +174,7 @@ impl PartitionPump {
                     lease = probe => lease,
                     // Who has no event for the probe waits for one.
                     _ = tail.changed(), if may_probe && oldest.is_none() => None,
-                    _ = gate.changed() => None,
+                    () = gate.changed() => None,
                 }
             })
             .await?;

@@ -13,7 +13,6 @@ use tidegate_model::checkpoint::Advance;
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::error::ErrorKind;
 use tidegate_model::event::Event;
-use tidegate_model::health::HealthCounts;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::parking::{Reparked, StoredParked, Turn, Unparked, UnparkedEnd};
 use tidegate_model::ports::StoreError;
@@ -24,6 +23,7 @@ use super::parking::QueueId;
 use super::work::Work;
 use super::{PartitionPump, Stop, snapshot_of};
 use crate::caution::Trying;
+use crate::circuit::counted::BatchHealth;
 use crate::invoker::Invocated;
 use crate::outcome::answers::Shown;
 use crate::outcome::decide::{
@@ -146,7 +146,7 @@ impl PartitionPump {
                 attempts: Vec::new(),
             };
             let resolved = too_old.iter().map(|_| resolution.clone()).collect();
-            let decided = self.decided_parked(work, too_old, resolved, Vec::new(), HealthCounts::default());
+            let decided = self.decided_parked(work, too_old, resolved, Vec::new(), BatchHealth::default());
             self.submit(work, decided, Vec::new(), None).await?;
         }
         if events.is_empty() {
@@ -224,9 +224,9 @@ impl PartitionPump {
             now: self.clock.now(),
             random: self.clock.random(),
         };
-        let Decision { resolved, writes, next, health } = decide(invoked, circumstances);
+        let Decision { resolved, writes, next, health, because_of } = decide(invoked, circumstances);
         work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
-        let health = self.counted(health);
+        let health = self.counted(health, because_of);
         if let Next::Isolate { error } = &next {
             warn!(lane = %self.lane().lane, events = events.len(), error, "an invocation failed; its parked events are tried one by one");
             work.parked_limit = 1;
@@ -322,7 +322,7 @@ impl PartitionPump {
         parked: Vec<StoredParked>,
         resolved: Vec<Resolution>,
         shown: Vec<(tidegate_model::position::SequenceNumber, Shown)>,
-        health: HealthCounts,
+        health: BatchHealth,
     ) -> DecidedBatch {
         let now = self.clock.now();
         let mut shown: HashMap<_, _> = shown.into_iter().collect();

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tidegate_model::attempt::Attempt;
 use tidegate_model::clock::timeout;
 use tidegate_model::error::ErrorKind;
-use tidegate_model::health::HealthCounts;
 use tidegate_model::position::SequenceNumber;
 use tracing::{info, warn};
 
@@ -78,10 +77,8 @@ impl PartitionPump {
         if work.parking.held() == 0 {
             return Ok(());
         }
-        // A lane that waits fails no more events: the circuit would forget that it is one of those that cannot go on.
-        let failed_lanes = self.failed_lane.count(second_of(self.clock.now()), self.settings.circuit.window);
-        if failed_lanes > 0 {
-            let health = HealthCounts { failed_lanes, ..HealthCounts::default() };
+        let health = self.health.count_waiting(&self.settings, second_of(self.clock.now()));
+        if !health.is_empty() {
             let decided = self.decided_parked(work, Vec::new(), Vec::new(), Vec::new(), health);
             self.submit(work, decided, Vec::new(), None).await?;
         }
@@ -104,7 +101,7 @@ impl PartitionPump {
             tokio::select! {
                 biased;
                 _ = changes.changed() => {}
-                _ = gate.changed() => {}
+                () = gate.changed() => {}
                 () = self.parked_turn(work) => {}
             }
         })

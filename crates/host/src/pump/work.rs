@@ -11,9 +11,8 @@ use tidegate_model::parking::UnparkedEnd;
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::gate::FirstEvent;
+use super::gate::{FirstEvent, GateChanges};
 use super::parking::{Parking, QueueId};
-use crate::circuit::GateState;
 use crate::workspace::{DecidedBatch, Generation, Write};
 
 /// Memory an event takes besides its bytes, roughly.
@@ -41,7 +40,7 @@ pub(super) struct Work {
     /// What is parked in the lane.
     pub(super) parking: Parking,
     /// Wakes when the gate changed since the last step.
-    pub(super) gate: watch::Receiver<GateState>,
+    pub(super) gate: GateChanges,
     /// Whether what is tried now is the probe of a circuit.
     pub(super) is_probe: bool,
     /// The queue at whose head the program ended, if that is yet to be recorded.

@@ -23,7 +23,6 @@ use tidegate_model::clock::{Clock, timeout};
 use tidegate_model::commit::{CommitReceipt, DocumentWrite};
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::document::{CollectionName, DocumentId, Precondition};
-use tidegate_model::health::HealthCounts;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::parking::{ParkedEvent, Reparked, Unparked};
 use tidegate_model::ports::{CurrentDocument, Store, StoreError};
@@ -32,6 +31,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use table::{CollectionIndex, DocumentKey, DocumentRef, Place, Table};
 
+use crate::circuit::counted::BatchHealth;
 use crate::lane::LaneIndex;
 
 /// Counts how often everything ahead of the store was taken back.
@@ -83,8 +83,8 @@ pub struct DecidedBatch {
     pub unparked: Vec<Unparked>,
     /// Parked events that were tried and stay.
     pub reparked: Vec<Reparked>,
-    /// What it says about the health of the function.
-    pub health: HealthCounts,
+    /// What it says about the health of the function, and of what that needs.
+    pub health: BatchHealth,
     /// True when something waits for its commit: it is made at once.
     pub urgent: bool,
     /// True when the lane has no more events now: its commit does not wait for others, but lets the store rest.
@@ -579,7 +579,7 @@ mod tests {
             parked: Vec::new(),
             unparked: Vec::new(),
             reparked: Vec::new(),
-            health: HealthCounts::default(),
+            health: BatchHealth::default(),
             urgent: true,
             caught_up: false,
             ticket: 1,

@@ -45,9 +45,11 @@ struct Counted(Arc<Shared>);
 
 impl Counted {
     fn new(shared: &Arc<Shared>) -> Self {
-        shared.under_way.send_modify(|count| *count += 1);
-        let mut most = shared.most.lock();
-        *most = (*most).max(*shared.under_way.borrow());
+        shared.under_way.send_modify(|count| {
+            *count += 1;
+            let mut most = shared.most.lock();
+            *most = (*most).max(*count);
+        });
         Self(Arc::clone(shared))
     }
 }

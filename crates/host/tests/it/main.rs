@@ -10,6 +10,7 @@ mod circuit_fleet;
 mod circuit_probe;
 mod concurrency;
 mod crash_loop;
+mod dependencies;
 mod documents;
 mod drain;
 mod misbehaving_functions;

@@ -80,9 +80,8 @@ async fn a_restart_does_not_start_the_count_again() {
 async fn a_retry_waits_as_long_as_the_downstream_asks() {
     static TRIES: AtomicUsize = AtomicUsize::new(0);
     fn throttled(_: &Event, _: &str) -> Option<Answer> {
-        (TRIES.fetch_add(1, Ordering::SeqCst) == 0).then(|| {
-            Answer::Fail(Failure { error: "429".into(), retry_after: Some(Duration::from_secs(100)) })
-        })
+        (TRIES.fetch_add(1, Ordering::SeqCst) == 0)
+            .then(|| Answer::Fail(Failure::new("429").retry_after(Duration::from_secs(100))))
     }
     let world = World::new(1);
     world.publish(0, &["a:1"]).await;

@@ -56,7 +56,7 @@ fn tries(world: &World, event: &str) -> usize {
 #[tokio::test(start_paused = true)]
 async fn what_is_taken_back_elsewhere_does_not_cut_a_pause_short() {
     fn throttled(_: &Event, text: &str) -> Option<Answer> {
-        (text == "slow").then(|| Answer::Fail(Failure { error: "429".into(), retry_after: Some(HOUR) }))
+        (text == "slow").then(|| Answer::Fail(Failure::new("429").retry_after(HOUR)))
     }
     let world = World::new(2);
     world.publish(0, &["a:1", "a:slow", "a:3"]).await;

@@ -16,8 +16,9 @@ use crate::event::Event;
 /// states, with everything in them that earlier events did, whether it is committed already or not; then
 /// [`Invocation::run`] answers for each event.
 ///
-/// - A function's batches of one partition run one after the other, in order; batches of different partitions run at
-///   the same time unless they share a document, and then one after the other as well.
+/// - A function's batches of one partition run one after the other, in order, unless it is set up without order: then
+///   several run at the same time, as those of different partitions do. Batches that share a document always run one after
+///   the other; those of one partition in the order of their events.
 /// - A batch may be given again, whole or in part, until it is resolved: after a failure, a time-out, a restart. Only
 ///   the answers that were committed count, and each is committed once. Effects elsewhere must be idempotent.
 /// - A function that panics or takes too long fails that invocation and nothing else. One that never returns costs a

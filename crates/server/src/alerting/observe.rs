@@ -58,7 +58,7 @@ impl StoreObserver {
         let watched = config.functions.iter().map(|function| {
             Ok(Watched {
                 function: function.name.clone(),
-                log: node.hub(&function.hub)?,
+                log: node.readable(&function.hub)?,
                 parking: function.settings.parking,
             })
         });

@@ -79,6 +79,7 @@ use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
 
 use crate::hubs::Hubs;
+use crate::sources::Sources;
 
 pub use actor::USER_HEADER;
 pub use error::ApiError;
@@ -97,6 +98,8 @@ const NAMED: usize = 20;
 pub struct Api {
     /// The hubs.
     pub(crate) hubs: Arc<Hubs>,
+    /// The hubs of others that are read.
+    pub(crate) sources: Sources,
     /// The store.
     pub store: Arc<dyn Store>,
     /// Answers queries over the documents.
@@ -169,14 +172,18 @@ pub fn change_router(api: Arc<Api>) -> Router {
 }
 
 impl Api {
-    /// The hubs of the log, ordered by name.
+    /// The hubs that are read: those of the log and those of others, ordered by name.
     pub(crate) fn logs(&self) -> Vec<Arc<dyn EventLog>> {
-        self.hubs.all().into_iter().map(|hub| hub as Arc<dyn EventLog>).collect()
+        let own = self.hubs.all().into_iter().map(|hub| hub as Arc<dyn EventLog>);
+        let mut all: Vec<_> = own.chain(self.sources.all()).collect();
+        all.sort_by(|one, other| one.hub().cmp(other.hub()));
+        all
     }
 
     /// The hub with this name.
     pub(crate) fn log(&self, name: &str) -> Result<Arc<dyn EventLog>, ApiError> {
-        self.hubs.find(name).map(|hub| hub as Arc<dyn EventLog>).ok_or_else(|| self.no_hub(name))
+        let own = self.hubs.find(name).map(|hub| hub as Arc<dyn EventLog>);
+        own.or_else(|| self.sources.find(name)).ok_or_else(|| self.no_hub(name))
     }
 
     /// There is no hub of this name: an error that names some there are.

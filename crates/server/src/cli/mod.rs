@@ -7,6 +7,7 @@ mod circuit;
 mod config;
 mod dead_letters;
 mod demo;
+mod dev_cert;
 mod documents;
 mod events;
 mod explain;
@@ -84,6 +85,8 @@ enum Command {
     Fsck(fsck::Args),
     /// Checks or prints a configuration.
     Config(config::Args),
+    /// Makes a certificate to develop with over TLS, and says how clients are told to trust it.
+    DevCert(dev_cert::Args),
     /// Explains an error code such as TG-101.
     Explain(explain::Args),
 }
@@ -116,6 +119,7 @@ impl Cli {
             Command::Trail(args) => trail::run(args, context).await,
             Command::Fsck(args) => fsck::run(args, &context),
             Command::Config(args) => config::run(args, &context),
+            Command::DevCert(args) => dev_cert::run(&args, &context),
             Command::Explain(args) => explain::run(&args),
         }
     }

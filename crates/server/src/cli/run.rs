@@ -106,6 +106,9 @@ fn temporary_directory() -> Result<tempfile::TempDir, Failure> {
     })
 }
 
+/// How many hubs are named at the start.
+const MOST_HUBS: usize = 20;
+
 fn announce(
     started: &Started<'_>,
     config: &Config,
@@ -129,8 +132,11 @@ fn announce(
     }
     output.line(&format!("  data      {}", data_dir.display()))?;
     output.line(&format!("  config    {}", config_path.display()))?;
-    for hub in &config.hubs {
-        output.line(&format!("  hub       {} ({} partitions)", hub.name, hub.partitions))?;
+    for (hub, partitions) in started.hubs.iter().take(MOST_HUBS) {
+        output.line(&format!("  hub       {hub} ({partitions} partitions)"))?;
+    }
+    if let Some(more) = started.hubs.len().checked_sub(MOST_HUBS).filter(|more| *more > 0) {
+        output.line(&format!("            and {more} more; see `tidegate hubs`"))?;
     }
     for function in &config.functions {
         output.line(&format!("  function  {} on {}", function.name, function.hub))?;
@@ -141,8 +147,8 @@ fn announce(
     for webhook in &config.webhooks {
         output.line(&format!("  told      {} by webhook", webhook.name))?;
     }
-    if config.hubs.is_empty() {
-        output.line("  no hub is configured: nothing can be published; see `tidegate config sample`")?;
+    if started.hubs.is_empty() {
+        output.line("  there is no hub: nothing can be published; make one with `tidegate hubs create NAME`")?;
     }
     if let Some(connection_string) = connection_string {
         output.line("\nfor clients of Event Hubs (the key opens everything; keep it to yourself):")?;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Item, Table};
 
 use tidegate_gateway::throughput::ThroughputUnits;
+use tidegate_host::circuit::CircuitSettings;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::{HubName, InvalidName};
@@ -31,6 +32,7 @@ pub use elements::http::HttpConfig;
 pub use elements::hub::HubConfig;
 pub use elements::processor::ProcessorConfig;
 pub use elements::secret::SecretSource;
+pub use elements::source::{EntraConfig, SourceAccess, SourceConfig};
 pub use elements::tls::TlsConfig;
 pub use elements::webhook::WebhookConfig;
 
@@ -50,6 +52,8 @@ pub const SAMPLE: &str = include_str!("sample.toml");
 pub struct Config {
     /// The hubs, ordered by name.
     pub hubs: Vec<HubConfig>,
+    /// The hubs of others that are read, ordered by name.
+    pub sources: Vec<SourceConfig>,
     /// The functions, ordered by name.
     pub functions: Vec<FunctionConfig>,
     /// When a person is told.
@@ -183,11 +187,23 @@ impl Config {
         if let Some(tls) = &mut self.amqp.tls {
             tls.seen_from(directory);
         }
+        self.sources.iter_mut().for_each(|source| source.seen_from(directory));
         for webhook in &mut self.webhooks {
             let headers = webhook.headers.iter_mut().map(|(_, value)| value);
             let own = std::iter::once(&mut webhook.url).chain(&mut webhook.secret);
             own.chain(headers).for_each(|secret| secret.seen_from(directory));
         }
+    }
+
+    /// All circuits: those of the functions, and those of what they need; each once.
+    pub fn circuits(&self) -> Vec<(FunctionName, CircuitSettings)> {
+        let own = self.functions.iter().map(|function| (function.name.clone(), function.settings.circuit));
+        let needed = self.functions.iter().flat_map(|function| &function.settings.dependencies);
+        let mut circuits: Vec<_> =
+            own.chain(needed.map(|dependency| (dependency.name.clone(), dependency.circuit))).collect();
+        circuits.sort_by(|(a, _), (b, _)| a.cmp(b));
+        circuits.dedup_by(|(a, _), (b, _)| a == b);
+        circuits
     }
 
     /// The configuration without any hub or function.
@@ -201,9 +217,11 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "hub",
+    "source",
     "function",
+    "dependency",
     "alerts",
     "email",
     "webhook",
@@ -223,26 +241,31 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
             unknown(issues, at, &format!("table or key `{name}`"), name, &TABLES, "tables");
         }
     }
-    let declared: Vec<&str> = root
-        .get("hub")
-        .and_then(Item::as_table_like)
-        .into_iter()
-        .flat_map(|hubs| hubs.iter())
-        .map(|(name, _)| name)
-        .collect();
+    let declared = names_in(root, "hub");
+    let readable = [declared.clone(), names_in(root, "source")].concat();
 
     let hubs = read_named(root, "hub", &elements::hub::ELEMENT, issues, |name, reader| {
         HubName::new(name).map(|name| elements::hub::read(name, reader))
     });
+    let sources = read_named(root, "source", &elements::source::ELEMENT, issues, |name, reader| {
+        HubName::new(name).map(|name| elements::source::read(name, reader))
+    });
+    let named = names_in(root, "dependency");
+    let dependencies =
+        read_named(root, "dependency", &elements::dependency::ELEMENT, issues, |name, reader| {
+            FunctionName::new(name).map(|name| elements::dependency::read(name, reader))
+        });
+    let known = elements::function::Known { names: &named, dependencies: dependencies.as_deref() };
     let functions = read_named(root, "function", &elements::function::ELEMENT, issues, |name, reader| {
         let name = FunctionName::new(name)?;
-        let function = elements::function::read(name, reader);
+        let function = elements::function::read(name, &known, reader);
         if let Some(function) = &function {
-            check_references(function, reader, &declared, registered);
+            check_references(function, reader, &readable, registered);
         }
         Ok(function)
     });
-    refuse_twin_hubs(root, &declared, issues);
+    refuse_twin_hubs(root, &readable, issues);
+    refuse_shared_owners(root, sources.as_deref(), functions.as_deref(), issues);
     refuse_reserved_hub(root, issues);
     let alerts = read_single(root, "alerts", &elements::alerts::ELEMENT, issues, elements::alerts::read);
     let emails = read_named(root, "email", &elements::email::ELEMENT, issues, |name, reader| {
@@ -270,6 +293,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         read_single(root, "processor", &elements::processor::ELEMENT, issues, elements::processor::read);
     Some(Config {
         hubs: hubs?,
+        sources: sources?,
         functions: functions?,
         alerts: alerts?,
         emails: emails?,
@@ -284,19 +308,51 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
     })
 }
 
-/// Clients tell hubs apart without regard to case, so two hubs must differ in more.
-fn refuse_twin_hubs(root: &Table, declared: &[&str], issues: &mut Issues<'_>) {
-    for (place, name) in declared.iter().enumerate() {
-        if let Some(twin) = declared[..place].iter().find(|twin| twin.eq_ignore_ascii_case(name)) {
-            let hubs = root.get("hub").and_then(Item::as_table_like);
-            let at = hubs.and_then(|hubs| hubs.key(name)).and_then(toml_edit::Key::span);
-            let message = format!("[hub.{name}] and [hub.{twin}] differ only in the case of their letters");
-            issues.add(
-                at,
-                ErrorCode::CONFIG_BAD_VALUE,
-                message,
-                "clients could not tell them apart: rename one",
+/// Clients tell hubs apart without regard to case, so two hubs must differ in more; and a source is a hub to functions.
+fn refuse_twin_hubs(root: &Table, names: &[&str], issues: &mut Issues<'_>) {
+    let hubs = names_in(root, "hub").len();
+    let table = |place: usize| if place < hubs { "hub" } else { "source" };
+    for (place, name) in names.iter().enumerate() {
+        if let Some(other) = names[..place].iter().position(|twin| twin.eq_ignore_ascii_case(name)) {
+            let tables = root.get(table(place)).and_then(Item::as_table_like);
+            let at = tables.and_then(|tables| tables.key(name)).and_then(toml_edit::Key::span);
+            let (one, twin) = (table(place), table(other));
+            let difference = match *name == names[other] {
+                true => "have the same name",
+                false => "differ only in the case of their letters",
+            };
+            let message = format!("[{one}.{name}] and [{twin}.{}] {difference}", names[other]);
+            let help = "clients could not tell them apart: rename one";
+            issues.add(at, ErrorCode::CONFIG_BAD_VALUE, message, help);
+        }
+    }
+}
+
+/// The names of the tables `[kind.NAME]`, in the order of the text.
+fn names_in<'r>(root: &'r Table, kind: &str) -> Vec<&'r str> {
+    let tables = root.get(kind).and_then(Item::as_table_like);
+    tables.into_iter().flat_map(|tables| tables.iter()).map(|(name, _)| name).collect()
+}
+
+/// With an owner level, one receiver of a source sends the other away.
+fn refuse_shared_owners(
+    root: &Table,
+    sources: Option<&[SourceConfig]>,
+    functions: Option<&[FunctionConfig]>,
+    issues: &mut Issues<'_>,
+) {
+    let owned = sources.into_iter().flatten().filter(|source| source.owner_level.is_some());
+    for source in owned {
+        let name = &source.name;
+        let readers = functions.into_iter().flatten().filter(|function| function.hub == *name).count();
+        if readers > 1 {
+            let tables = root.get("source").and_then(Item::as_table_like);
+            let at = tables.and_then(|tables| tables.key(name.as_str())).and_then(toml_edit::Key::span);
+            let message = format!(
+                "[source.{name}]: with an `owner_level` only one function can read it, and {readers} do"
             );
+            let help = "declare another source for each function, with a consumer group of its own, or leave `owner_level` out";
+            issues.add(at, ErrorCode::CONFIG_BAD_VALUE, message, help);
         }
     }
 }

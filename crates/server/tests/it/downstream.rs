@@ -131,7 +131,7 @@ impl BatchFunction for Posts {
                 }
                 _ => {
                     let error = format!("the downstream is away: {answer}");
-                    batch.on(event).fail(Failure { error, retry_after: None });
+                    batch.on(event).fail(Failure::new(error));
                     return Ok(());
                 }
             }

@@ -12,6 +12,7 @@ mod crash;
 mod dead_letters;
 mod demo;
 mod disk_full;
+mod doors;
 mod downstream;
 mod drain;
 mod embedded;

@@ -69,6 +69,18 @@ impl Place {
         self.command(words).output().expect("the program runs")
     }
 
+    /// Runs a command that has no data directory.
+    pub(crate) fn program(&self, words: &str) -> Output {
+        let mut command = program();
+        command.current_dir(self.dir.path()).args(words.split_whitespace());
+        command.output().expect("the program runs")
+    }
+
+    /// Runs a command that has no data directory and must succeed; its standard output.
+    pub(crate) fn run_alone(&self, words: &str) -> String {
+        succeeded(self.program(words), words)
+    }
+
     /// Runs a command that must succeed; its standard output.
     pub(crate) fn ok(&self, words: &str) -> String {
         succeeded(self.run(words), words)

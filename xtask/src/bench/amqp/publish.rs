@@ -27,7 +27,7 @@ use crate::bench::pipeline::{Lines, runtime};
 use tidegate_hostile::peer::Peer;
 
 /// How many batches a producer sends before the first of them is acknowledged.
-pub(crate) const IN_FLIGHT: usize = 4;
+pub(crate) const IN_FLIGHT: usize = 16;
 
 /// What publishing took.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug)]

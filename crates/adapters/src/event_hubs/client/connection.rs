@@ -118,6 +118,11 @@ impl Connection {
         self.end.borrow().is_none() && !self.commands.is_closed()
     }
 
+    /// Whether both are the same connection.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.commands.same_channel(&other.commands)
+    }
+
     /// Attaches a link that sends.
     ///
     /// # Errors
@@ -226,13 +231,16 @@ struct Driver {
     closing: bool,
 }
 
+/// What comes of asking for a link: the link, and the largest message that may be sent on it.
+type AttachAnswer = Result<(LinkId, Option<u64>), ClientError>;
+
 /// A link and who has it.
 struct Held {
     session: SessionId,
     what: String,
     side: Side,
     /// Who waits for it to be attached.
-    asked: Option<oneshot::Sender<Result<(LinkId, Option<u64>), ClientError>>>,
+    asked: Option<oneshot::Sender<AttachAnswer>>,
 }
 
 enum Side {

@@ -137,6 +137,20 @@ impl ApplicationTokens {
     }
 }
 
+/// A client of HTTP for issuers and for blobs, with the TLS it needs. Redirects are not followed: what is sent is for one
+/// receiver alone.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn http_client(tls: rustls::ClientConfig) -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|error| format!("no client of HTTP can be made: {error}"))
+}
+
 fn form_of(fields: &[(&str, &str)]) -> String {
     let encoded = |text: &str| {
         percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()

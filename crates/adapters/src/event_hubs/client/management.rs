@@ -105,7 +105,8 @@ impl Client {
             properties.push(("security_token", text(&token)));
         }
         let request = Request { properties, body: Value::Null };
-        match ask(&connection, &self.clock, "$management", what, request).await?.body {
+        let asked = ask(&connection, &self.clock, "$management", what, request).await;
+        match self.heard(&connection, asked).await?.body {
             Some(Value::Map(body)) => Ok(body),
             _ => Err(ClientError::Answer { what, problem: "its body is no map".to_owned() }),
         }

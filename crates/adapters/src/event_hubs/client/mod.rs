@@ -11,6 +11,7 @@ pub mod error;
 mod management;
 mod producer;
 mod receiver;
+mod remote;
 mod requests;
 mod transport;
 
@@ -32,6 +33,7 @@ pub use self::error::{ClientError, FailureKind};
 pub use self::management::{HubInfo, PartitionInfo};
 pub use self::producer::Producer;
 pub use self::receiver::{Receive, Receiver, StartAt};
+pub use self::remote::{Access, InvalidRemote, Remote};
 pub use self::transport::{PLAIN_PORT, Server, TLS_PORT, platform_tls, tls_with_roots};
 
 /// The largest message that is taken, in bytes: what hubs of the Dedicated tier allow.
@@ -42,33 +44,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A token is replaced when a tenth of its life is left, but not later than this before its end, unless it lives shorter.
 const LATEST_RENEWAL: Duration = Duration::from_secs(30);
-
-/// Which hub, and how to get in.
-#[derive(Clone)]
-pub struct Remote {
-    /// Where it is.
-    pub server: Server,
-    /// The name of the namespace: what tokens are for. Usually the server's host.
-    pub namespace: String,
-    /// The hub.
-    pub hub: String,
-    /// How to get in.
-    pub access: Access,
-}
-
-/// How to get in.
-#[derive(Clone)]
-pub enum Access {
-    /// With tokens, given to `$cbs` and renewed before they end.
-    Tokens(Arc<dyn TokenSource>),
-    /// With the name and the key of an access rule, given to SASL PLAIN.
-    Plain {
-        /// The rule's name.
-        name: String,
-        /// Its key.
-        key: tidegate_model::connection_string::SharedAccessKey,
-    },
-}
 
 /// A client of one hub.
 pub struct Client {
@@ -139,6 +114,20 @@ impl Client {
                 Err(error)
             }
         }
+    }
+
+    /// Passes an answer on. Where the hub does not let us in any more, the next question is asked over a new connection,
+    /// with a new token.
+    async fn heard<T>(
+        &self,
+        connection: &Connection,
+        answer: Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        if answer.as_ref().is_err_and(|error| error.kind() == FailureKind::Unauthorized) {
+            let mut state = self.state.lock().await;
+            state.live.take_if(|live| live.connection.is_same_as(connection));
+        }
+        answer
     }
 
     async fn connect(&self) -> Result<Live, ClientError> {

@@ -28,7 +28,8 @@ impl Client {
             None => hub.clone(),
         };
         let attaching = connection.attach_sender(format!("sending to {address}"), &address);
-        let link = within(&self.clock, "attaching a producer", attaching).await?;
+        let attached = within(&self.clock, "attaching a producer", attaching).await;
+        let link = self.heard(&connection, attached).await?;
         Ok(Producer { link })
     }
 }

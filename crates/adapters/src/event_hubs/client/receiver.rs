@@ -81,7 +81,8 @@ impl Client {
         let (inbox_of_link, inbox) = mpsc::unbounded_channel();
         let what = format!("receiving from partition {partition} of {}", self.remote.hub);
         let attaching = connection.attach_receiver(what, attach, inbox_of_link);
-        let link = within(&self.clock, "attaching a receiver", attaching).await?;
+        let attached = within(&self.clock, "attaching a receiver", attaching).await;
+        let link = self.heard(&connection, attached).await?;
         Ok(Receiver { link, inbox })
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 
+mod hostile;
 mod receiving;
 mod rights;
 mod sending;

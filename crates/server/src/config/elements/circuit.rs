@@ -86,7 +86,8 @@ const POLL_INTERVAL: Key<PositiveDuration> = Key::with_default(
 /// The element.
 pub(crate) static ELEMENT: Element = Element {
     header: "circuit = { … }",
-    doc: "The circuit breaker of a function, a table within `[function.NAME]`. While it is open nothing is fetched for the \
+    doc: "The circuit breaker of a function, a table within `[function.NAME]`; or of what functions need, within \
+          `[dependency.NAME]`. While it is open nothing is fetched for the \
           function, no attempt is used up and nothing becomes a dead letter; events are stored and wait. `tidegate circuit` \
           shows and moves it, and `[email.NAME]` or `[webhook.NAME]` tell when it opens. The defaults are those of Azure's \
           \"reliable event processing with Azure Functions\": more than 100 failures within 30 s.",

@@ -7,13 +7,15 @@ use toml_edit::Item;
 use tidegate_function::{Decode, JsonPointer, Merge, Upsert};
 use tidegate_host::circuit::CircuitSettings;
 use tidegate_host::retry::RetryPolicy;
-use tidegate_host::settings::{FunctionSettings, OnExhausted, Order, ParkingLimits};
+use tidegate_host::settings::{Dependency, FunctionSettings, OnExhausted, Order, ParkingLimits};
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::document::CollectionName;
 use tidegate_model::event::HubName;
 use tidegate_model::position::StartPosition;
 
+use crate::config::elements::dependency::Names;
 use crate::config::elements::duration::PositiveDuration;
+use crate::config::issue::{listed, suggest};
 use crate::config::key::{Element, Key, KeyInfo};
 use crate::config::reader::Reader;
 use crate::config::value::{Place, Setting, word_setting};
@@ -135,6 +137,11 @@ const CIRCUIT: Key<CircuitSettings> = Key::with_default(
     "When the function is stopped because what it depends on is away. Without keys all defaults hold; \
      `{ enabled = false }` leaves it to people.",
 );
+const DEPENDENCIES: Key<Names> = Key::with_default(
+    "dependencies",
+    "[]",
+    "What the function needs, as `[dependency.NAME]`: while the circuit of one of them is open, it is given no events.",
+);
 const TIMEOUT: Key<PositiveDuration> = Key::with_default(
     "timeout",
     "\"5m\"",
@@ -163,6 +170,7 @@ pub(crate) static ELEMENT: Element = Element {
         &ON_EXHAUSTED,
         &PARKING,
         &CIRCUIT,
+        &DEPENDENCIES,
         &TIMEOUT,
     ],
     example: "[function.aircraft]\nhub = \"flights\"\nkind = \"upsert\"\ndecode = \"json\"\nkey = \"/icao24\"\n\
@@ -170,10 +178,15 @@ pub(crate) static ELEMENT: Element = Element {
 };
 
 /// Reads the function `name`; `None` when something of it is wrong.
-pub(crate) fn read(name: FunctionName, reader: &mut Reader<'_, '_>) -> Option<FunctionConfig> {
+pub(crate) fn read(
+    name: FunctionName,
+    known: &Known<'_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<FunctionConfig> {
     let hub = reader.get(&HUB);
     let kind = reader.get(&KIND);
-    let settings = read_settings(reader);
+    let dependencies = read_dependencies(&name, known, reader);
+    let settings = read_settings(dependencies, reader);
     let kind = match kind? {
         Kind::Upsert => FunctionKind::Upsert(read_upsert(&name, reader)?),
         Kind::Rust => {
@@ -194,7 +207,51 @@ pub(crate) fn kind_span(reader: &Reader<'_, '_>) -> Option<std::ops::Range<usize
     reader.span_of(&KIND)
 }
 
-fn read_settings(reader: &mut Reader<'_, '_>) -> Option<FunctionSettings> {
+/// The dependencies that there are.
+pub(crate) struct Known<'k> {
+    /// Their names.
+    pub(crate) names: &'k [&'k str],
+    /// Those of them that are right; `None` when one is not, which is reported elsewhere.
+    pub(crate) dependencies: Option<&'k [Dependency]>,
+}
+
+fn read_dependencies(
+    function: &FunctionName,
+    known: &Known<'_>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Vec<Dependency>> {
+    let at = reader.span_of(&DEPENDENCIES);
+    let Names(names) = reader.get(&DEPENDENCIES)?;
+    if known.names.contains(&function.as_str()) {
+        let message =
+            format!("[dependency.{function}] has the same name, and its circuit would be the same one");
+        reader.contradiction(reader.span(), &message, "rename one of the two");
+        return None;
+    }
+    let unknown: Vec<&FunctionName> =
+        names.iter().filter(|name| !known.names.contains(&name.as_str())).collect();
+    for name in &unknown {
+        let message = format!("`dependencies` names \"{name}\", which is not declared");
+        let there_are =
+            if known.names.is_empty() { "there are none".to_owned() } else { listed(known.names) };
+        let nearest = suggest(name.as_str(), known.names);
+        let help = format!(
+            "{nearest}\ndeclared dependencies: {there_are}\ndeclare it with a table [dependency.{name}]"
+        );
+        reader.missing(at.clone(), &message, help.trim_start());
+    }
+    if !unknown.is_empty() {
+        return None;
+    }
+    let dependencies = known.dependencies?;
+    let of = |name: &FunctionName| dependencies.iter().find(|dependency| dependency.name == *name).cloned();
+    names.iter().map(of).collect()
+}
+
+fn read_settings(
+    dependencies: Option<Vec<Dependency>>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<FunctionSettings> {
     let max_event_batch_size = reader.get(&MAX_EVENT_BATCH_SIZE);
     let min_event_batch_size = reader.get(&MIN_EVENT_BATCH_SIZE);
     let max_wait_time = reader.get(&MAX_WAIT_TIME);
@@ -215,6 +272,7 @@ fn read_settings(reader: &mut Reader<'_, '_>) -> Option<FunctionSettings> {
         on_exhausted: on_exhausted?,
         parking: parking?,
         circuit: circuit?,
+        dependencies: dependencies?,
         timeout: timeout?.0,
     };
     match settings.validate() {

@@ -7,6 +7,7 @@ pub mod amqp;
 pub mod audit;
 pub mod byte_size;
 pub(crate) mod circuit;
+pub(crate) mod dependency;
 pub(crate) mod duration;
 pub mod email;
 pub mod function;
@@ -20,6 +21,7 @@ pub mod processor;
 pub mod retention;
 pub(crate) mod retry;
 pub mod secret;
+pub mod source;
 pub(crate) mod throughput;
 pub mod tls;
 pub mod webhook;
@@ -30,12 +32,15 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 16] = [
+pub(crate) static ALL: [&Element; 19] = [
     &hub::ELEMENT,
+    &source::ELEMENT,
+    &source::ENTRA_ELEMENT,
     &function::ELEMENT,
     &retry::ELEMENT,
     &parking::ELEMENT,
     &circuit::ELEMENT,
+    &dependency::ELEMENT,
     &alerts::ELEMENT,
     &email::ELEMENT,
     &webhook::ELEMENT,

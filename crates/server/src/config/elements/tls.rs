@@ -7,6 +7,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::version::{TLS12, TLS13};
 use toml_edit::Item;
 
 use crate::config::key::{Element, Key, KeyInfo};
@@ -32,7 +33,8 @@ const KEY: Key<PathBuf> = Key::required("key", "A PEM file with the private key 
 pub(crate) static ELEMENT: Element = Element {
     header: "tls = { … }",
     doc: "What encrypts a front door, a table within `[amqp]`. Relative paths are seen from where the configuration is. The \
-          files are read when the server starts; TLS 1.2 and 1.3 are spoken.",
+          files are read when the server starts, and again when they have changed; files that cannot be used then change \
+          nothing. TLS 1.2 and 1.3 are spoken. `tidegate dev-cert` makes such files for development.",
     keys: &[&CERTIFICATE as &dyn KeyInfo, &KEY],
     example: "tls = { certificate = \"server.pem\", key = \"server.key\" }\n",
 };
@@ -90,8 +92,8 @@ impl TlsConfig {
         let private_key = PrivateKeyDer::from_pem_file(&self.key)
             .map_err(|error| format!("`key` of `tls`: {key} {}", what_is_wrong(&error)))?;
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .expect("the provider has both versions")
             .with_no_client_auth();
         let config = builder.with_single_cert(chain, private_key).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => format!("`tls`: {key} is not the key of {certificate}"),

@@ -83,7 +83,7 @@ impl BatchFunction for Positions {
                 }
             };
             if let Err(error) = self.post(event).await {
-                batch.on(event).fail(Failure { error, retry_after: None });
+                batch.on(event).fail(Failure::new(error));
                 return Ok(());
             }
             for id in self.documents(event).unwrap_or_default() {
