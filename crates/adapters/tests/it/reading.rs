@@ -26,7 +26,7 @@ async fn what_a_producer_sends_reaches_the_reader_with_all_its_properties() {
         ..EventData::new("{\"a\":1}")
     };
     let producer = hub.client().producer(None).await.unwrap();
-    producer.send(Some("drone-1"), &[sent.clone()]).await.unwrap();
+    producer.send(Some("drone-1"), std::slice::from_ref(&sent)).await.unwrap();
     let partition = [P0, P1]
         .into_iter()
         .find(|partition| hub.log.status(*partition).unwrap().tail.0 == 1)

@@ -160,10 +160,9 @@ impl Committer {
         self.workspace.rewind();
     }
 
-    /// Whether nobody owns a lane now: moving its checkpoint leaves it like that, another owner does not. Where the store
-    /// does not say, the lane finds out when it claims itself again.
+    /// Whether nobody owns a lane now: moving its checkpoint leaves it like that, another owner does not.
     async fn is_nobodys(&self, lane: &Lane) -> bool {
-        let Ok(ownerships) = self.store.ownerships().await else { return true };
+        let ownerships = self.store.ownerships().await.unwrap_or_default();
         ownerships.iter().any(|ownership| ownership.lane == *lane && ownership.owner.is_empty())
     }
 

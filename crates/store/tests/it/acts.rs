@@ -68,7 +68,8 @@ impl Everything {
                 let queue = store.parked_of_key(lane, key, usize::MAX, usize::MAX).await?;
                 queues.push(queue.into_iter().map(|stored| stored.parked).collect());
             }
-            places.push(place);
+            // How many versions were used up is each store's own affair.
+            places.push(ParkingPlace { version: ParkedVersion::default(), ..place });
             parked.push(listed.into_iter().map(|stored| stored.parked).collect());
         }
         let mut by_status = Vec::new();
