@@ -37,8 +37,8 @@ use crate::health;
 use crate::hubs::{self, Declared, Hubs};
 use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
-use crate::sources::Sources;
 use crate::retention;
+use crate::sources::Sources;
 
 const FUNCTIONS_FILE: &str = "functions.json";
 

@@ -90,8 +90,13 @@ fn not_opened(name: &HubName, error: &ClientError) -> Failure {
         FailureKind::Unauthorized => {
             (ErrorCode::UNAUTHORIZED, "check the key or the application, and that it has the right Listen")
         }
-        FailureKind::NotFound => (ErrorCode::NOT_FOUND, "check the names of the hub and of the consumer group"),
-        _ => (ErrorCode::SERVER_UNREACHABLE, "check that the namespace can be reached from here, and start again"),
+        FailureKind::NotFound => {
+            (ErrorCode::NOT_FOUND, "check the names of the hub and of the consumer group")
+        }
+        _ => (
+            ErrorCode::SERVER_UNREACHABLE,
+            "check that the namespace can be reached from here, and start again",
+        ),
     };
     Failure::new(code, format!("[source.{name}] cannot be read: {error}")).help(help)
 }
@@ -99,9 +104,9 @@ fn not_opened(name: &HubName, error: &ClientError) -> Failure {
 /// Which hub is meant, and how to get in. The error is for a person, without secrets.
 fn remote(source: &SourceConfig, clock: &SharedClock) -> Result<Remote, String> {
     let roots = match &source.roots {
-        Some(path) => Some(
-            std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
-        ),
+        Some(path) => {
+            Some(std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?)
+        }
         None => None,
     };
     let remote = match &source.access {

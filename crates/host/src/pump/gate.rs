@@ -153,6 +153,8 @@ impl PartitionPump {
         let may_probe = stopped.is_none() && probing.is_some();
         let Some(why) = stopped.or_else(|| probing.as_ref().map(|_| half_open())) else { return Ok(()) };
         self.lane().set_state(LaneState::Gated { why });
+        let mut progress = self.lane().progress();
+        progress.mark_unchanged();
         let candidate = if may_probe { self.probe_candidate(work).await? } else { None };
         let oldest = candidate.as_ref().map(|(_, enqueued_at)| *enqueued_at);
         if candidate.is_none() {
@@ -174,6 +176,8 @@ impl PartitionPump {
                     lease = probe => lease,
                     // Who has no event for the probe waits for one.
                     _ = tail.changed(), if may_probe && oldest.is_none() => None,
+                    // Or until one that is parked is in the store.
+                    _ = progress.changed(), if may_probe && oldest.is_none() => None,
                     () = gate.changed() => None,
                 }
             })
@@ -187,6 +191,7 @@ impl PartitionPump {
     /// The oldest event of this lane that could be tried, and when it was enqueued. Those that failed as a probe come after
     /// all others, and after those of other lanes: they may be at fault themselves.
     async fn probe_candidate(&mut self, work: &mut Work) -> Result<Option<(Candidate, Timestamp)>, Stop> {
+        let end = *work.tail.borrow_and_update();
         let committed = self.lane().progress().borrow().ticket;
         let parked = |has_failed: bool| {
             let may_be_tried =
@@ -199,7 +204,6 @@ impl PartitionPump {
         let next = if work.parking.stops_the_lane() {
             None
         } else {
-            let end = *work.tail.borrow_and_update();
             if work.buffer.is_empty() && work.read_from < end {
                 self.read(work, true).await?;
             }

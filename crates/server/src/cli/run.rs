@@ -148,7 +148,8 @@ fn announce(
         output.line(&format!("  told      {} by webhook", webhook.name))?;
     }
     if started.hubs.is_empty() {
-        output.line("  there is no hub: nothing can be published; make one with `tidegate hubs create NAME`")?;
+        output
+            .line("  there is no hub: nothing can be published; make one with `tidegate hubs create NAME`")?;
     }
     if let Some(connection_string) = connection_string {
         output.line("\nfor clients of Event Hubs (the key opens everything; keep it to yourself):")?;

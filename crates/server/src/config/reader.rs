@@ -131,7 +131,9 @@ impl<'i, 't> Reader<'i, 't> {
             let message = format!("`hub` is \"{hub}\", which is not declared");
             let hubs = if declared.is_empty() { "there are none".to_owned() } else { listed(declared) };
             let nearest = suggest(hub.as_str(), declared);
-            let help = format!("{nearest}\ndeclared hubs: {hubs}\ndeclare it with a table [hub.{hub}], or [source.{hub}] if it is somebody else's");
+            let help = format!(
+                "{nearest}\ndeclared hubs: {hubs}\ndeclare it with a table [hub.{hub}], or [source.{hub}] if it is somebody else's"
+            );
             self.missing(at, &message, help.trim_start());
         }
         known

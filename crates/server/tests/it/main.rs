@@ -29,5 +29,6 @@ mod redrive;
 mod rights;
 mod scenarios;
 mod send;
+mod sources;
 mod support;
 mod upsert;

@@ -130,7 +130,10 @@ mod tests {
         };
         let key = "SharedAccessKeyName=k;SharedAccessKey=v;UseDevelopmentEmulator=true";
         let remote = of(&format!("Endpoint=sb://localhost;{key}"), Some("h")).unwrap();
-        assert_eq!((remote.server.to_string(), remote.server.tls.is_none()), ("localhost:5672".to_owned(), true));
+        assert_eq!(
+            (remote.server.to_string(), remote.server.tls.is_none()),
+            ("localhost:5672".to_owned(), true)
+        );
         assert_eq!((remote.namespace.as_str(), remote.hub.as_str()), ("localhost", "h"));
         let remote = of(&format!("Endpoint=sb://localhost:9;{key};EntityPath=e"), None).unwrap();
         assert_eq!((remote.server.port, remote.hub.as_str()), (9, "e"));

@@ -88,16 +88,10 @@ const ENTRA: Key<EntraConfig> = Key::optional(
     "The application of Entra whose tokens open the hub, instead of a connection string. It needs the role Azure Event Hubs \
      Data Receiver.",
 );
-const HUB: Key<String> = Key::optional(
-    "hub",
-    "the `EntityPath` of the connection string",
-    "The hub's name where it is.",
-);
-const CONSUMER_GROUP: Key<String> = Key::with_default(
-    "consumer_group",
-    "\"$Default\"",
-    "The consumer group. Nobody else should read in it.",
-);
+const HUB: Key<String> =
+    Key::optional("hub", "the `EntityPath` of the connection string", "The hub's name where it is.");
+const CONSUMER_GROUP: Key<String> =
+    Key::with_default("consumer_group", "\"$Default\"", "The consumer group. Nobody else should read in it.");
 const OWNER_LEVEL: Key<OwnerLevel> = Key::optional(
     "owner_level",
     "others may read beside",
@@ -190,7 +184,11 @@ pub(crate) fn read(name: HubName, reader: &mut Reader<'_, '_>) -> Option<SourceC
     let group_is_good = !consumer_group.is_empty() && !consumer_group.contains(['/', ' ']);
     if !group_is_good {
         let at = reader.span_of(&CONSUMER_GROUP);
-        reader.contradiction(at, "`consumer_group` is no name of a consumer group", "for example \"$Default\"");
+        reader.contradiction(
+            at,
+            "`consumer_group` is no name of a consumer group",
+            "for example \"$Default\"",
+        );
         return None;
     }
     Some(SourceConfig {
@@ -273,7 +271,11 @@ impl Setting for EntraConfig {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
         if tenant_id.is_empty() || !tenant_id.bytes().all(plain) {
             let at = reader.span_of(&TENANT_ID);
-            reader.contradiction(at, "`tenant_id` is no id and no domain", "copy it from the directory's overview");
+            reader.contradiction(
+                at,
+                "`tenant_id` is no id and no domain",
+                "copy it from the directory's overview",
+            );
             return None;
         }
         if authority.as_ref().is_some_and(|authority| !authority.starts_with("https://")) {
@@ -310,7 +312,8 @@ mod tests {
         Config::parse(text, "file", Registered::Any).map_err(|failure| failure.to_string())
     }
 
-    const STRING: &str = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=l;SharedAccessKey=hush";
+    const STRING: &str =
+        "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=l;SharedAccessKey=hush";
 
     #[test]
     fn a_source_is_read_by_a_function_as_a_hub_is() {
@@ -324,31 +327,40 @@ mod tests {
         let [others, theirs] = config.sources.as_slice() else { panic!("{:?}", config.sources) };
         assert_eq!((theirs.name.as_str(), theirs.owner_level), ("theirs", Some(0)));
         assert_eq!((theirs.consumer_group.as_str(), theirs.prefetch_count), ("$Default", 300));
-        assert!(matches!(&others.access, SourceAccess::Entra { namespace, .. } if namespace.starts_with("ns.")));
+        assert!(
+            matches!(&others.access, SourceAccess::Entra { namespace, .. } if namespace.starts_with("ns."))
+        );
         assert_eq!(config.functions[0].hub.as_str(), "theirs");
         assert!(!format!("{config:?}").contains("hush"));
     }
 
     #[test]
     fn what_is_wrong_with_a_source_is_told_without_its_secret() {
-        let function = "[function.f]\nhub = \"s\"\nkind = \"rust\"\n[function.g]\nhub = \"s\"\nkind = \"rust\"\n";
+        let function =
+            "[function.f]\nhub = \"s\"\nkind = \"rust\"\n[function.g]\nhub = \"s\"\nkind = \"rust\"\n";
         for (keys, more, problem) in [
             (String::new(), "", "has no `kind`"),
             ("kind = \"event-hubs\"".to_owned(), "", "how to get in"),
             (format!("kind = \"event-hubs\"\nconnection_string = \"{STRING}\""), "", "which hub it is"),
             ("kind = \"event-hubs\"\nconnection_string = \"hush\"".to_owned(), "", "has no name"),
             (
-                format!("kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\nnamespace = \"n\""),
+                format!(
+                    "kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\nnamespace = \"n\""
+                ),
                 "",
                 "said twice",
             ),
             (
-                format!("kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\nowner_level = -1"),
+                format!(
+                    "kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\nowner_level = -1"
+                ),
                 "",
                 "a whole number from 0",
             ),
             (
-                format!("kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\nowner_level = 0"),
+                format!(
+                    "kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\nowner_level = 0"
+                ),
                 function,
                 "only one function",
             ),
