@@ -1,9 +1,9 @@
 //! Runs the official clients of Event Hubs, unmodified, against the program.
 //!
 //! Each client has a suite in its own language, in the directory of that name, with that language's usual test runner.
-//! What is here prepares a suite's environment from its lock file ([`mod@environment`]), starts servers of its own for it
-//! ([`server`]), lets it end and start one of them as it needs ([`control`]), and gives it blob storage for checkpoints
-//! ([`blobs`]). A suite finds all of it in environment variables:
+//! What is here prepares a suite's environment from its lock file (`environment`), starts servers of its own for it
+//! (`server`), lets it end and start one of them as it needs (`control`), and gives it blob storage for checkpoints
+//! (`blobs`). A suite finds all of it in environment variables:
 //!
 //! | variable | what it is |
 //! |---|---|
