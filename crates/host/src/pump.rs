@@ -635,12 +635,18 @@ impl PartitionPump {
                 selection.fates.push(None);
                 continue;
             };
+            // It may have been tried before what it waits behind came: by a redrive.
+            let attempts = || {
+                let known = work.attempts.as_ref();
+                let known = known.filter(|record| record.sequence_number == event.sequence_number);
+                known.map_or(Vec::new(), |record| record.attempts.clone())
+            };
             selection.fates.push(Some(if room.take(event.data.size()) {
-                Resolution::Parked { turn: Turn::At(now), attempts: Vec::new() }
+                Resolution::Parked { turn: Turn::At(now), attempts: attempts() }
             } else if work.parking.limits().at_limit == AtLimit::DeadLetter {
                 let reason =
                     "an earlier event of its key waits, and there is no room to park this one".to_owned();
-                Resolution::DeadLettered { class: FailureClass::Exhausted, reason, attempts: Vec::new() }
+                Resolution::DeadLettered { class: FailureClass::Exhausted, reason, attempts: attempts() }
             } else {
                 break;
             }));

@@ -154,7 +154,6 @@ impl PartitionPump {
         let Some(why) = stopped.or_else(|| probing.as_ref().map(|_| half_open())) else { return Ok(()) };
         self.lane().set_state(LaneState::Gated { why });
         let mut progress = self.lane().progress();
-        progress.mark_unchanged();
         let candidate = if may_probe { self.probe_candidate(work).await? } else { None };
         let oldest = candidate.as_ref().map(|(_, enqueued_at)| *enqueued_at);
         if candidate.is_none() {
@@ -193,13 +192,9 @@ impl PartitionPump {
     async fn probe_candidate(&mut self, work: &mut Work) -> Result<Option<(Candidate, Timestamp)>, Stop> {
         let end = *work.tail.borrow_and_update();
         let committed = self.lane().progress().borrow().ticket;
-        let parked = |has_failed: bool| {
-            let may_be_tried =
-                |id: &QueueId| self.failed_probes.contains_key(&Candidate::Parked(id.clone())) == has_failed;
-            work.parking.oldest(committed, may_be_tried).map(|(id, at)| (Candidate::Parked(id), at))
-        };
-        if let Some(candidate) = parked(false) {
-            return Ok(Some(candidate));
+        let has_not_failed = |id: &QueueId| !self.failed_probes.contains_key(&Candidate::Parked(id.clone()));
+        if let Some((id, at)) = work.parking.oldest(committed, has_not_failed) {
+            return Ok(Some((Candidate::Parked(id), at)));
         }
         let next = if work.parking.stops_the_lane() {
             None
