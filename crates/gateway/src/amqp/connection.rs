@@ -42,7 +42,7 @@ use super::selector;
 use crate::admission::EVENT_OVERHEAD_BYTES;
 use crate::audience::ResourcePath;
 use crate::auth::{Grants, Right};
-use crate::{Gateway, Hub, PublishError};
+use crate::{Gateway, Hub};
 
 /// How many deliveries of a producer may wait for their acknowledgement. A producer never sees less than half of it as
 /// credit, unless that many wait.
@@ -216,8 +216,7 @@ type Published = Result<(), AmqpError>;
 #[derive(Debug)]
 struct Settlement {
     link: LinkId,
-    first: u32,
-    last: u32,
+    delivery: u32,
     state: DeliveryState,
 }
 
@@ -675,7 +674,7 @@ impl Client {
                 Ok(_reservation) => {
                     let wait = gateway.limits.append_wait;
                     let published = hub.publish(partition, events, &*gateway.clock, wait).await;
-                    published.map(|_| ()).map_err(|error| refused(&error))
+                    published.map(|_| ()).map_err(|error| refusals::not_published(&error))
                 }
                 Err(busy) => Err(AmqpError::new(
                     condition::SERVER_BUSY,
@@ -911,7 +910,7 @@ impl Client {
         }
         self.numbers += 1;
         let at = self.shared.gateway.clock.monotonic().saturating_add(hold);
-        self.later.insert((at, self.numbers), Settlement { link, first: delivery, last: delivery, state });
+        self.later.insert((at, self.numbers), Settlement { link, delivery, state });
     }
 
     fn settle_due(&mut self, now: Duration) {
@@ -919,8 +918,8 @@ impl Client {
             if entry.key().0 > now {
                 break;
             }
-            let Settlement { link, first, last, state } = entry.remove();
-            let _ = self.engine.settle(link, first, last, &state);
+            let Settlement { link, delivery, state } = entry.remove();
+            let _ = self.engine.settle(link, delivery, delivery, &state);
         }
     }
 }
@@ -928,10 +927,6 @@ impl Client {
 /// The partition of a hub that a name means.
 fn existing(hub: &Hub, name: &PartitionName) -> Option<PartitionId> {
     name.id.filter(|id| id.0 < hub.partition_count())
-}
-
-fn refused(error: &PublishError) -> AmqpError {
-    refusals::not_published(error)
 }
 
 /// Waits until the server stops.

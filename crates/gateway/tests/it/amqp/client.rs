@@ -170,11 +170,16 @@ impl Client {
         self.receiver(consumer_group(partition), properties, 100).await
     }
 
-    /// Sends a message and waits for its outcome.
-    pub(crate) async fn send(&mut self, link: LinkId, format: u32, message: Bytes) -> DeliveryState {
+    /// Waits until a message can be sent.
+    pub(crate) async fn credit(&mut self, link: LinkId) {
         while !self.engine.can_send(link) {
             self.wait(|event| matches!(event, Event::Credit { .. }).then_some(())).await.unwrap();
         }
+    }
+
+    /// Sends a message and waits for its outcome.
+    pub(crate) async fn send(&mut self, link: LinkId, format: u32, message: Bytes) -> DeliveryState {
+        self.credit(link).await;
         let outgoing = Outgoing { message_format: format, ..Outgoing::default() };
         let id = self.engine.send(link, &outgoing, &[Part::Share(&message)]).unwrap();
         self.outcome(id).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_amqp::codec::names::{MESSAGE_FORMAT_BATCH, MESSAGE_FORMAT_PLAIN, condition};
 use tidegate_amqp::codec::performative::DeliveryState;
-use tidegate_amqp::connection::{Ending, Event, Outgoing, Part};
+use tidegate_amqp::connection::{Ending, Outgoing, Part};
 use tidegate_gateway::admission::Limits;
 use tidegate_model::clock::Clock;
 use tidegate_model::ports::AppendError;
@@ -15,7 +15,18 @@ use tidegate_model::position::PartitionId;
 use super::client::batch;
 use super::rights::with_root;
 use crate::doubles::{Gated, Scripted, Step};
-use crate::harness::{harness, harness_with};
+use crate::harness::{Harness, harness, harness_with};
+
+/// A hub whose appends wait until they are let through.
+fn gated() -> (Harness, Arc<Gated>) {
+    let mut gate = None;
+    let harness = harness_with(Limits::default(), |log| {
+        let gated = Arc::new(Gated::new(log));
+        gate = Some(gated.clone());
+        gated
+    });
+    (harness, gate.unwrap())
+}
 
 fn condition_of(state: DeliveryState) -> String {
     match state {
@@ -43,18 +54,10 @@ async fn a_batch_goes_to_one_partition_and_keys_decide_which() {
 
 #[tokio::test(start_paused = true)]
 async fn acceptance_comes_after_durability_and_sends_do_not_wait_for_each_other() {
-    let mut gate = None;
-    let harness = harness_with(Limits::default(), |log| {
-        let gated = Arc::new(Gated::new(log));
-        gate = Some(gated.clone());
-        gated
-    });
-    let gate = gate.unwrap();
+    let (harness, gate) = gated();
     let (_door, mut client) = with_root(&harness).await;
     let sender = client.sender("flights").await.unwrap();
-    while !client.engine.can_send(sender) {
-        client.wait(|event| matches!(event, Event::Credit { .. }).then_some(())).await.unwrap();
-    }
+    client.credit(sender).await;
     let outgoing = Outgoing { message_format: MESSAGE_FORMAT_BATCH, ..Outgoing::default() };
     let ids: Vec<u32> = (0..3)
         .map(|number| {
@@ -129,18 +132,10 @@ async fn links_to_what_is_not_there_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stops_acknowledges_what_is_under_way_and_sends_its_clients_away() {
-    let mut gate = None;
-    let harness = harness_with(Limits::default(), |log| {
-        let gated = Arc::new(Gated::new(log));
-        gate = Some(gated.clone());
-        gated
-    });
-    let gate = gate.unwrap();
+    let (harness, gate) = gated();
     let (door, mut client) = with_root(&harness).await;
     let sender = client.sender("flights").await.unwrap();
-    while !client.engine.can_send(sender) {
-        client.wait(|event| matches!(event, Event::Credit { .. }).then_some(())).await.unwrap();
-    }
+    client.credit(sender).await;
     let outgoing = Outgoing { message_format: MESSAGE_FORMAT_BATCH, ..Outgoing::default() };
     let id = client.engine.send(sender, &outgoing, &[Part::Share(&batch(None, &["a"]))]).unwrap();
     assert!(client.sender("flights/Partitions/0").await.is_ok(), "what was sent before has come");
