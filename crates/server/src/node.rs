@@ -253,7 +253,7 @@ impl Node {
     /// When the store cannot be brought to disk; what was committed is then found again by the next start.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.processing.set(None);
-        self.sources.close();
+        self.sources.close(&self.clock).await;
         let log = self.log.clone();
         // Closing waits for writers; a panic of theirs is theirs.
         let _ = tokio::task::spawn_blocking(move || log.close()).await;

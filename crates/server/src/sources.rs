@@ -4,55 +4,166 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tidegate_adapters::event_hubs::blobs::{
+    self, BlobAccount, BlobCheckpoints, BlobContainer, ConsumerOf, InvalidAccount, Mirror, first_positions,
+};
 use tidegate_adapters::event_hubs::client::entra::{
     AUTHORITY, Application, ApplicationTokens, EVENT_HUBS_SCOPE, http_client,
 };
 use tidegate_adapters::event_hubs::client::{Client, ClientError, FailureKind, Remote, platform_tls};
 use tidegate_adapters::event_hubs::{RemoteLog, RemoteLogOptions};
-use tidegate_model::clock::SharedClock;
+use tidegate_model::checkpoint::{FunctionName, Lane};
+use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
-use tidegate_model::ports::EventLog;
+use tidegate_model::ports::{EventLog, Store};
+use tidegate_model::position::{PartitionId, StartPosition};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::config::{EntraConfig, SourceAccess, SourceConfig};
+use crate::config::{CheckpointBlobs, Config, EntraConfig, SourceAccess, SourceConfig};
 use crate::failure::Failure;
 
 /// How long the start waits for a hub that is away.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the last copies of checkpoints may take.
+const LAST_COPIES: Duration = Duration::from_secs(10);
+
 /// The hubs of others that are open, ordered by name.
 #[derive(Clone, Default)]
-pub(crate) struct Sources(Arc<RwLock<Vec<Arc<RemoteLog>>>>);
+pub(crate) struct Sources(Arc<RwLock<Open>>);
+
+#[derive(Default)]
+struct Open {
+    logs: Vec<Arc<RemoteLog>>,
+    copying: Vec<Copying>,
+}
+
+/// Something that copies checkpoints, and what ends it.
+struct Copying {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
 
 impl Sources {
-    /// Opens what is configured.
+    /// Opens what is configured, and begins the checkpoints of functions that go on where their consumer group is.
     ///
     /// # Errors
     /// When one cannot be opened; the others stay closed then.
-    pub(crate) async fn open(&self, sources: &[SourceConfig], clock: &SharedClock) -> Result<(), Failure> {
-        let mut opened = Vec::new();
-        for source in sources {
-            opened.push(open(source, clock).await?);
+    pub(crate) async fn open(
+        &self,
+        config: &Config,
+        store: &Arc<dyn Store>,
+        clock: &SharedClock,
+    ) -> Result<(), Failure> {
+        let mut opened = Open::default();
+        for source in &config.sources {
+            let log = open(source, clock).await?;
+            if let Some(blobs) = &source.checkpoint_blobs {
+                let functions = config.functions.iter().filter(|function| function.hub == source.name);
+                let functions: Vec<_> = functions.map(|function| &function.name).collect();
+                let mirror = mirror(source, blobs, &log, &functions, store, clock).await?;
+                let (stop, stopped) = watch::channel(false);
+                opened.copying.push(Copying { stop, task: tokio::spawn(mirror.run(stopped)) });
+            }
+            opened.logs.push(log);
         }
         *self.0.write() = opened;
         Ok(())
     }
 
-    /// Closes all of them.
-    pub(crate) fn close(&self) {
-        self.0.write().clear();
+    /// Copies checkpoints a last time, and closes all of them.
+    pub(crate) async fn close(&self, clock: &SharedClock) {
+        let Open { logs, copying } = std::mem::take(&mut *self.0.write());
+        let copies = async {
+            for Copying { stop, task } in copying {
+                stop.send_replace(true);
+                let _ = task.await;
+            }
+        };
+        if timeout(&**clock, LAST_COPIES, copies).await.is_none() {
+            tracing::warn!("the last copies of checkpoints were not written in time");
+        }
+        drop(logs);
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<dyn EventLog>> {
-        self.0.read().iter().map(|source| Arc::clone(source) as Arc<dyn EventLog>).collect()
+        self.0.read().logs.iter().map(|source| Arc::clone(source) as Arc<dyn EventLog>).collect()
     }
 
     /// The one of this name, whatever the case of its letters.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<dyn EventLog>> {
         self.all().into_iter().find(|source| source.hub().as_str().eq_ignore_ascii_case(name))
     }
+}
+
+/// What copies the checkpoints of a source. Functions that have none in the store yet are begun where the blobs say.
+async fn mirror(
+    source: &SourceConfig,
+    wanted: &CheckpointBlobs,
+    log: &Arc<RemoteLog>,
+    functions: &[&FunctionName],
+    store: &Arc<dyn Store>,
+    clock: &SharedClock,
+) -> Result<Mirror, Failure> {
+    let name = &source.name;
+    let unusable = |problem: String| {
+        let message = format!("`checkpoint_blobs` of [source.{name}] cannot be used: {problem}");
+        Failure::new(ErrorCode::CONFIG_BAD_VALUE, message)
+    };
+    let secret = wanted.connection_string.fetch().map_err(unusable)?;
+    let account: BlobAccount =
+        secret.reveal().parse().map_err(|invalid: InvalidAccount| unusable(invalid.to_string()))?;
+    let client = blobs::http_client(&account).map_err(unusable)?;
+    let container = BlobContainer::new(account, wanted.container.clone(), client, clock.clone());
+    let remote = log.client().remote();
+    let consumer = ConsumerOf {
+        namespace: remote.namespace.clone(),
+        hub: remote.hub.clone(),
+        consumer_group: log.consumer_group().to_owned(),
+    };
+    let copies = BlobCheckpoints::new(container, &consumer);
+
+    let known = store.checkpoints().await?;
+    let lanes = functions.iter().flat_map(|function| {
+        (0..log.partition_count()).map(|partition| Lane {
+            function: (*function).clone(),
+            hub: name.clone(),
+            partition: PartitionId(partition),
+        })
+    });
+    let new: Vec<Lane> =
+        lanes.filter(|lane| !known.iter().any(|checkpoint| checkpoint.lane == *lane)).collect();
+    let read = async {
+        copies.create().await?;
+        first_positions(&copies, log.partition_count()).await
+    };
+    match read.await {
+        Ok(positions) => {
+            for lane in new {
+                let Some(position) = positions.get(&lane.partition) else { continue };
+                let start = log.locate(lane.partition, StartPosition::SequenceNumber(*position)).await?;
+                store.begin(&lane, log.incarnation(), start, clock.now()).await?;
+                tracing::info!(%lane, position = %start, "the lane begins where the blobs say that its group is");
+            }
+        }
+        // Whoever has begun needs no blobs to go on.
+        Err(error) if new.is_empty() => {
+            tracing::warn!(source = %name, %error, "checkpoints are not copied yet")
+        }
+        Err(error) => {
+            let message = format!(
+                "where the functions on [source.{name}] begin is not known, since the blobs cannot be read: {error}"
+            );
+            return Err(Failure::new(ErrorCode::SERVER_UNREACHABLE, message).help(
+                "check the account and its key; or remove `checkpoint_blobs` to begin at `initial_offset`",
+            ));
+        }
+    }
+    Ok(Mirror { store: Arc::clone(store), log: Arc::clone(log), blobs: copies, clock: clock.clone() })
 }
 
 async fn open(source: &SourceConfig, clock: &SharedClock) -> Result<Arc<RemoteLog>, Failure> {

@@ -12,6 +12,7 @@ use tidegate_host::processor::{FunctionSetup, Processor, StartError};
 use tidegate_host::settings::{HostOptions, Sharing};
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_model::error::ErrorCode;
+use tidegate_model::ports::Store;
 
 use crate::alerting::{self, Alerting};
 use crate::config::Config;
@@ -44,7 +45,8 @@ impl System {
     ) -> Result<Self, Failure> {
         let random = node.clock.random();
         let owner = format!("{}-{random:016x}", std::process::id());
-        node.sources.open(&config.sources, &node.clock).await?;
+        let store: Arc<dyn Store> = node.store.clone();
+        node.sources.open(config, &store, &node.clock).await?;
         let alerting = alerting::Prepared::new(&node, config, listen, owner.clone())?;
         node.record_functions(config)?;
         let mut setups = Vec::new();

@@ -7,11 +7,15 @@
 //!                  └─ $management: where partitions begin and end
 //! ```
 //!
-//! What is tested, and against what: against this program's own front door all of it; against the live service nothing,
+//! [`blobs`] has the checkpoints and ownerships that Event Hubs' clients share, as they write them.
+//!
+//! What is tested, and against what: against this program's own front door all that is AMQP, against
+//! Azurite all that is blobs; against the live service nothing,
 //! which could not be reached where this was written. What the service expects is taken from the sources of its clients and
 //! from traces of them.
 
 mod backoff;
+pub mod blobs;
 pub mod client;
 pub mod log;
 

@@ -145,7 +145,6 @@ checks! {
     a_read_returns_one_event_though_it_is_larger_than_the_limit,
     a_read_at_the_tail_is_empty_and_past_it_refused,
     locate_finds_numbers_and_offsets,
-    locate_finds_enqueued_times,
     the_tail_wakes_its_watchers_when_events_are_readable,
     an_event_of_the_largest_size_is_taken,
     enqueued_at_never_goes_back,

@@ -32,7 +32,7 @@ pub use elements::http::HttpConfig;
 pub use elements::hub::HubConfig;
 pub use elements::processor::ProcessorConfig;
 pub use elements::secret::SecretSource;
-pub use elements::source::{EntraConfig, SourceAccess, SourceConfig};
+pub use elements::source::{CheckpointBlobs, EntraConfig, SourceAccess, SourceConfig};
 pub use elements::tls::TlsConfig;
 pub use elements::webhook::WebhookConfig;
 

@@ -4,6 +4,8 @@
 
 mod alerts;
 mod audit;
+#[path = "../../../adapters/tests/it/azurite.rs"]
+mod azurite;
 mod checkpoint_seek;
 mod circuit;
 mod cli;

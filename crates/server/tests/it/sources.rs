@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::azurite::Azurite;
 use crate::support::{Place, Refused, Server, started};
 
 const THEIRS: &str = "[hub.flights]\npartitions = 4\n";
@@ -84,4 +85,96 @@ fn whoever_is_not_let_in_is_told_so_at_the_start() {
     let Err(Refused { said, .. }) = ours.try_serve() else { panic!("it started") };
     assert!(said.contains("TG-401") && said.contains("[source.theirs] cannot be read"), "{said}");
     assert!(!said.contains("hush-hush"), "{said}");
+}
+
+/// Reads the checkpoints of a container with the official client: its partitions and their sequence numbers.
+const LIST: &str = r#"
+const { ContainerClient } = require("@azure/storage-blob");
+const { BlobCheckpointStore } = require("@azure/eventhubs-checkpointstore-blob");
+const store = new BlobCheckpointStore(new ContainerClient(process.argv[2], "checkpoints"));
+const [command, from] = [process.argv[3], process.argv[4]];
+(async () => {
+    const group = { fullyQualifiedNamespace: "127.0.0.1", eventHubName: "flights", consumerGroup: "$Default" };
+    if (command === "write") {
+        for (let partition = 0; partition < 4; partition++) {
+            await store.updateCheckpoint({ ...group, partitionId: String(partition), offset: from, sequenceNumber: Number(from) });
+        }
+    }
+    const all = await store.listCheckpoints("127.0.0.1", "flights", "$Default");
+    console.log(JSON.stringify(all.map((one) => [one.partitionId, one.sequenceNumber, one.offset])));
+})();
+"#;
+
+/// Runs the official client, where the suite of its language has installed it.
+fn official_client(azurite: &Azurite, container: &str, words: &[&str]) -> Option<Vec<Value>> {
+    let modules =
+        azurite.modules().filter(|modules| modules.join("@azure/eventhubs-checkpointstore-blob").is_dir());
+    let Some(modules) = modules else {
+        eprintln!(
+            "\nNOT RUN: the official client is not installed; run the suite of the JavaScript client once\n"
+        );
+        return None;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let script = place.path().join("list.js");
+    std::fs::write(&script, LIST.replace("\"checkpoints\"", &format!("{container:?}"))).unwrap();
+    let output = std::process::Command::new("node")
+        .arg(&script)
+        .arg(azurite.connection_string_of_clients())
+        .args(words)
+        .env("NODE_PATH", modules)
+        .output()
+        .unwrap();
+    let said = crate::support::succeeded(output, "the official client");
+    Some(serde_json::from_str(&said).unwrap())
+}
+
+#[test]
+fn checkpoints_are_exchanged_with_the_official_clients_as_blobs() {
+    let Some(azurite) = Azurite::start() else { return };
+    let config = OURS.replace(
+        "hub = \"flights\"",
+        "hub = \"flights\"\ncheckpoint_blobs = { connection_string = { file = \"storage.txt\" }, container = \"checkpoints\" }",
+    );
+    let theirs = Place::new(THEIRS);
+    let (their_server, said) = start(&theirs, "127.0.0.1:0");
+    let ours = Place::new(&config);
+    ours.write("theirs.txt", said["connection_string"].as_str().unwrap().as_bytes());
+    ours.write("storage.txt", azurite.connection_string().as_bytes());
+    let published = send(&theirs, 0..20);
+    let our_server = ours.serve();
+    ours.caught_up(published);
+    // The last copies are written when it ends.
+    assert!(our_server.terminate().success());
+    let checkpoints = ours.json("checkpoints");
+    if let Some(listed) = official_client(&azurite, "checkpoints", &["list"]) {
+        let mut expected: Vec<Value> = Vec::new();
+        for checkpoint in checkpoints.iter().filter(|checkpoint| checkpoint["position"] != 0) {
+            let last = checkpoint["position"].as_u64().unwrap() - 1;
+            expected.push(json!([checkpoint["partition"].to_string(), last, last.to_string()]));
+        }
+        let mut listed = listed;
+        listed.sort_by_key(ToString::to_string);
+        assert_eq!(listed, expected);
+    }
+
+    // A program without a store goes on where the blobs say: first where we were, then where the official client was.
+    send(&theirs, 20..21);
+    let moved = |function: &str, already: u64| {
+        let moved = Place::new(&config.replace("[function.aircraft]", &format!("[function.{function}]")));
+        for file in ["theirs.txt", "storage.txt"] {
+            moved.write(file, &std::fs::read(ours.path().join(file)).unwrap());
+        }
+        let _server = moved.serve();
+        crate::support::wait_until("everything else is resolved", || {
+            moved.json("audit").first().is_some_and(|account| account["pending"] == 0)
+        });
+        let account = &moved.json("audit")[0];
+        assert_eq!((&account["applied"], &account["ok"]), (&json!(published + 20 - already), &json!(true)));
+    };
+    moved("again", published);
+    if official_client(&azurite, "checkpoints", &["write", "3"]).is_some() {
+        moved("migrated", 4 * 4);
+    }
+    assert!(their_server.terminate().success());
 }

@@ -739,3 +739,63 @@ fn poll_io(
     }
     if moved { Poll::Ready(Ok(Moved::Bytes)) } else { Poll::Pending }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidegate_gateway::Gateway;
+    use tidegate_gateway::admission::Limits;
+    use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
+    use tidegate_gateway::auth::Authorizer;
+    use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    async fn open(clock: SharedClock, stream: DuplexStream) -> Result<Connection, ClientError> {
+        let mut options = Options::new("test");
+        options.idle_timeout = Some(Duration::from_secs(30));
+        Connection::open("there".to_owned(), Box::new(stream), options, Login::Anonymous, clock).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_happens_is_kept_alive_by_both_ends() {
+        let clock = TestClock::new(Timestamp::from_millis(0), 1);
+        let authorizer = Arc::new(Authorizer::new(Vec::new()).unwrap());
+        let gateway = Arc::new(Gateway::new(authorizer, Limits::default(), clock.clone()));
+        let bounds = AmqpBounds { idle_timeout: Duration::from_secs(10), ..AmqpBounds::default() };
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (stop, stopped) = watch::channel(false);
+        let serving =
+            tokio::spawn(async move { AmqpDoor::new(gateway, bounds).serve_stream(theirs, stopped).await });
+        let connection = open(clock.clone(), ours).await.unwrap();
+        clock.sleep(Duration::from_secs(3600)).await;
+        assert!(connection.is_open());
+
+        stop.send_replace(true);
+        let ended = connection.ended().await;
+        assert!(ended.to_string().contains("amqp:connection:forced"), "{ended}");
+        serving.await.unwrap();
+        let request = Request { properties: Vec::new(), body: tidegate_amqp::codec::value::Value::Null };
+        let refused = connection.request("$cbs", request).await.unwrap_err();
+        assert_eq!(refused, ended, "who comes later hears the same");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_or_something_else_is_given_up() {
+        let clock = TestClock::new(Timestamp::from_millis(0), 1);
+        let (ours, _silent) = tokio::io::duplex(64 * 1024);
+        let error = open(clock.clone(), ours).await.err().expect("it is given up");
+        assert!(error.to_string().contains("did not open it in time"), "{error}");
+
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        theirs.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let error = open(clock.clone(), ours).await.err().expect("it is given up");
+        assert!(error.to_string().contains("does not speak AMQP 1.0; it said \"HTTP/1.1\""), "{error}");
+
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        drop(theirs);
+        assert!(matches!(open(clock, ours).await, Err(ClientError::Ended { .. })));
+    }
+}

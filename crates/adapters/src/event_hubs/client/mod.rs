@@ -34,6 +34,7 @@ pub use self::management::{HubInfo, PartitionInfo};
 pub use self::producer::Producer;
 pub use self::receiver::{Receive, Receiver, StartAt};
 pub use self::remote::{Access, InvalidRemote, Remote};
+pub(crate) use self::transport::unused_tls;
 pub use self::transport::{PLAIN_PORT, Server, TLS_PORT, platform_tls, tls_with_roots};
 
 /// The largest message that is taken, in bytes: what hubs of the Dedicated tier allow.

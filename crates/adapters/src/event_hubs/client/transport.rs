@@ -73,6 +73,12 @@ pub fn tls_with_roots(pem: &[u8]) -> Result<ClientConfig, String> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// TLS that trusts nobody, for what is never encrypted.
+pub(crate) fn unused_tls() -> Result<ClientConfig, String> {
+    let config = builder().map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()

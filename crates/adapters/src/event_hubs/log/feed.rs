@@ -373,7 +373,7 @@ async fn fill(
                 };
                 outstanding = outstanding.saturating_sub(1);
                 backoff.succeeded();
-                let Received { event, end, .. } = match received(message) {
+                let Received { event, end, offset } = match received(message) {
                     Ok(received) => received,
                     Err(problem) => {
                         let problem = problem.to_string();
@@ -387,6 +387,9 @@ async fn fill(
                         // Readers of this feed first: whom the tail wakes finds the event here.
                         feed.tell();
                         partition.saw(number, enqueued_at, end);
+                        if let Some(offset) = offset {
+                            partition.keep_offset(number, offset);
+                        }
                     }
                     Put::Moved => return Over::Moved,
                     Put::Full => return Over::Full,

@@ -133,6 +133,28 @@ impl RemoteLog {
         self.shared.partition(partition).map(Partition::held).unwrap_or_default()
     }
 
+    /// The offset that the hub gave to an event, or to the nearest one before it that is known, with that one's number. Known
+    /// are events that were received in the life of this value.
+    pub fn offset_at(
+        &self,
+        partition: PartitionId,
+        number: SequenceNumber,
+    ) -> Option<(SequenceNumber, String)> {
+        self.shared.partition(partition).ok()?.offset_at(number)
+    }
+
+    /// Nobody will ask for the offsets of events before this one.
+    pub(crate) fn forget_offsets_before(&self, partition: PartitionId, number: SequenceNumber) {
+        if let Ok(partition) = self.shared.partition(partition) {
+            partition.forget_offsets_before(number);
+        }
+    }
+
+    /// The consumer group it reads in.
+    pub fn consumer_group(&self) -> &str {
+        &self.shared.options.consumer_group
+    }
+
     /// The client it reads with.
     pub fn client(&self) -> &Arc<Client> {
         &self.shared.client

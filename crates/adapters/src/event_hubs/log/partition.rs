@@ -1,7 +1,9 @@
 //! What is known of a partition.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytestring::ByteString;
 use parking_lot::Mutex;
 use tidegate_messages::PartitionEnd;
 use tidegate_model::clock::Timestamp;
@@ -20,7 +22,12 @@ pub(super) struct Partition {
     pub(super) feeds: Mutex<Vec<Arc<Feed>>>,
 }
 
+/// How many offsets of a partition are kept.
+const MAX_OFFSETS: usize = 4096;
+
 struct Known {
+    /// Offsets of events that were received, ascending: of all of the newest ones, and of ever fewer of the older ones.
+    offsets: VecDeque<(SequenceNumber, ByteString)>,
     head: SequenceNumber,
     last_enqueued_at: Option<Timestamp>,
     /// `None` when the hub is gone.
@@ -45,6 +52,7 @@ impl Known {
 impl Partition {
     pub(super) fn new(info: PartitionInfo) -> Self {
         let known = Known {
+            offsets: VecDeque::new(),
             head: info.head,
             last_enqueued_at: info.last_enqueued_at,
             tail: Some(watch::Sender::new(info.tail)),
@@ -101,11 +109,71 @@ impl Partition {
         }
     }
 
+    /// Keeps the offset of an event that was received.
+    pub(super) fn keep_offset(&self, number: SequenceNumber, offset: ByteString) {
+        let offsets = &mut self.known.lock().offsets;
+        // A reader that went back brings them again.
+        if offsets.back().is_some_and(|(last, _)| *last >= number) {
+            return;
+        }
+        if offsets.len() >= MAX_OFFSETS {
+            let mut place = 0;
+            offsets.retain(|_| {
+                place += 1;
+                place % 2 == 1 || place > MAX_OFFSETS / 2
+            });
+        }
+        offsets.push_back((number, offset));
+    }
+
+    /// Drops the offsets of events before this one: nobody will ask for them.
+    pub(super) fn forget_offsets_before(&self, number: SequenceNumber) {
+        let offsets = &mut self.known.lock().offsets;
+        let gone = offsets.partition_point(|(kept, _)| *kept < number);
+        offsets.drain(..gone);
+    }
+
+    /// The offset of an event, or of the nearest one before it that is known.
+    pub(super) fn offset_at(&self, number: SequenceNumber) -> Option<(SequenceNumber, String)> {
+        let known = self.known.lock();
+        let behind = known.offsets.partition_point(|(kept, _)| *kept <= number);
+        let (number, offset) = known.offsets.get(behind.checked_sub(1)?)?;
+        Some((*number, offset.to_string()))
+    }
+
     /// The hub is gone, or nobody reads it any more.
     pub(super) fn close(&self) {
         self.known.lock().tail = None;
         for feed in self.feeds.lock().drain(..) {
             feed.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_kept_in_bounds_the_newest_best() {
+        let nothing = SequenceNumber::ZERO;
+        let info = PartitionInfo { head: nothing, tail: nothing, last_offset: None, last_enqueued_at: None };
+        let partition = Partition::new(info);
+        assert_eq!(partition.offset_at(SequenceNumber(5)), None);
+        for number in 10..100_000 {
+            partition.keep_offset(SequenceNumber(number), format!("o{number}").into());
+        }
+        partition.keep_offset(SequenceNumber(7), "again".into());
+        assert!(partition.known.lock().offsets.len() <= MAX_OFFSETS);
+        assert_eq!(partition.offset_at(SequenceNumber(5)), None);
+        for number in 99_000..100_000 {
+            let expected = Some((SequenceNumber(number), format!("o{number}")));
+            assert_eq!(partition.offset_at(SequenceNumber(number)), expected);
+        }
+        let (before, _) = partition.offset_at(SequenceNumber(50_000)).expect("one before it");
+        assert!(before <= SequenceNumber(50_000), "{before}");
+        partition.forget_offsets_before(SequenceNumber(99_990));
+        assert_eq!(partition.offset_at(SequenceNumber(99_989)), None);
+        assert_eq!(partition.known.lock().offsets.len(), 10);
     }
 }

@@ -32,10 +32,11 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 19] = [
+pub(crate) static ALL: [&Element; 20] = [
     &hub::ELEMENT,
     &source::ELEMENT,
     &source::ENTRA_ELEMENT,
+    &source::BLOBS_ELEMENT,
     &function::ELEMENT,
     &retry::ELEMENT,
     &parking::ELEMENT,

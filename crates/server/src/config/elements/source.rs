@@ -28,10 +28,21 @@ pub struct SourceConfig {
     pub owner_level: Option<i64>,
     /// A file with certificates that are trusted instead of those that the machine trusts.
     pub roots: Option<PathBuf>,
+    /// Where checkpoints are copied to.
+    pub checkpoint_blobs: Option<CheckpointBlobs>,
     /// How many events of a partition are asked for ahead.
     pub prefetch_count: u32,
     /// How many bytes of a partition wait to be read.
     pub prefetch_bytes: ByteSize,
+}
+
+/// A container for copies of checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointBlobs {
+    /// How to get into the account.
+    pub connection_string: SecretSource,
+    /// The container.
+    pub container: String,
 }
 
 /// How to get into a hub of somebody else.
@@ -104,6 +115,13 @@ const ROOTS: Key<PathBuf> = Key::optional(
     "A PEM file with the certificates that the hub's certificate must lead to. A relative path is seen from where the \
      configuration is.",
 );
+const CHECKPOINT_BLOBS: Key<CheckpointBlobs> = Key::optional(
+    "checkpoint_blobs",
+    "checkpoints are in our store alone",
+    "A container that checkpoints are copied to, within seconds, as Event Hubs' clients and KEDA read them. The store decides, \
+     and the blobs follow it; but a function that has no checkpoint in the store yet begins where the blobs say that the \
+     consumer group is.",
+);
 const PREFETCH_COUNT: Key<usize> =
     Key::with_default("prefetch_count", "300", "How many events of a partition are asked for ahead at most.");
 const PREFETCH_BYTES: Key<ByteSize> = Key::with_default(
@@ -116,7 +134,7 @@ const PREFETCH_BYTES: Key<ByteSize> = Key::with_default(
 pub(crate) static ELEMENT: Element = Element {
     header: "[source.NAME]",
     doc: "A hub of somebody else that functions read as if it were one of ours: Event Hubs, the built-in endpoint of IoT Hub, \
-          or another Tidegate. A function names it as its `hub`. Checkpoints are in our store. What the hub has dropped \
+          or another Tidegate. A function names it as its `hub`. What the hub has dropped \
           before it was processed stops the lane, and a person decides. The live service could not be reached where this was \
           written: it is tested against Tidegate itself.",
     keys: &[
@@ -128,6 +146,7 @@ pub(crate) static ELEMENT: Element = Element {
         &NAMESPACE,
         &ENTRA,
         &ROOTS,
+        &CHECKPOINT_BLOBS,
         &PREFETCH_COUNT,
         &PREFETCH_BYTES,
     ],
@@ -153,6 +172,24 @@ pub(crate) static ENTRA_ELEMENT: Element = Element {
     example: "entra = { tenant_id = \"contoso.com\", client_id = \"0a1b\", client_secret = { env = \"ENTRA_SECRET\" } }\n",
 };
 
+const BLOB_CONNECTION_STRING: Key<SecretSource> = Key::required(
+    "connection_string",
+    "How to get into the storage account: with its key or with a shared access signature.",
+);
+const CONTAINER: Key<String> = Key::with_default(
+    "container",
+    "\"azure-webjobs-eventhub\"",
+    "The container. It is made if it is not there.",
+);
+
+/// The element within.
+pub(crate) static BLOBS_ELEMENT: Element = Element {
+    header: "checkpoint_blobs = { … }",
+    doc: "A container for copies of checkpoints, a table within `[source.NAME]`. Tested against Azurite.",
+    keys: &[&BLOB_CONNECTION_STRING as &dyn KeyInfo, &CONTAINER],
+    example: "checkpoint_blobs = { connection_string = { env = \"STORAGE\" }, container = \"checkpoints\" }\n",
+};
+
 /// Reads the source `name`; `None` when something of it is wrong.
 pub(crate) fn read(name: HubName, reader: &mut Reader<'_, '_>) -> Option<SourceConfig> {
     let kind = reader.get(&KIND);
@@ -162,6 +199,7 @@ pub(crate) fn read(name: HubName, reader: &mut Reader<'_, '_>) -> Option<SourceC
     let consumer_group = reader.get(&CONSUMER_GROUP);
     let owner_level = reader.get_optional(&OWNER_LEVEL);
     let roots = reader.get_optional(&ROOTS);
+    let checkpoint_blobs = reader.get_optional(&CHECKPOINT_BLOBS);
     let (prefetch_count, prefetch_bytes) = (reader.get(&PREFETCH_COUNT), reader.get(&PREFETCH_BYTES));
     kind?;
     let (hub, consumer_group) = (hub?, consumer_group?);
@@ -198,6 +236,7 @@ pub(crate) fn read(name: HubName, reader: &mut Reader<'_, '_>) -> Option<SourceC
         consumer_group,
         owner_level: owner_level?.map(|level| level.0),
         roots: roots?,
+        checkpoint_blobs: checkpoint_blobs?,
         prefetch_count: u32::try_from(prefetch_count?).unwrap_or(u32::MAX),
         prefetch_bytes: prefetch_bytes?,
     })
@@ -246,6 +285,9 @@ impl SourceConfig {
             SourceAccess::ConnectionString(secret) => secret.seen_from(directory),
             SourceAccess::Entra { application, .. } => application.client_secret.seen_from(directory),
         }
+        if let Some(blobs) = &mut self.checkpoint_blobs {
+            blobs.connection_string.seen_from(directory);
+        }
         if let Some(roots) = &mut self.roots {
             *roots = directory.join(&roots);
         }
@@ -284,6 +326,38 @@ impl Setting for EntraConfig {
             return None;
         }
         Some(Self { tenant_id, client_id: client_id?, client_secret: client_secret?, authority })
+    }
+}
+
+impl Setting for CheckpointBlobs {
+    const TYPE: &'static str = "a table, see [checkpoint_blobs](#checkpoint_blobs---)";
+    const EXAMPLE: &'static str =
+        "{ connection_string = { env = \"STORAGE\" }, container = \"checkpoints\" }";
+    const SECRET: bool = true;
+
+    fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
+        if item.as_table_like().is_none() {
+            place.wrong_unseen(item, "expected a table", Self::EXAMPLE);
+            return None;
+        }
+        let header = format!("`checkpoint_blobs` of {}", place.table);
+        let mut reader = Reader::new(&BLOBS_ELEMENT, header, item, item.span(), place.issues)?;
+        let (connection_string, container) = (reader.get(&BLOB_CONNECTION_STRING), reader.get(&CONTAINER));
+        let container = container?;
+        // "Naming and referencing containers, blobs, and metadata", REST reference of Azure Storage.
+        let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_name = (3..=63).contains(&container.len())
+            && container.bytes().all(inside)
+            && !container.starts_with('-')
+            && !container.ends_with('-')
+            && !container.contains("--");
+        if !is_name {
+            let at = reader.span_of(&CONTAINER);
+            let help = "use 3 to 63 small letters, digits and single `-` inside";
+            reader.contradiction(at, "`container` is no name of a container", help);
+            return None;
+        }
+        Some(Self { connection_string: connection_string?, container })
     }
 }
 

@@ -1,0 +1,108 @@
+//! Copies of our checkpoints, as blobs: for KEDA, for other processors, and for the way back.
+//!
+//! The store decides; the blobs follow it. A copy is written some seconds after a checkpoint moved, once for all moves in
+//! between. Where several functions read a hub in one group, the copy is the checkpoint of the slowest. When the blobs
+//! cannot be written nothing else stops: the copy is old, and a log line says so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_model::clock::SharedClock;
+use tidegate_model::ports::{EventLog, Store};
+use tidegate_model::position::{PartitionId, SequenceNumber};
+use tokio::sync::watch;
+
+use super::checkpoints::{BlobCheckpoint, BlobCheckpoints};
+use super::container::BlobError;
+use crate::event_hubs::log::RemoteLog;
+
+/// How often the store is looked at.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What keeps the copies.
+pub struct Mirror {
+    /// Where the checkpoints are.
+    pub store: Arc<dyn Store>,
+    /// The hub they belong to.
+    pub log: Arc<RemoteLog>,
+    /// Where the copies go.
+    pub blobs: BlobCheckpoints,
+    /// The clock of the store.
+    pub clock: SharedClock,
+}
+
+impl Mirror {
+    /// Keeps the copies until `stop` turns true; then a last time.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut written = BTreeMap::new();
+        let mut is_behind = false;
+        loop {
+            let stopping = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => true,
+                () = self.clock.sleep(INTERVAL) => false,
+            };
+            match self.copy(&mut written).await {
+                Ok(()) if is_behind => {
+                    tracing::info!(hub = %self.log.hub(), "the copies of checkpoints are written again");
+                    is_behind = false;
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(hub = %self.log.hub(), error, "the copies of checkpoints are behind");
+                    is_behind = true;
+                }
+            }
+            if stopping {
+                return;
+            }
+        }
+    }
+
+    /// Copies what has moved since it was `written`.
+    ///
+    /// # Errors
+    /// What the store or the blobs said; the rest is copied the next time.
+    pub async fn copy(&self, written: &mut BTreeMap<PartitionId, SequenceNumber>) -> Result<(), String> {
+        let mut slowest: BTreeMap<PartitionId, SequenceNumber> = BTreeMap::new();
+        for checkpoint in self.store.checkpoints().await.map_err(|error| error.to_string())? {
+            let lane = &checkpoint.lane;
+            if lane.hub == *self.log.hub() && checkpoint.incarnation == self.log.incarnation() {
+                let position = slowest.entry(lane.partition).or_insert(checkpoint.position);
+                *position = checkpoint.position.min(*position);
+            }
+        }
+        for (partition, position) in slowest {
+            let Some(done) = position.previous() else { continue };
+            // The offset of that event, or of one before it: to begin a little earlier is always right.
+            let Some((number, offset)) = self.log.offset_at(partition, done) else { continue };
+            if written.get(&partition).is_some_and(|before| *before >= number) {
+                continue;
+            }
+            let wrote = self.blobs.write_checkpoint(partition, number, &offset).await;
+            wrote.map_err(|error| error.to_string())?;
+            written.insert(partition, number);
+            self.log.forget_offsets_before(partition, number);
+        }
+        Ok(())
+    }
+}
+
+/// Where a consumer group that worked with blobs so far goes on: the event behind each checkpoint.
+///
+/// # Errors
+/// When the blobs cannot be read.
+pub async fn first_positions(
+    blobs: &BlobCheckpoints,
+    partition_count: u32,
+) -> Result<BTreeMap<PartitionId, SequenceNumber>, BlobError> {
+    let mut positions = BTreeMap::new();
+    for partition in (0..partition_count).map(PartitionId) {
+        if let Some(BlobCheckpoint { sequence_number: Some(number), .. }) =
+            blobs.checkpoint(partition).await?
+        {
+            positions.insert(partition, number.next());
+        }
+    }
+    Ok(positions)
+}

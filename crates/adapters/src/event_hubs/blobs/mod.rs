@@ -1,0 +1,22 @@
+//! Checkpoints and ownerships as blobs, in the form that Event Hubs' clients share: empty blobs, everything in their
+//! metadata. So the clients' processors go on where we stopped, we go on where they stopped, and KEDA sees how far behind
+//! a consumer group is.
+//!
+//! | what | blob | metadata |
+//! |---|---|---|
+//! | checkpoint | `NAMESPACE/HUB/GROUP/checkpoint/PARTITION` | `sequencenumber`, `offset`: the last event that was resolved |
+//! | ownership | `NAMESPACE/HUB/GROUP/ownership/PARTITION` | `ownerid`; empty when it was released |
+//!
+//! Names are in lower case, as .NET, JavaScript and Python write them (Rust's does not). An ownership changes only if its
+//! ETag did not, and counts from its last change.
+
+mod account;
+mod checkpoints;
+mod container;
+mod mirror;
+mod shared_key;
+
+pub use account::{BlobAccess, BlobAccount, InvalidAccount};
+pub use checkpoints::{BlobCheckpoint, BlobCheckpoints, BlobOwnership, ConsumerOf};
+pub use container::{BlobContainer, BlobError, http_client};
+pub use mirror::{Mirror, first_positions};
