@@ -107,7 +107,7 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
         (
             "[hub.flights]\n[function.f]\nhub = \"flight\"\nkind = \"upsert\"\nkey = \"/id\"\n",
-            vec!["error[TG-103]: tidegate.toml:3: [function.f]: `hub` is \"flight\", which is not declared\n  help: did you mean `flights`?\n  help: declared hubs: `flights`\n  help: declare it with a table [hub.flight]".to_owned()],
+            vec!["error[TG-103]: tidegate.toml:3: [function.f]: `hub` is \"flight\", which is not declared\n  help: did you mean `flights`?\n  help: declared hubs: `flights`\n  help: declare it with a table [hub.flight], or [source.flight] if it is somebody else's".to_owned()],
         ),
         (
             "[function.f]\nhub = \"a\"\nkind = \"upsert\"\nkey = \"/id\"\n",
