@@ -91,6 +91,11 @@ pub(crate) fn event_of(
     partition_key: Option<ByteString>,
 ) -> Result<EventData, DecodeError> {
     message.check()?;
+    if message.sections().has_footer_first() {
+        // Kept in the order of the specification: not every client reads another one.
+        let in_order = Message::parse(footer_behind_body(message))?;
+        return event_of(&in_order, partition_key);
+    }
     let sections = message.sections();
     // Header and delivery annotations are for this transfer only.
     let start = sections.header.range().end.max(sections.delivery_annotations.range().end);
@@ -107,6 +112,12 @@ pub(crate) fn event_of(
         event.system_properties = system_properties_of(message)?;
     }
     Ok(event)
+}
+
+fn footer_behind_body(message: &Message) -> Bytes {
+    let (bytes, sections) = (message.bytes(), message.sections());
+    let (footer, body) = (sections.footer.range(), sections.body.range());
+    [&bytes[..footer.start], &bytes[footer.end..body.end], &bytes[footer]].concat().into()
 }
 
 /// Where the event's body is in a message: see [`EncodedMessage`].

@@ -142,3 +142,32 @@ fn what_a_client_sends_comes_as_the_same_event() {
     write_message(&mut again, &came);
     assert_eq!(one(again.freeze()), came, "the message itself is sent on");
 }
+
+#[test]
+fn a_footer_before_the_body_is_put_behind_it() {
+    // As rhea, the library of the JavaScript client, orders the sections.
+    let whole = MessageBuilder::new().application_property("a", Value::Int(1)).encode();
+    let front = Message::parse(whole.clone()).unwrap().sections().application_properties.range();
+    let front = whole.slice(front);
+    let footer = Bytes::from_static(b"\x00\x53\x78\xc1\x07\x02\xa3\x01f\xa1\x01v");
+    for body in [
+        MessageBuilder::new().data(Bytes::from_static(b"text")).encode(),
+        MessageBuilder::new().value(Value::String("text".into())).encode(),
+    ] {
+        let sent = Bytes::from([&front[..], &footer, &body].concat());
+        let event = one(sent);
+        assert_eq!(&event.body[..], b"text");
+        assert_eq!(event.properties.get("a"), Some(&PropertyValue::Long(1)));
+        let kept = event.message().unwrap().bytes().clone();
+        assert_eq!(kept, [&front[..], &body, &footer].concat());
+        let delivered = deliver(event);
+        assert_eq!(delivered.bytes()[delivered.sections().footer.range()], footer);
+        assert!(!delivered.sections().has_footer_first());
+    }
+    // Twice, or between two parts of a body, it is nothing.
+    let body = MessageBuilder::new().data(Bytes::from_static(b"x")).encode();
+    for wrong in [[&footer[..], &footer, &body], [&footer, &body, &footer], [&body, &footer, &body]] {
+        let refused = events_of(MESSAGE_FORMAT_PLAIN, Bytes::from(wrong.concat())).unwrap_err();
+        assert!(matches!(refused, Unacceptable::Undecodable(_)), "{refused:?}");
+    }
+}

@@ -51,6 +51,8 @@ pub struct Connection {
     pub(super) generations: u32,
     /// The bytes of all deliveries whose last frame has not come.
     pub(super) partial_bytes: usize,
+    /// The caller answers when the peer detaches a link.
+    pub(super) holds_detaches: bool,
     /// Links with a delivery of which only the first frames have gone.
     pub(super) unfinished: VecDeque<LinkId>,
 }
@@ -161,6 +163,7 @@ impl Connection {
             channels: Vec::new(),
             generations: 0,
             partial_bytes: 0,
+            holds_detaches: false,
             unfinished: VecDeque::new(),
             options,
         }
@@ -326,6 +329,12 @@ impl Connection {
         performative: Performative,
         payload: bytes::Bytes,
     ) -> Result<(), Fault> {
+        // The Python client ends a session and detaches its links then.
+        let is_of_connection =
+            matches!(performative, Performative::Begin(_) | Performative::Close(_) | Performative::Open(_));
+        if !is_of_connection && self.has_ended(channel) {
+            return Ok(());
+        }
         match performative {
             Performative::Transfer(transfer) => self.peer_transferred(channel, transfer, payload),
             Performative::Disposition(disposition) => self.peer_disposed(channel, disposition),

@@ -23,6 +23,11 @@ pub(super) enum LinkState {
     /// This end has asked for it; the peer decides.
     Asked,
     Attached,
+    /// The peer has detached it; the caller [answers](super::Connection::answer_detach).
+    Left {
+        /// It is over, and not to be resumed.
+        closed: bool,
+    },
     /// This end has detached it, the peer not yet: what still comes is thrown away.
     Detaching {
         /// The caller knows that it is gone.

@@ -5,6 +5,7 @@ use super::error::CommandError;
 use super::event::{Event, LinkId, Party, SessionId};
 use super::link::{Link, LinkState, Receiver, Sender, Side};
 use super::session::Session;
+use super::wire::Wire;
 use crate::codec::names::condition;
 use crate::codec::performative::{
     AmqpError, Attach, Detach, ReceiverSettleMode, Role, SenderSettleMode, Source, Target,
@@ -161,11 +162,34 @@ impl Connection {
     ) -> Result<(), CommandError> {
         let session = self.sessions.of_link(id).ok_or(CommandError::NoLink(id))?;
         match session.links[usize::from(id.slot)].as_ref().map(|link| link.state) {
-            None | Some(LinkState::Detaching { .. }) => Err(CommandError::NoLink(id)),
+            None | Some(LinkState::Detaching { .. } | LinkState::Left { .. }) => {
+                Err(CommandError::NoLink(id))
+            }
             Some(_) => {
                 self.detach_link(id, closed, error, false);
                 Ok(())
             }
+        }
+    }
+
+    /// From now on the caller answers when the peer detaches a link: [`Event::Detached`] still comes at once, and
+    /// [`answer_detach`](Self::answer_detach) is to be called then. There are clients that break when the answer comes
+    /// too soon. Until then deliveries of the link can be settled. The end of the session answers as well.
+    pub fn hold_detach_answers(&mut self) {
+        self.holds_detaches = true;
+    }
+
+    /// Answers the peer's detach of a link, with [answers held back](Self::hold_detach_answers).
+    ///
+    /// # Errors
+    /// [`CommandError::NoLink`] when no answer is due: it was given, or the session has ended.
+    pub fn answer_detach(&mut self, id: LinkId) -> Result<(), CommandError> {
+        let Self { sessions, wire, .. } = self;
+        let session = sessions.of_link(id).ok_or(CommandError::NoLink(id))?;
+        if answer_detach(session, usize::from(id.slot), wire) {
+            Ok(())
+        } else {
+            Err(CommandError::NoLink(id))
         }
     }
 
@@ -273,9 +297,17 @@ impl Connection {
         }
         self.steal_link(at, &attach);
         let generation = self.next_generation();
-        let Self { sessions, events, options, .. } = self;
+        let Self { sessions, events, options, wire, .. } = self;
         let Some(session) = sessions.at(at).filter(|session| !session.is_over()) else { return Ok(()) };
-        let Some(slot) = session.free_slot(Some(attach.handle), options.limits.links_per_session) else {
+        let most = options.limits.links_per_session;
+        if session.free_slot(None, most).is_none() {
+            // Those that wait for their answer are in the way.
+            let left: Vec<_> = session.left_links().collect();
+            for slot in left {
+                answer_detach(session, slot, wire);
+            }
+        }
+        let Some(slot) = session.free_slot(Some(attach.handle), most) else {
             let description = "the session has as many links as may be";
             return Err(Fault::session(condition::RESOURCE_LIMIT_EXCEEDED, description));
         };
@@ -321,6 +353,12 @@ impl Connection {
         let Some(link) = &session.links[slot] else { return Ok(()) };
         let id = LinkId { session: at, slot: slot as u16, generation: link.generation };
         let state = link.state;
+        if self.holds_detaches && state == LinkState::Attached {
+            self.partial_bytes -= session.leave_link(slot, detach.closed);
+            let Detach { closed, error, .. } = detach;
+            self.events.push_back(Event::Detached { link: id, by: Party::Peer, closed, error });
+            return Ok(());
+        }
         let told = match state {
             LinkState::Detaching { told } => told,
             _ => {
@@ -342,6 +380,18 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Answers the peer's detach of a link; false when there is nothing to answer.
+fn answer_detach(session: &mut Session, slot: usize, wire: &mut Wire) -> bool {
+    let Some(LinkState::Left { closed }) =
+        session.links.get(slot).and_then(Option::as_ref).map(|link| link.state)
+    else {
+        return false;
+    };
+    wire.send(session.channel, &Detach { handle: slot as u32, closed, error: None });
+    session.remove_link(slot);
+    true
 }
 
 /// The link, if it is in this state.

@@ -1,7 +1,7 @@
 //! What is known of a session.
 
 use super::event::SessionId;
-use super::link::Link;
+use super::link::{Link, LinkState, Sender, Side};
 use super::serial::left_in_window;
 use super::unsettled::Unsettled;
 use crate::codec::performative::{Flow, Role};
@@ -14,6 +14,9 @@ pub(super) const OUTGOING_WINDOW: u32 = u32::MAX;
 
 /// No slot, in [`Session::handles`] and in the table of channels.
 pub(super) const NO_SLOT: u16 = u16::MAX;
+
+/// In the table of channels: there was a session, and the peer has ended it.
+pub(super) const ENDED: u16 = u16::MAX - 1;
 
 #[derive(Debug)]
 pub(super) struct Session {
@@ -125,13 +128,46 @@ impl Session {
     /// Takes a link out, with its handle and the deliveries that were not settled.
     pub(super) fn remove_link(&mut self, slot: usize) -> Option<Link> {
         let link = self.links.get_mut(slot)?.take()?;
+        self.unmap_handle(&link, slot);
+        self.unsettled.forget(slot as u32);
+        Some(link)
+    }
+
+    /// Forgets the peer's handle of a link, unless it is another link's by now.
+    fn unmap_handle(&mut self, link: &Link, slot: usize) {
         if let Some(handle) = link.remote_handle
             && let Some(mapped) = self.handles.get_mut(handle as usize)
+            && usize::from(*mapped) == slot
         {
             *mapped = NO_SLOT;
         }
-        self.unsettled.forget(slot as u32);
-        Some(link)
+    }
+
+    /// The peer has detached a link, and has not been answered: its handle is free, and what this end has not settled can
+    /// still be. Answers what the link has left of a delivery, in bytes.
+    pub(super) fn leave_link(&mut self, slot: usize, closed: bool) -> usize {
+        let Some(link) = self.links.get_mut(slot).and_then(Option::take) else { return 0 };
+        self.unmap_handle(&link, slot);
+        let mut left = Link { state: LinkState::Left { closed }, ..link };
+        let partial = match &mut left.side {
+            Side::Sends(sender) => {
+                *sender = Sender::default();
+                None
+            }
+            Side::Receives(receiver) => receiver.partial.take(),
+        };
+        self.links[slot] = Some(left);
+        partial.map_or(0, |partial| partial.message.len())
+    }
+
+    /// The links that the peer has detached and that were not answered.
+    pub(super) fn left_links(&self) -> impl Iterator<Item = usize> + '_ {
+        let left = |link: &Link| matches!(link.state, LinkState::Left { .. });
+        self.links
+            .iter()
+            .enumerate()
+            .filter(move |(_, link)| link.as_ref().is_some_and(left))
+            .map(|(at, _)| at)
     }
 
     /// The link with this name on which this end has this role, if it is in use or asked for.

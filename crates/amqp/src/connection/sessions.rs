@@ -4,7 +4,7 @@ use super::engine::{Connection, Fault, Phase, Sessions};
 use super::error::CommandError;
 use super::event::{Event, Party, SessionId};
 use super::link::Side;
-use super::session::{FIRST_OUTGOING_ID, NO_SLOT, OUTGOING_WINDOW, Session, SessionState};
+use super::session::{ENDED, FIRST_OUTGOING_ID, NO_SLOT, OUTGOING_WINDOW, Session, SessionState};
 use crate::codec::names::condition;
 use crate::codec::performative::{AmqpError, Begin, End};
 
@@ -131,7 +131,7 @@ impl Connection {
             self.end_slot(slot, None, true);
         }
         self.sessions.0[usize::from(slot)] = None;
-        self.channels[usize::from(channel)] = NO_SLOT;
+        self.channels[usize::from(channel)] = ENDED;
         let by = match state {
             SessionState::Ending { told: true } => return Ok(()),
             SessionState::Ending { told: false } => Party::Caller,
@@ -197,7 +197,12 @@ impl Connection {
 
     #[inline]
     fn slot_of_channel(&self, channel: u16) -> Option<u16> {
-        self.channels.get(usize::from(channel)).copied().filter(|&slot| slot != NO_SLOT)
+        self.channels.get(usize::from(channel)).copied().filter(|&slot| slot != NO_SLOT && slot != ENDED)
+    }
+
+    /// Whether the peer has ended the session that it had on a channel, and has begun no other there.
+    pub(super) fn has_ended(&self, channel: u16) -> bool {
+        self.channels.get(usize::from(channel)) == Some(&ENDED)
     }
 
     #[inline]

@@ -564,3 +564,113 @@ fn short_lists_are_understood() {
     script.server.feed(begin);
     assert!(matches!(script.events()[..], [Event::Opened(_), Event::SessionBegun { .. }]));
 }
+
+#[test]
+fn frames_behind_the_end_of_a_session_are_ignored() {
+    // As Python ends the session of `$management`: its end, the detaches of its links, the close.
+    let mut script = Script::opened(server(), python_open());
+    script.say(1, &python_begin());
+    assert_eq!(script.events().len(), 1);
+    receiving(&mut script, 1, &sender("to", 0, "$management"), 1);
+    script.say(1, &End::default());
+    script.say(1, &Detach { handle: 0, closed: true, error: None });
+    script.say(1, &Flow { handle: Some(1), ..Flow::default() });
+    script.transfer(1, &first(0, 0, 0), b"late");
+    script.say(1, &End::default());
+    assert!(matches!(script.events()[..], [Event::SessionEnded { by: Party::Peer, .. }]));
+    assert!(matches!(script.heard()[..], [(1, Performative::End(_), _)]));
+    // The channel can be used again, and one that never was used cannot.
+    script.say(1, &python_begin());
+    receiving_after_begin(&mut script);
+    script.say(2, &Detach { handle: 0, closed: true, error: None });
+    let events = script.events();
+    let [Event::Closed(Ending::Violation(error))] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(error.condition, condition::NOT_ALLOWED);
+}
+
+fn receiving_after_begin(script: &mut Script) {
+    assert!(matches!(script.events()[..], [Event::SessionBegun { by_peer: true, .. }]));
+    receiving(script, 1, &sender("again", 0, "hub"), 1);
+}
+
+/// A session in which answers to detaches are held back, with a link on handle 0 that has one delivery.
+fn holding(options: Options) -> (Script, LinkId) {
+    let mut script = Script::begun(options, rust_open(), rust_begin());
+    script.server.hold_detach_answers();
+    let link = receiving(&mut script, 0, &sender("to", 0, "hub"), 10);
+    script.transfer(0, &first(0, 0, 0), b"event");
+    assert!(matches!(script.events()[..], [Event::Delivery(_)]));
+    script.say(0, &Detach { handle: 0, closed: true, error: None });
+    let events = script.events();
+    let [Event::Detached { link: gone, by: Party::Peer, closed: true, error: None }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*gone, link);
+    assert_eq!(script.heard(), []);
+    (script, link)
+}
+
+#[test]
+fn an_answer_to_a_detach_can_be_held_back() {
+    let (mut script, link) = holding(server());
+    // The peer may use its handle and the name again, and is not taken for somebody else.
+    script.say(0, &sender("to", 0, "hub"));
+    let (again, asked) = script.asked();
+    assert_ne!(again, link);
+    assert_eq!(script.server.settle(link, 0, 0, &DeliveryState::Accepted), Ok(1));
+    assert_eq!(script.server.detach(link, true, None), Err(CommandError::NoLink(link)));
+    script.server.answer_detach(link).expect("it was held back");
+    assert_eq!(script.server.answer_detach(link), Err(CommandError::NoLink(link)));
+    script.server.accept_attach(again, Accept::as_asked(asked)).expect("accepted");
+    let heard = script.heard();
+    let [
+        (0, Performative::Disposition(_), _),
+        (0, Performative::Detach(detach), _),
+        (0, Performative::Attach(attach), _),
+    ] = &heard[..]
+    else {
+        panic!("{heard:?}")
+    };
+    assert_eq!(*detach, Detach { handle: 0, closed: true, error: None });
+    assert_ne!(attach.handle, 0, "the handle of this end was still in use");
+    // The link that came after is on the peer's handle 0 now.
+    script.server.grant_credit(again, 1).expect("granted");
+    script.heard();
+    script.transfer(0, &first(0, 1, 0), b"event");
+    assert!(matches!(script.events()[..], [Event::Delivery(Delivery { link, .. })] if link == again));
+}
+
+#[test]
+fn the_end_of_a_session_answers_for_the_detaches_that_were_held_back() {
+    let (mut script, link) = holding(server());
+    script.say(0, &End::default());
+    assert!(matches!(script.events()[..], [Event::SessionEnded { by: Party::Peer, .. }]));
+    assert_eq!(script.server.answer_detach(link), Err(CommandError::NoLink(link)));
+    assert_eq!(script.server.settle(link, 0, 0, &DeliveryState::Accepted), Err(CommandError::NoLink(link)));
+    assert!(matches!(script.heard()[..], [(0, Performative::End(_), _)]));
+}
+
+#[test]
+fn links_that_wait_for_an_answer_are_in_nobodys_way() {
+    let mut options = server();
+    options.limits.links_per_session = 1;
+    let (mut script, _) = holding(options);
+    script.say(0, &sender("another", 0, "hub"));
+    script.asked();
+    assert!(matches!(script.heard()[..], [(0, Performative::Detach(_), _)]));
+}
+
+#[test]
+fn half_a_delivery_is_given_up_with_its_link() {
+    let mut options = server();
+    options.limits.partial_bytes = 100;
+    let mut script = Script::begun(options, rust_open(), rust_begin());
+    script.server.hold_detach_answers();
+    for round in 0..3 {
+        let link = receiving(&mut script, 0, &sender("to", 0, "hub"), 10);
+        script.transfer(0, &Transfer { more: true, ..first(0, round, 0) }, &[1; 90]);
+        script.say(0, &Detach { handle: 0, closed: true, error: None });
+        assert!(matches!(script.events()[..], [Event::Detached { by: Party::Peer, .. }]));
+        script.server.answer_detach(link).expect("it was held back");
+    }
+}

@@ -5,7 +5,7 @@
 //! takes a seat. What it holds is bounded: it stops reading from the socket while too many bytes wait to be stored, and
 //! reads from the log only as much as its receivers have credit for.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use tidegate_amqp::codec::performative::{AmqpError, Attach, DeliveryState, Open,
 use tidegate_amqp::codec::value::Value;
 use tidegate_amqp::connection::{
     Accept, Connection, Credentials, CreditPolicy, Delivery, Door, Event, LinkId, Mechanism, Options,
-    Outgoing, Part, SendError, SessionId,
+    Outgoing, Part, Party, SendError, SessionId,
 };
 use tidegate_model::clock::timeout;
 use tidegate_model::event::MAX_EVENT_BYTES;
@@ -34,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 
 use super::consumer::{Consumer, Place, Wanted};
+use super::held::{Answer, Held};
 use super::node::{Node, PartitionName};
 use super::refusals::{self, not_found, rejected};
 use super::requests::{self, Reply};
@@ -60,9 +61,17 @@ const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// How long a client may take to let the last bytes of its transport go.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// How long dispositions to clients are held back that lose the ones which come at once: those whose `product` is
-/// [`HASTY_PRODUCT`]. Without it each of eight runs hung, with it none did.
+/// How long answers to clients are held back that lose the ones which come at once: those whose `product` is
+/// [`HASTY_PRODUCT`]. They are dispositions, without which the client hung in each of eight runs, and answers to detaches,
+/// which find a link that it has forgotten: then it ends its session and its connection.
 const HOLD: Duration = Duration::from_millis(10);
+
+/// The same for the links to `$cbs`, which such a client drops with their session when it has put its token: nobody waits
+/// for this answer, and the end of the session answers as well.
+const HOLD_CBS: Duration = Duration::from_secs(1);
+
+/// How long a connection may be without links, as in Event Hubs.
+const WITHOUT_LINKS: Duration = Duration::from_secs(5 * 60);
 
 /// The Rust SDK says that it is this.
 const HASTY_PRODUCT: &str = "azure_messaging_eventhubs";
@@ -95,8 +104,8 @@ where
         in_flight: 0,
         publishing: 0,
         hold: Duration::ZERO,
-        later: BTreeMap::new(),
-        numbers: 0,
+        held: Held::default(),
+        without_links_since: None,
         stopping: false,
     });
     client.run(stream, stop).await;
@@ -126,11 +135,11 @@ struct Client {
     in_flight: usize,
     /// Deliveries that wait to be stored.
     publishing: usize,
-    /// How long dispositions are held back.
+    /// How long answers are held back.
     hold: Duration,
-    /// Settlements that are held back, by their time.
-    later: BTreeMap<(Duration, u64), Settlement>,
-    numbers: u64,
+    held: Held,
+    /// Since when it has no links.
+    without_links_since: Option<Duration>,
     stopping: bool,
 }
 
@@ -213,13 +222,6 @@ enum Done {
 
 type Published = Result<(), AmqpError>;
 
-#[derive(Debug)]
-struct Settlement {
-    link: LinkId,
-    delivery: u32,
-    state: DeliveryState,
-}
-
 /// Why a turn is taken.
 enum Turn {
     Io(io::Result<Moved>),
@@ -250,7 +252,8 @@ impl Client {
                 self.on_event(event);
             }
             self.send_events();
-            if self.stopping && self.publishing == 0 && self.later.is_empty() {
+            self.measure_links(clock.monotonic());
+            if self.stopping && self.publishing == 0 && !self.held.has_settlements() {
                 let error =
                     AmqpError::new(condition::CONNECTION_FORCED, "the server is stopping; connect again");
                 self.engine.close(Some(error));
@@ -293,7 +296,7 @@ impl Client {
                 self.engine.hold_input();
             }
             self.engine.tick(now);
-            self.settle_due(now);
+            self.answer_due(now);
             self.measure_grants();
         }
         // What is under way is stored all the same; only nobody is told.
@@ -310,13 +313,14 @@ impl Client {
     fn next_deadline(&self) -> Option<Duration> {
         let clock = &self.shared.gateway.clock;
         let now = clock.monotonic();
-        let settlement = self.later.first_key_value().map(|((at, _), _)| *at);
+        let answer = self.held.next_deadline();
+        let cut = self.without_links_since.map(|since| since.saturating_add(WITHOUT_LINKS));
         let expiry = self.grants.next_expiry().map(|at| now.saturating_add(at.since(clock.now())));
         let pauses = self.consumers.iter().filter_map(|link| match self.links.get(link) {
             Some(Link::Consumer(consumer)) => consumer.paused_until,
             _ => None,
         });
-        self.engine.next_deadline().into_iter().chain(settlement).chain(expiry).chain(pauses).min()
+        self.engine.next_deadline().into_iter().chain(answer).chain(cut).chain(expiry).chain(pauses).min()
     }
 
     // What came from the client
@@ -330,6 +334,8 @@ impl Client {
             Event::Opened(open) => self.opened(&open),
             Event::AttachRequested { session, link, attach } => {
                 self.sessions.insert(link, session);
+                // The client has seen the end of its older links before it hears of this one.
+                self.held.take_detaches(session).into_iter().for_each(|answer| self.give(answer));
                 if let Err(error) = self.attach(session, link, *attach) {
                     tracing::debug!(%error, "a link was refused");
                     let _ = self.engine.reject_attach(link, &error);
@@ -347,10 +353,16 @@ impl Client {
                 self.settle_later(link, delivery_id, settled, Duration::ZERO, Err(error));
             }
             Event::Credit { link, drain, .. } => self.on_credit(link, drain),
-            Event::Detached { link, .. } => self.forget(link),
+            Event::Detached { link, by, .. } => {
+                if by == Party::Peer && !self.hold.is_zero() {
+                    self.hold_detach(link);
+                }
+                self.forget(link);
+            }
             Event::SessionEnded { session, .. } => {
                 let of_session = self.sessions.iter().filter(|(_, of)| **of == session);
                 let gone: Vec<_> = of_session.map(|(link, _)| *link).collect();
+                self.held.forget_session(session, &gone);
                 gone.into_iter().for_each(|link| self.forget(link));
             }
             Event::Closed(ending) => {
@@ -358,6 +370,7 @@ impl Client {
                 self.links.clear();
                 self.sessions.clear();
                 self.consumers.clear();
+                self.held.clear();
             }
             // Events that are sent are not remembered, so nothing is to be done about their outcome.
             Event::Settled { .. }
@@ -387,8 +400,39 @@ impl Client {
         let product = open.properties.get("product").and_then(Value::as_str);
         if product == Some(HASTY_PRODUCT) {
             self.hold = HOLD;
+            self.engine.hold_detach_answers();
         }
         tracing::debug!(container = %open.container_id, product, "a connection is open");
+    }
+
+    /// Holds back the answer to a detach of a client that breaks when it comes at once.
+    fn hold_detach(&mut self, link: LinkId) {
+        let Some(&session) = self.sessions.get(&link) else { return };
+        let is_cbs = match self.links.get(&link) {
+            Some(Link::Requests(service)) => *service == Service::Cbs,
+            Some(Link::Replies(replies)) => replies.service == Service::Cbs,
+            _ => false,
+        };
+        let hold = if is_cbs { HOLD_CBS } else { self.hold };
+        let at = self.shared.gateway.clock.monotonic().saturating_add(hold);
+        self.held.put(at, Answer::Detach { link, session });
+    }
+
+    /// Closes a connection that has had no links for too long.
+    fn measure_links(&mut self, now: Duration) {
+        if !self.links.is_empty() || !self.engine.is_open() {
+            self.without_links_since = None;
+            return;
+        }
+        let since = *self.without_links_since.get_or_insert(now);
+        if now.saturating_sub(since) >= WITHOUT_LINKS {
+            let allowed = WITHOUT_LINKS.as_millis();
+            let text = format!(
+                "The connection was inactive for more than the allowed {allowed} milliseconds: it has no links."
+            );
+            self.engine.close(Some(AmqpError::new(condition::CONNECTION_FORCED, text)));
+            self.without_links_since = None;
+        }
     }
 
     fn forget(&mut self, link: LinkId) {
@@ -474,7 +518,7 @@ impl Client {
             .map_err(|denied| refusals::denied(&denied))?;
         let hub = gateway.hub(hub).ok_or_else(|| not_found(hub))?;
         let partition = match partition {
-            Some(name) => Some(existing(&hub, &name).ok_or_else(|| not_found(&path.to_string()))?),
+            Some(name) => Some(existing(&hub, &name)?),
             None => None,
         };
         let accept = Accept { max_message_size: Some(MAX_EVENT_BYTES as u64), ..Accept::as_asked(attach) };
@@ -502,7 +546,7 @@ impl Client {
         let nothing = || not_found(&path.to_string());
         let hub = gateway.hub(hub).ok_or_else(nothing)?;
         let group = hub.consumer_groups().find(group).ok_or_else(nothing)?;
-        let partition = existing(&hub, partition).ok_or_else(nothing)?;
+        let partition = existing(&hub, partition)?;
         let log = Arc::clone(hub.log().ok_or_else(|| {
             AmqpError::new(condition::NOT_ALLOWED, format!("the hub {} can only be sent to", hub.name()))
         })?);
@@ -908,25 +952,35 @@ impl Client {
             let _ = self.engine.settle(link, delivery, delivery, &state);
             return;
         }
-        self.numbers += 1;
         let at = self.shared.gateway.clock.monotonic().saturating_add(hold);
-        self.later.insert((at, self.numbers), Settlement { link, delivery, state });
+        self.held.put(at, Answer::Settlement { link, delivery, state });
     }
 
-    fn settle_due(&mut self, now: Duration) {
-        while let Some(entry) = self.later.first_entry() {
-            if entry.key().0 > now {
-                break;
+    fn answer_due(&mut self, now: Duration) {
+        while let Some(answer) = self.held.take_due(now) {
+            self.give(answer);
+        }
+    }
+
+    /// Gives an answer that was held back. An error means that nobody waits for it any more.
+    fn give(&mut self, answer: Answer) {
+        match answer {
+            Answer::Settlement { link, delivery, state } => {
+                let _ = self.engine.settle(link, delivery, delivery, &state);
             }
-            let Settlement { link, delivery, state } = entry.remove();
-            let _ = self.engine.settle(link, delivery, delivery, &state);
+            Answer::Detach { link, .. } => {
+                // Nothing can be said of the link after that.
+                self.held.take_of_link(link).into_iter().for_each(|settlement| self.give(settlement));
+                let _ = self.engine.answer_detach(link);
+            }
         }
     }
 }
 
 /// The partition of a hub that a name means.
-fn existing(hub: &Hub, name: &PartitionName) -> Option<PartitionId> {
-    name.id.filter(|id| id.0 < hub.partition_count())
+fn existing(hub: &Hub, name: &PartitionName) -> Result<PartitionId, AmqpError> {
+    let count = hub.partition_count();
+    name.id.filter(|id| id.0 < count).ok_or_else(|| refusals::no_such_partition(count))
 }
 
 /// Waits until the server stops.

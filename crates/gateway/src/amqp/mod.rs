@@ -9,10 +9,11 @@
 //! ```
 //!
 //! The protocol itself is [`tidegate_amqp`]; here is what Event Hubs means by it. What a client is told when something goes
-//! wrong is in `refusals`, who may receive beside whom in `seats`.
+//! wrong is in `refusals`, which answers wait in `held`, who may receive beside whom in `seats`.
 
 mod connection;
 mod consumer;
+mod held;
 mod listener;
 mod node;
 mod refusals;

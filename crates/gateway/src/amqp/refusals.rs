@@ -59,6 +59,19 @@ pub(super) fn denied(denied: &Denied) -> AmqpError {
     AmqpError::new(condition::UNAUTHORIZED_ACCESS, denied.to_string())
 }
 
+/// A partition that a hub with `count` partitions does not have.
+pub(super) fn no_such_partition(count: u32) -> AmqpError {
+    AmqpError::new(condition::ARGUMENT_OUT_OF_RANGE, no_such_partition_text(count))
+}
+
+/// The service's own words, by which people find what is meant.
+pub(super) fn no_such_partition_text(count: u32) -> String {
+    let last = count.saturating_sub(1);
+    format!(
+        "The specified partition is invalid for an EventHub partition sender or receiver. It should be between 0 and {last}."
+    )
+}
+
 /// Nothing is there.
 pub(super) fn not_found(what: &str) -> AmqpError {
     AmqpError::new(condition::NOT_FOUND, format!("The messaging entity '{what}' could not be found."))

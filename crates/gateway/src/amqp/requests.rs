@@ -11,6 +11,7 @@ use tidegate_model::clock::Timestamp;
 use tidegate_model::position::PartitionId;
 
 use super::node::PartitionName;
+use super::refusals::no_such_partition_text;
 use crate::audience::ResourcePath;
 use crate::auth::{Grant, Grants, PutToken, TokenRefused};
 use crate::{Gateway, Hub};
@@ -208,14 +209,8 @@ fn about_partition(hub: &Hub, partition: &str, now: Timestamp) -> Answer {
     let id = PartitionName::new(partition).id.filter(|PartitionId(id)| *id < hub.partition_count());
     let status = id.and_then(|id| hub.log()?.status(id).ok());
     let Some(status) = status else {
-        return Answer::of(
-            404,
-            format!(
-                "The partition '{partition}' of the hub '{}' could not be found; it has {}, numbered from 0.",
-                hub.name(),
-                hub.partition_count()
-            ),
-        );
+        let text = no_such_partition_text(hub.partition_count());
+        return Answer { condition: Some("com.microsoft:argument-out-of-range"), ..Answer::of(400, text) };
     };
     let ends = status.ends();
     let number = |number: u64| Value::Long(i64::try_from(number).unwrap_or(i64::MAX));

@@ -69,7 +69,8 @@ pub struct Sections {
 const PLACE: &str = "message";
 
 impl Sections {
-    /// Finds the sections. Their order, and the type and the size of each, are checked; what is in them is not.
+    /// Finds the sections. Their order, and the type and the size of each, are checked; what is in them is not. The footer
+    /// may also stand before the body: the JavaScript client puts it there.
     pub fn scan(message: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(message);
         if u32::try_from(message.len()).is_err() {
@@ -83,7 +84,10 @@ impl Sections {
             let content = reader.at() as u32;
             if code <= last {
                 let repeats = matches!(code, descriptor::DATA | descriptor::AMQP_SEQUENCE) && code == last;
-                if !repeats {
+                let is_body =
+                    matches!(code, descriptor::DATA | descriptor::AMQP_SEQUENCE | descriptor::AMQP_VALUE);
+                let behind_footer = is_body && last == descriptor::FOOTER && sections.body_sections == 0;
+                if !repeats && !behind_footer {
                     return Err(DecodeError::new(PLACE, start as usize, DecodeProblem::SectionOrder));
                 }
             }
@@ -95,7 +99,10 @@ impl Sections {
                 descriptor::MESSAGE_ANNOTATIONS => sections.message_annotations = found,
                 descriptor::PROPERTIES => sections.properties = found,
                 descriptor::APPLICATION_PROPERTIES => sections.application_properties = found,
-                descriptor::FOOTER => sections.footer = found,
+                descriptor::FOOTER if sections.footer.is_empty() => sections.footer = found,
+                descriptor::FOOTER => {
+                    return Err(DecodeError::new(PLACE, start as usize, DecodeProblem::SectionOrder));
+                }
                 _ => {
                     if sections.body_sections == 0 {
                         sections.body = found;
@@ -122,8 +129,15 @@ impl Sections {
     pub(super) fn producer_part(&self, length: usize) -> usize {
         [self.properties, self.application_properties, self.body, self.footer]
             .into_iter()
-            .find(|section| !section.is_empty())
-            .map_or(length, |section| section.start as usize)
+            .filter(|section| !section.is_empty())
+            .map(|section| section.start as usize)
+            .min()
+            .unwrap_or(length)
+    }
+
+    /// Whether the footer stands before the body.
+    pub fn has_footer_first(&self) -> bool {
+        !self.footer.is_empty() && self.footer.end <= self.body.start
     }
 
     /// Steps over the value of a section, which must be of the section's type.

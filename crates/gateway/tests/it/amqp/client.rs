@@ -45,7 +45,10 @@ impl Door {
     }
 
     pub(crate) async fn client_as(&self, login: Login) -> Result<Client, Ending> {
-        let options = Options::new("test");
+        self.client_with(Options::new("test"), login).await
+    }
+
+    pub(crate) async fn client_with(&self, options: Options, login: Login) -> Result<Client, Ending> {
         let mut client = Client {
             engine: Connection::client(options, login, Duration::ZERO),
             pipe: self.connect(),
@@ -102,6 +105,18 @@ impl Client {
             if matches!(self.pipe.read_buf(self.engine.read_buffer()).await, Ok(0) | Err(_)) {
                 self.engine.transport_closed();
             }
+        }
+    }
+
+    /// The session that links are attached in.
+    pub(crate) fn session(&self) -> SessionId {
+        self.session.unwrap()
+    }
+
+    /// Writes what there is to write.
+    pub(crate) async fn flush(&mut self) {
+        while self.engine.wants_write() {
+            self.pipe.write_buf(self.engine.output()).await.unwrap();
         }
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_amqp::codec::frame::{EMPTY_FRAME, ProtocolHeader};
-use tidegate_amqp::codec::names::MESSAGE_FORMAT_BATCH;
+use tidegate_amqp::codec::names::{MESSAGE_FORMAT_BATCH, condition};
 use tidegate_amqp::codec::performative::DeliveryState;
-use tidegate_amqp::connection::{Event, Outgoing, Part};
+use tidegate_amqp::connection::{Ending, Event, Outgoing, Part};
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
 use tidegate_model::clock::{Clock, TestClock, timeout};
@@ -116,13 +116,37 @@ async fn clients_that_say_nothing_or_half_of_something_are_given_up() {
         let mut heard = Vec::new();
         pipe.read_to_end(&mut heard).await.unwrap();
     }
-    // One that opened and went away without a word.
-    let mut silent = door.client().await;
+    // One that attached a link and went away without a word.
+    let (_door, mut silent) = with_root(&harness).await;
+    silent.sender("flights").await.unwrap();
     let began = harness.clock.monotonic();
     let mut heard = Vec::new();
     silent.pipe.read_to_end(&mut heard).await.unwrap();
     let took = harness.clock.monotonic() - began;
     assert!(took >= CUT_AFTER, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_links_is_closed_after_five_minutes() {
+    let harness = harness();
+    let began = harness.clock.monotonic();
+    let (_door, mut idle) = with_root(&harness).await;
+    let (_door, mut attached) = with_root(&harness).await;
+    let sender = attached.sender("flights").await.unwrap();
+    // With the links to `$cbs` gone it has none. Empty frames, as clients send them to be kept, do not change that.
+    idle.flush().await;
+    let talked = keep_talking(&harness.clock, &mut idle, CUT_AFTER).await;
+    let ending = idle.wait(|_| None::<()>).await.unwrap_err();
+    let Ending::Peer(Some(error)) = ending else { panic!("{ending:?}") };
+    assert_eq!(error.condition, condition::CONNECTION_FORCED);
+    let five_minutes = Duration::from_secs(300);
+    assert!(talked >= five_minutes && talked < CUT_AFTER, "{talked:?}");
+    // The time counts from the moment at which the last link has gone.
+    assert_eq!(attached.send_one(sender, "still there").await, DeliveryState::Accepted);
+    attached.engine.detach(sender, true, None).unwrap();
+    let ending = attached.wait(|_| None::<()>).await.unwrap_err();
+    assert!(matches!(ending, Ending::Peer(Some(error)) if error.condition == condition::CONNECTION_FORCED));
+    assert!(harness.clock.monotonic() - began >= talked + five_minutes);
 }
 
 #[tokio::test]

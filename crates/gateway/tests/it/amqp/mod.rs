@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 
+mod hasty;
 mod hostile;
 mod receiving;
 mod rights;

@@ -121,7 +121,9 @@ async fn five_receive_beside_each_other() {
 async fn groups_and_partitions_that_are_not_there_are_refused() {
     let harness = harness();
     let (_door, mut client) = with_root(&harness).await;
-    assert_eq!(client.consumer(9, FIRST).await.unwrap_err().condition, condition::NOT_FOUND);
+    let refused = client.consumer(9, FIRST).await.unwrap_err();
+    assert_eq!(refused.condition, condition::ARGUMENT_OUT_OF_RANGE);
+    assert!(refused.to_string().contains("It should be between 0 and 3."), "{refused}");
     let group = tidegate_amqp::codec::performative::Source::at("flights/ConsumerGroups/mine/Partitions/0");
     let refused = client.receiver(group, Map::new(), 1).await.unwrap_err();
     assert_eq!(refused.condition, condition::NOT_FOUND);

@@ -73,6 +73,11 @@ async fn wrong_tokens_are_answered_by_what_is_wrong() {
     assert_eq!(client.put_token(HUB, "no token").await, 400);
     let elsewhere = token(root, ROOT_KEY, "sb://h/nowhere", 1_900_000_000);
     assert_eq!(client.put_token("sb://h/nowhere", &elsewhere).await, 404);
+    // With a condition in the reply, the Python client would not see the status.
+    let reply = client.request("$cbs", MessageBuilder::new().value(Value::Null)).await;
+    assert_eq!(reply.application_property("status-code").unwrap(), Some(Value::Int(400)));
+    assert!(reply.application_property("status-description").unwrap().is_some());
+    assert_eq!(reply.application_property("error-condition").unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +153,10 @@ async fn management_tells_about_hubs_and_partitions_to_who_may_know() {
     assert_eq!(empty.get("is_partition_empty"), Some(&Value::Boolean(true)));
 
     let missing = client.request("$management", read("com.microsoft:partition", "flights", Some("9"))).await;
-    assert_eq!(status(&missing), 404);
+    let text = |name: &str| missing.application_property(name).unwrap().unwrap().as_str().unwrap().to_owned();
+    assert_eq!(status(&missing), 400);
+    assert_eq!(text("error-condition"), "com.microsoft:argument-out-of-range");
+    assert!(text("status-description").ends_with("It should be between 0 and 3."));
     let mut stranger = door.client().await;
     let refused = stranger.request("$management", read("com.microsoft:eventhub", "flights", None)).await;
     assert_eq!(status(&refused), 401);

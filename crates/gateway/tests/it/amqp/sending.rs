@@ -121,8 +121,8 @@ async fn links_to_what_is_not_there_are_refused() {
     assert_eq!(client.put_token("sb://h/", &sas).await, 202);
     for (address, expected) in [
         ("nowhere", condition::NOT_FOUND),
-        ("flights/Partitions/9", condition::NOT_FOUND),
-        ("flights/Partitions/00", condition::NOT_FOUND),
+        ("flights/Partitions/9", condition::ARGUMENT_OUT_OF_RANGE),
+        ("flights/Partitions/00", condition::ARGUMENT_OUT_OF_RANGE),
         ("flights/x/y/z", condition::NOT_FOUND),
         ("flights/ConsumerGroups/$Default/Partitions/0", condition::NOT_ALLOWED),
     ] {
