@@ -1,10 +1,9 @@
-//! Errors as clients see them: `{"error":{"code":"TG-404","message":"…","action":"…"}}`.
+//! Errors as clients see them: problem details (RFC 9457), with the code of the error's page.
 
-use axum::Json;
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use tidegate_api::{PROBLEM_JSON, Problem};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::ports::AppendError;
 
@@ -171,20 +170,6 @@ impl From<AppendError> for ErrorResponse {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    error: Detail<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    acknowledged: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Detail<'a> {
-    code: &'a str,
-    message: &'a str,
-    action: &'a str,
-}
-
 impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let Self { status, code, message, action, retry_after, acknowledged } = &self;
@@ -193,8 +178,11 @@ impl IntoResponse for ErrorResponse {
         } else {
             tracing::debug!(%status, %code, message, acknowledged, "request refused");
         }
-        let body = Body { error: Detail { code: code.0, message, action }, acknowledged: *acknowledged };
-        let mut response = (*status, Json(body)).into_response();
+        let problem = Problem::new(status.as_u16(), code.0, message, action);
+        let problem = Problem { acknowledged: *acknowledged, ..problem };
+        let body = serde_json::to_vec(&problem).expect("a problem has a JSON form");
+        let mut response = (*status, body).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = *retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }

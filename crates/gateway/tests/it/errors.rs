@@ -35,7 +35,7 @@ async fn every_refusal_of_the_log_has_its_status_and_code() {
         let answer = harness.send(post("/flights/messages", &[], "x")).await;
         assert_eq!(answer.refused(status, code), error.to_string());
         assert_eq!(answer.headers.contains_key("retry-after"), retry_after, "{error}");
-        let action = answer.json()["error"]["action"].as_str().unwrap().to_owned();
+        let action = answer.json()["action"].as_str().unwrap().to_owned();
         assert_eq!(action.contains("duplicates"), uncertain, "{action}");
     }
 }
@@ -46,7 +46,7 @@ async fn an_append_that_takes_too_long_may_still_happen_and_says_so() {
     let answer = harness.send(post("/flights/messages?timeout=7", &[], "x")).await;
     let message = answer.refused(408, "TG-408");
     assert!(message.contains("within 7 seconds"), "{message}");
-    assert!(answer.json()["error"]["action"].as_str().unwrap().contains("may be stored all the same"));
+    assert!(answer.json()["action"].as_str().unwrap().contains("may be stored all the same"));
 }
 
 #[tokio::test(start_paused = true)]

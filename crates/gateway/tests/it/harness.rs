@@ -106,9 +106,9 @@ impl Answer {
     pub(crate) fn refused(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status.as_u16(), status, "{:?}", self.body);
         let json = self.json();
-        assert_eq!(json["error"]["code"], code, "{json}");
-        assert!(!json["error"]["action"].as_str().unwrap().is_empty(), "{json}");
-        json["error"]["message"].as_str().unwrap().to_owned()
+        assert_eq!(json["code"], code, "{json}");
+        assert!(!json["action"].as_str().unwrap().is_empty(), "{json}");
+        json["detail"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]

@@ -42,7 +42,7 @@ async fn a_full_disk_in_one_partition_ends_the_upload_at_its_first_open_line() {
         "{message}"
     );
     assert_eq!(answer.acknowledged(), 10);
-    let action = answer.json()["error"]["action"].as_str().unwrap().to_owned();
+    let action = answer.json()["action"].as_str().unwrap().to_owned();
     assert!(
         action.contains("first 10 lines of the request are stored") && action.contains("come twice"),
         "{action}"

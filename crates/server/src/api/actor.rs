@@ -4,15 +4,13 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
+use tidegate_api::USER_HEADER;
 use tidegate_gateway::auth::Principal;
 use tidegate_model::clock::Clock;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::trail::Act;
 
 use crate::api::ApiError;
-
-/// The header that names the person behind a key.
-pub const USER_HEADER: &str = "tidegate-user";
 
 /// The longest name of a person, in bytes.
 const MAX_USER_BYTES: usize = 64;

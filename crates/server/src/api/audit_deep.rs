@@ -9,11 +9,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
 
-use tidegate_model::checkpoint::{FunctionName, Lane};
+use tidegate_api::{AuditFinding, AuditTally, DeepAuditStretch};
+use tidegate_model::checkpoint::Lane;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, StoredDeadLetter};
-use tidegate_model::event::{Event, HubName};
+use tidegate_model::event::Event;
 use tidegate_model::parking::ParkedEvent;
 use tidegate_model::ports::{EventLog, ReadLimit};
 use tidegate_model::position::{PartitionId, SequenceNumber};
@@ -36,38 +36,6 @@ const READ: usize = 50;
 
 /// How often what seems wrong is looked at again.
 const LOOKS: usize = 5;
-
-/// A stretch of a partition.
-#[derive(Serialize)]
-struct StretchShape {
-    function: FunctionName,
-    hub: HubName,
-    partition: PartitionId,
-    from: SequenceNumber,
-    /// Where the next stretch begins; the tail at the end.
-    next: SequenceNumber,
-    tail: SequenceNumber,
-    /// Events that the log and the store were compared for.
-    compared: u64,
-    /// Events that the log has dropped after they were resolved; what the store records of them cannot be compared.
-    dropped: u64,
-    /// Events that a repair gave up.
-    lost: u64,
-    /// What the store records.
-    #[serde(flatten)]
-    tally: Tally,
-    /// What the checkpoint counts in all, at this moment.
-    counted: Option<Tally>,
-    findings: Vec<FindingShape>,
-    /// Findings that are not told.
-    more_findings: u64,
-}
-
-#[derive(Serialize)]
-struct FindingShape {
-    sequence_number: SequenceNumber,
-    detail: String,
-}
 
 /// Checks a stretch of a partition.
 pub(super) async fn run(
@@ -101,25 +69,26 @@ pub(super) async fn run(
     }
     let more_findings = findings.len().saturating_sub(MAX_FINDINGS) as u64;
     let shown = findings.iter().take(MAX_FINDINGS);
-    let shape = StretchShape {
-        from,
-        next: stretch.end,
-        tail: stretch.tail,
+    let shape = DeepAuditStretch {
+        function: lane.function.to_string(),
+        hub: lane.hub.to_string(),
+        partition: lane.partition.0,
+        from: from.0,
+        next: stretch.end.0,
+        tail: stretch.tail.0,
         compared: stretch.events.len() as u64,
         dropped: stretch.dropped,
         lost: stretch.lost(),
-        tally,
-        counted: checkpoint.map(|checkpoint| Tally {
+        dead_lettered: tally.dead_lettered,
+        parked: tally.parked,
+        counted: checkpoint.map(|checkpoint| AuditTally {
             dead_lettered: checkpoint.counts.dead_lettered,
             parked: checkpoint.counts.parked,
         }),
         findings: shown
-            .map(|finding| FindingShape { sequence_number: finding.event(), detail: finding.to_string() })
+            .map(|finding| AuditFinding { sequence_number: finding.event().0, detail: finding.to_string() })
             .collect(),
         more_findings,
-        function: lane.function,
-        hub: lane.hub,
-        partition: lane.partition,
     };
     Ok(Json(shape).into_response())
 }

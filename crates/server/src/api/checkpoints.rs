@@ -5,46 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::Serialize;
 
+use tidegate_api as shapes;
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_host::watchdog::WATCHDOG;
-use tidegate_model::checkpoint::{Checkpoint, FunctionName};
-use tidegate_model::clock::Timestamp;
-use tidegate_model::event::HubName;
-use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
+use tidegate_model::checkpoint::Checkpoint;
 
 use crate::api::page::Page;
 use crate::api::{Api, ApiError};
-
-#[derive(Serialize)]
-struct CheckpointShape {
-    function: FunctionName,
-    hub: HubName,
-    partition: PartitionId,
-    incarnation: Incarnation,
-    /// Where the function began.
-    start: SequenceNumber,
-    /// The first unresolved event.
-    position: SequenceNumber,
-    /// The last event with everything up to it resolved.
-    sequence_number: Option<SequenceNumber>,
-    /// The number the next event will get; absent when the log has no such partition.
-    tail: Option<SequenceNumber>,
-    /// Events that are not resolved.
-    lag: Option<u64>,
-    #[serde(flatten)]
-    counts: OutcomeCounts,
-    updated_at: Timestamp,
-    /// What a running processor does; absent when none runs.
-    state: Option<&'static str>,
-    /// Why it waits, retries or is stopped.
-    error: Option<String>,
-    /// What the watchdog did last, while the lane should move and does not: the action, since when, the instance, and in
-    /// words.
-    watchdog: Option<serde_json::Value>,
-}
 
 /// Every checkpoint, ordered by function, hub and partition.
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
@@ -68,33 +36,39 @@ fn shape(
     checkpoint: Checkpoint,
     lane: Option<&LaneStatus>,
     watchdog: Option<serde_json::Value>,
-) -> CheckpointShape {
+) -> shapes::Checkpoint {
     let log = api.log(checkpoint.lane.hub.as_str()).ok();
     let tail = log.and_then(|log| log.status(checkpoint.lane.partition).ok()).map(|status| status.tail);
     let (state, error) = lane.map_or((None, None), |status| {
         let (state, error) = described(&status.state);
-        (Some(state), error)
+        (Some(state.to_owned()), error)
     });
-    CheckpointShape {
-        incarnation: checkpoint.incarnation,
-        start: checkpoint.start,
-        position: checkpoint.position,
-        sequence_number: checkpoint.resolved_through(),
-        tail,
+    let counts = checkpoint.counts;
+    shapes::Checkpoint {
+        incarnation: checkpoint.incarnation.to_string(),
+        start: checkpoint.start.0,
+        position: checkpoint.position.0,
+        sequence_number: checkpoint.resolved_through().map(|number| number.0),
+        tail: tail.map(|tail| tail.0),
         lag: tail.map(|tail| tail.distance_from(checkpoint.position)),
-        counts: checkpoint.counts,
+        applied: counts.applied,
+        filtered: counts.filtered,
+        dead_lettered: counts.dead_lettered,
+        parked: counts.parked,
+        discarded: counts.discarded,
+        lost: counts.lost,
         updated_at: checkpoint.updated_at,
         state,
         error,
         watchdog,
-        function: checkpoint.lane.function,
-        hub: checkpoint.lane.hub,
-        partition: checkpoint.lane.partition,
+        function: checkpoint.lane.function.to_string(),
+        hub: checkpoint.lane.hub.to_string(),
+        partition: checkpoint.lane.partition.0,
     }
 }
 
 /// The word for a lane's state, and what is wrong if something is.
-fn described(state: &LaneState) -> (&'static str, Option<String>) {
+pub(super) fn described(state: &LaneState) -> (&'static str, Option<String>) {
     match state {
         LaneState::Running => ("running", None),
         LaneState::Retrying { sequence_number, failures, error, .. } => {

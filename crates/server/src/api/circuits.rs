@@ -6,18 +6,19 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 
+use tidegate_api::{
+    self as shapes, CircuitActed as CircuitActedShape, PauseRequest, PauseResult, ReasonRequest,
+};
 use tidegate_host::circuit::acts::{self, CircuitActed, PauseTarget};
 use tidegate_host::circuit::{CircuitSettings, CircuitStatus, status};
 use tidegate_model::checkpoint::{FunctionName, Lane};
-use tidegate_model::circuit::{CIRCUIT, CircuitState, PAUSE, Pause};
-use tidegate_model::clock::Timestamp;
+use tidegate_model::circuit::{CIRCUIT, PAUSE, Pause};
 use tidegate_model::event::HubName;
 use tidegate_model::position::PartitionId;
 
 use crate::api::actor::Actor;
-use crate::api::dead_letter_acts::{ReasonRequest, body};
+use crate::api::dead_letter_acts::body;
 use crate::api::operations::Operations as _;
 use crate::api::page::Page;
 use crate::api::parameters::{NAME, Parameters};
@@ -37,20 +38,35 @@ pub(super) async fn list(
     }
     let mut page = Page::new(None);
     for circuit in statuses(&api, names).await? {
-        page.push(&shape(&api, &circuit));
+        page.push(&shape(&api, circuit));
     }
     Ok(page.finish(None))
 }
 
-/// A circuit in JSON. What only the configuration says is null for a function that is not configured here.
-fn shape(api: &Api, circuit: &CircuitStatus) -> serde_json::Value {
-    let mut shape = serde_json::to_value(circuit).expect("a circuit has a JSON form");
-    if !api.circuits.iter().any(|(configured, _)| *configured == circuit.function) {
-        for of_the_configuration in ["threshold", "next_probe_at"] {
-            shape[of_the_configuration] = serde_json::Value::Null;
-        }
+/// A circuit as JSON. What only the configuration says is null for a function that is not configured here.
+fn shape(api: &Api, circuit: CircuitStatus) -> shapes::Circuit {
+    let configured = api.circuits.iter().any(|(configured, _)| *configured == circuit.function);
+    shapes::Circuit {
+        function: circuit.function.to_string(),
+        state: circuit.state.as_str().to_owned(),
+        since: circuit.since,
+        reason: circuit.reason,
+        by: circuit.by,
+        opened_at: circuit.opened_at,
+        manual: circuit.manual,
+        next_probe_at: circuit.next_probe_at.filter(|_| configured),
+        probe: circuit.probe.map(shapes::Probe::from),
+        failed_probes: circuit.failed_probes,
+        failures_in_window: circuit.failures_in_window,
+        failing_in_window: circuit.failing_in_window,
+        succeeded_in_window: circuit.succeeded_in_window,
+        threshold: configured.then_some(circuit.threshold),
+        window_s: circuit.window_s,
+        paused: circuit.paused.map(shapes::Stop::from),
+        paused_lanes: (circuit.paused_lanes.into_iter())
+            .map(|(lane, pause)| (lane, shapes::Stop::from(pause)))
+            .collect(),
     }
-    shape
 }
 
 /// Whose circuits there are: functions that are configured or have run, and whatever has a circuit.
@@ -80,16 +96,6 @@ async fn known(api: &Api, names: &[FunctionName], name: &FunctionName) -> Result
     if names.contains(name) { Ok(()) } else { Err(api.no_function(name).await) }
 }
 
-#[derive(Serialize)]
-struct ActedShape<'a> {
-    function: &'a FunctionName,
-    state: CircuitState,
-    since: Timestamp,
-    reason: &'a str,
-    /// Whether it was like this already.
-    unchanged: bool,
-}
-
 /// Opens, closes or probes a circuit.
 pub(super) async fn act(
     State(api): State<Arc<Api>>,
@@ -111,11 +117,11 @@ pub(super) async fn act(
     api.processing.function_changed(&function);
     let circuit = acted.circuit();
     let unchanged = matches!(acted, CircuitActed::Unchanged(_));
-    let shape = ActedShape {
-        function: &function,
-        state: circuit.state,
+    let shape = CircuitActedShape {
+        function: function.to_string(),
+        state: circuit.state.as_str().to_owned(),
         since: circuit.since,
-        reason: &circuit.reason,
+        reason: circuit.reason.clone(),
         unchanged,
     };
     Ok(Json(shape).into_response())
@@ -126,16 +132,12 @@ fn no_such_act(action: &str, acts: &str) -> ApiError {
     ApiError::not_found(format!("there is no act {shown:?} here")).help(format!("there are {acts}"))
 }
 
-fn function_name(name: &str) -> Result<FunctionName, ApiError> {
-    FunctionName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))
+pub(super) fn hub_name(name: &str) -> Result<HubName, ApiError> {
+    HubName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
-#[derive(Serialize)]
-struct PauseShape {
-    /// The function or the lane.
-    paused: String,
-    #[serde(flatten)]
-    pause: Pause,
+pub(super) fn function_name(name: &str) -> Result<FunctionName, ApiError> {
+    FunctionName::new(name).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// What is paused, ordered by name.
@@ -152,32 +154,10 @@ pub(super) async fn pauses(
             reason: format!("the stored pause cannot be read: {error}"),
             by: String::new(),
         });
-        page.push(&PauseShape { paused: register.name, pause });
+        let Pause { since, reason, by } = pause;
+        page.push(&shapes::Pause { paused: register.name, since, reason, by });
     }
     Ok(page.finish(None))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PauseRequest {
-    /// Only this hub, where the function reads several.
-    #[serde(default)]
-    hub: Option<HubName>,
-    /// Only this partition.
-    #[serde(default)]
-    partition: Option<u32>,
-    #[serde(default)]
-    reason: String,
-}
-
-#[derive(Serialize)]
-struct PausedShape {
-    /// The function or the lane.
-    paused: String,
-    /// `paused` or `resumed`.
-    result: &'static str,
-    /// Whether it was like this already.
-    unchanged: bool,
 }
 
 /// Pauses or resumes a function, or one lane of it.
@@ -190,7 +170,8 @@ pub(super) async fn pause(
     let function = function_name(&function)?;
     let request = body(request, r#"{"partition":0,"reason":"…"}"#)?;
     known(&api, &names(&api).await?, &function).await?;
-    let target = target(&api, &function, request.hub, request.partition.map(PartitionId)).await?;
+    let hub = request.hub.as_deref().map(hub_name).transpose()?;
+    let target = target(&api, &function, hub, request.partition.map(PartitionId)).await?;
     let (result, changed) = match action.as_str() {
         "pause" => {
             let act = actor.act(&request.reason, &*api.clock)?;
@@ -203,7 +184,8 @@ pub(super) async fn pause(
         _ => return Err(no_such_act(&action, "pause and resume")),
     };
     api.processing.function_changed(&function);
-    Ok(Json(PausedShape { paused: target.to_string(), result, unchanged: !changed }).into_response())
+    Ok(Json(PauseResult { paused: target.to_string(), result: result.to_owned(), unchanged: !changed })
+        .into_response())
 }
 
 async fn target(

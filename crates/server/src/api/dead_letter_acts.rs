@@ -10,8 +10,10 @@ use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 
+use tidegate_api::{
+    DeadLetter, DeadLetterActed, EditRequest, EditResult, EventData, ManyRequest, ReasonRequest,
+};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::dead_letter::{Acted, DeadLetterId};
 use tidegate_model::error::ErrorCode;
@@ -19,39 +21,25 @@ use tidegate_model::trail::NewTrailEntry;
 
 use crate::api::actor::Actor;
 use crate::api::dead_letters::id_in;
-use crate::api::edit::{EditError, EventEdit, difference, edited};
+use crate::api::edit::{EditError, difference, edited};
 use crate::api::operations::Operations as _;
 use crate::api::page::{MAX_ITEMS, Page};
 use crate::api::parameters::{NUMBER, Parameters, dead_letter_filter};
-use crate::api::shapes::{ActedShape, DeadLetterShape, EventDataShape};
 use crate::api::{Api, ApiError};
 use crate::config::elements::duration;
 
 /// The longest lease.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Which dead letters, and why.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ManyRequest {
-    ids: Vec<u64>,
-    /// Also quarantined ones.
-    #[serde(default)]
-    force: bool,
-    #[serde(default)]
-    reason: String,
-}
-
-impl ManyRequest {
-    fn ids(&self) -> Result<Vec<DeadLetterId>, ApiError> {
-        if self.ids.is_empty() || self.ids.len() > MAX_ITEMS {
-            return Err(ApiError::bad_request(format!(
-                "a request names 1 to {MAX_ITEMS} dead letters, and this one {}",
-                self.ids.len()
-            )));
-        }
-        Ok(self.ids.iter().copied().map(DeadLetterId).collect())
+/// The dead letters that a request names.
+fn ids(request: &ManyRequest) -> Result<Vec<DeadLetterId>, ApiError> {
+    if request.ids.is_empty() || request.ids.len() > MAX_ITEMS {
+        return Err(ApiError::bad_request(format!(
+            "a request names 1 to {MAX_ITEMS} dead letters, and this one {}",
+            request.ids.len()
+        )));
     }
+    Ok(request.ids.iter().copied().map(DeadLetterId).collect())
 }
 
 /// Parks the events of dead letters in their lanes again.
@@ -61,7 +49,7 @@ pub(super) async fn redrive(
     request: Result<Json<ManyRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, MANY)?;
-    let (ids, act) = (request.ids()?, actor.act(&request.reason, &*api.clock)?);
+    let (ids, act) = (ids(&request)?, actor.act(&request.reason, &*api.clock)?);
     let acted = api.store.redrive(&ids, request.force, &act).await?;
     let mut lanes: BTreeSet<Lane> = BTreeSet::new();
     for (id, _) in ids.iter().zip(&acted).filter(|(_, acted)| **acted == Acted::Done) {
@@ -78,7 +66,7 @@ pub(super) async fn discard(
     request: Result<Json<ManyRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, MANY)?;
-    let (ids, act) = (request.ids()?, actor.act(&request.reason, &*api.clock)?);
+    let (ids, act) = (ids(&request)?, actor.act(&request.reason, &*api.clock)?);
     let acted = api.store.discard(&ids, &act).await?;
     Ok(answers(&ids, acted))
 }
@@ -90,7 +78,7 @@ pub(super) async fn release(
     request: Result<Json<ManyRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, MANY)?;
-    let (ids, act) = (request.ids()?, actor.act_without_reason(&request.reason, &*api.clock)?);
+    let (ids, act) = (ids(&request)?, actor.act_without_reason(&request.reason, &*api.clock)?);
     let acted = api.store.extend_lease(&ids, act.at, &act).await?;
     Ok(answers(&ids, acted))
 }
@@ -105,17 +93,9 @@ pub(super) async fn extend(
     let length = lease_length(&mut parameters)?;
     parameters.done()?;
     let request = body(request, MANY)?;
-    let (ids, act) = (request.ids()?, actor.act_without_reason(&request.reason, &*api.clock)?);
+    let (ids, act) = (ids(&request)?, actor.act_without_reason(&request.reason, &*api.clock)?);
     let acted = api.store.extend_lease(&ids, act.at.plus(length), &act).await?;
     Ok(answers(&ids, acted))
-}
-
-/// Why, where that is asked for.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ReasonRequest {
-    #[serde(default)]
-    pub(super) reason: String,
 }
 
 /// Leases the first dead letters that match and are nobody's.
@@ -139,7 +119,7 @@ pub(super) async fn lease(
     let until = act.at.plus(length);
     let mut page = Page::new(Some(limit));
     for letter in api.store.lease_dead_letters(&filter, limit, until, &act).await? {
-        page.push(&DeadLetterShape::from(letter));
+        page.push(&DeadLetter::from(letter));
     }
     Ok(page.finish(None))
 }
@@ -156,28 +136,6 @@ fn lease_length(parameters: &mut Parameters) -> Result<Duration, ApiError> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EditRequest {
-    /// The newest revision that the person saw.
-    revision: u32,
-    event: EventEdit,
-    #[serde(default)]
-    reason: String,
-    /// Only says what would change.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-#[derive(Serialize)]
-struct EditedShape {
-    id: DeadLetterId,
-    /// `edited`, or `unchanged`: the event is like that already.
-    result: &'static str,
-    revision: u32,
-    diff: String,
-}
-
 /// Makes a new revision of a dead letter's event.
 pub(super) async fn edit(
     State(api): State<Arc<Api>>,
@@ -188,29 +146,35 @@ pub(super) async fn edit(
     let id = id_in(id)?;
     let EditRequest { revision, event, reason, dry_run } =
         body(request, r#"{"revision":0,"event":{"body":"…"},"reason":"…"}"#)?;
+    let revision = revision.ok_or_else(|| {
+        ApiError::bad_request("the request does not say which revision it edits")
+            .help("`revision` is the newest revision that you saw")
+    })?;
     let stored = api.dead_letter(id).await?;
     let current = stored.edited.as_ref().unwrap_or(&stored.letter.event.data);
     let event = edited(current, event)?;
     let diff = difference(current, &event);
+    let answer = |result: &str, revision, diff| {
+        let result = EditResult { id: id.0, result: result.to_owned(), revision, diff, judged: None };
+        Ok(Json(result).into_response())
+    };
     if event == *current {
         // Also after an edit whose answer got lost: it is made once.
-        let shape = EditedShape { id, result: "unchanged", revision: stored.revision, diff };
-        return Ok(Json(shape).into_response());
+        return answer("unchanged", stored.revision, diff);
     }
     if dry_run {
-        let shape = EditedShape { id, result: "would-be-edited", revision: stored.revision, diff };
-        return Ok(Json(shape).into_response());
+        return answer("would-be-edited", stored.revision, diff);
     }
     let new_revision = revision.saturating_add(1);
     let detail = serde_json::json!({
         "revision": new_revision,
         "diff": diff,
-        "event": EventDataShape::from(&event),
+        "event": EventData::from(&event),
     });
     let act = actor.act(&reason, &*api.clock)?;
     let entry = NewTrailEntry { action: "dead-letter.edit", subject: id.to_string(), act, detail };
     done(id, api.store.edit(id, revision, &event, entry).await?)?;
-    Ok(Json(EditedShape { id, result: "edited", revision: new_revision, diff }).into_response())
+    answer("edited", new_revision, diff)
 }
 
 /// An act on one dead letter that was not done is an error.
@@ -251,7 +215,7 @@ pub(super) fn body<T>(request: Result<Json<T>, JsonRejection>, form: &str) -> Re
 fn answers(ids: &[DeadLetterId], acted: Vec<Acted>) -> Response {
     let mut page = Page::new(None);
     for (id, acted) in ids.iter().zip(acted) {
-        page.push(&ActedShape::new(*id, acted));
+        page.push(&DeadLetterActed::new(*id, acted));
     }
     page.finish(None)
 }

@@ -6,15 +6,13 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
 
+use tidegate_api::{DeadLetter, DeadLetterGroup, DeadLetterRef, DocumentState, EventData, TrailLine};
 use tidegate_model::dead_letter::{DeadLetterId, StoredDeadLetter};
 use tidegate_model::document::Document;
-use tidegate_model::trail::TrailEntry;
 
 use crate::api::page::{MAX_ITEMS, Page};
 use crate::api::parameters::{NUMBER, Parameters, dead_letter_filter};
-use crate::api::shapes::{DeadLetterShape, EventDataShape, GroupShape, SnapshotShape};
 use crate::api::{Api, ApiError, diff, edit};
 
 /// A page of the dead letters that match, ordered by id.
@@ -35,29 +33,14 @@ pub(super) async fn list(
         for letter in letters {
             after = Some(letter.id);
             let event = with_event.then(|| newest(&letter));
-            page.push(&ListedShape { letter: DeadLetterShape::from(letter), event });
+            page.push(&DeadLetter { event, ..DeadLetter::from(letter) });
         }
     }
     Ok(page.finish(after.filter(|_| more).map(|id| id.to_string())))
 }
 
-/// A dead letter in a listing.
-#[derive(Serialize)]
-struct ListedShape {
-    #[serde(flatten)]
-    letter: DeadLetterShape,
-    /// What a redrive gives the function, in the form of an edit; where it is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<EventDataShape>,
-}
-
-fn newest(stored: &StoredDeadLetter) -> EventDataShape {
-    EventDataShape::from(stored.edited.as_ref().unwrap_or(&stored.letter.event.data))
-}
-
-#[derive(Serialize)]
-struct IdShape {
-    id: DeadLetterId,
+fn newest(stored: &StoredDeadLetter) -> EventData {
+    EventData::from(stored.edited.as_ref().unwrap_or(&stored.letter.event.data))
 }
 
 /// A page of the numbers of the dead letters that match.
@@ -73,7 +56,7 @@ pub(super) async fn ids(
     let found = api.store.find_dead_letters(&filter, after, limit).await?;
     let next = found.last().filter(|_| found.len() == limit).map(ToString::to_string);
     let mut page = Page::new(Some(limit));
-    found.into_iter().for_each(|id| page.push(&IdShape { id }));
+    found.into_iter().for_each(|id| page.push(&DeadLetterRef { id: id.0 }));
     Ok(page.finish(next))
 }
 
@@ -89,28 +72,9 @@ pub(super) async fn groups(
     let limit = limit.unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
     let mut page = Page::new(Some(limit));
     for group in api.store.group_dead_letters(&filter).await?.into_iter().take(limit) {
-        page.push(&GroupShape::from(group));
+        page.push(&DeadLetterGroup::from(group));
     }
     Ok(page.finish(None))
-}
-
-/// A dead letter with what is known around it.
-#[derive(Serialize)]
-struct ShownShape {
-    #[serde(flatten)]
-    letter: DeadLetterShape,
-    /// What a redrive gives the function.
-    event: EventDataShape,
-    /// What the edits changed, all together.
-    edited_diff: Option<String>,
-    /// The document it was meant for as it is now.
-    document_now: Option<SnapshotShape>,
-    /// What changed in the document since.
-    document_diff: Option<String>,
-    /// What was done to it, oldest first.
-    history: Vec<TrailEntry>,
-    /// Whether more was done than `history` holds.
-    history_truncated: bool,
 }
 
 /// One dead letter.
@@ -122,14 +86,21 @@ pub(super) async fn get(
     let (document_now, document_diff) = document_now(&api, &stored).await?;
     let history = api.store.trail(Some(&stored.id.to_string()), 0, HISTORY + 1).await?;
     let history_truncated = history.len() > HISTORY;
-    let history: Vec<TrailEntry> =
-        history.into_iter().filter(|entry| entry.action.starts_with("dead-letter.")).take(HISTORY).collect();
-    let event = newest(&stored);
-    let edited_diff =
-        (stored.edited.as_ref()).map(|edited| edit::difference(&stored.letter.event.data, edited));
-    let letter = DeadLetterShape::from(stored);
-    let shown =
-        ShownShape { letter, event, edited_diff, document_now, document_diff, history, history_truncated };
+    let history: Vec<TrailLine> = (history.into_iter())
+        .filter(|entry| entry.action.starts_with("dead-letter."))
+        .take(HISTORY)
+        .map(TrailLine::from)
+        .collect();
+    let shown = DeadLetter {
+        event: Some(newest(&stored)),
+        edited_diff: (stored.edited.as_ref())
+            .map(|edited| edit::difference(&stored.letter.event.data, edited)),
+        document_now,
+        document_diff,
+        history: Some(history),
+        history_truncated: Some(history_truncated),
+        ..DeadLetter::from(stored)
+    };
     Ok(Json(shown).into_response())
 }
 
@@ -140,14 +111,14 @@ const HISTORY: usize = 200;
 async fn document_now(
     api: &Api,
     stored: &StoredDeadLetter,
-) -> Result<(Option<SnapshotShape>, Option<String>), ApiError> {
+) -> Result<(Option<DocumentState>, Option<String>), ApiError> {
     let Some(then) = &stored.letter.document else { return Ok((None, None)) };
     let found = api.store.documents(&then.collection, std::slice::from_ref(&then.id)).await?;
     let body = found.into_iter().flatten().next().map(|Document { body, .. }| body);
     let diff = diff::of(then.body.as_deref().unwrap_or_default(), body.as_deref().unwrap_or_default());
     let mut now = then.clone();
     now.body = body;
-    Ok((Some(SnapshotShape::from(now)), Some(diff)))
+    Ok((Some(DocumentState::from(now)), Some(diff)))
 }
 
 /// The number in the address.

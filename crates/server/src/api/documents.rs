@@ -6,25 +6,19 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use tidegate_api as shapes;
 use tidegate_model::document::{CollectionName, DocumentId};
 
 use crate::api::page::Page;
-use crate::api::shapes::DocumentShape;
 use crate::api::{Api, ApiError};
-
-#[derive(Serialize)]
-struct CollectionShape {
-    collection: CollectionName,
-    documents: u64,
-}
 
 /// Every collection that has documents.
 pub(super) async fn collections(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let mut page = Page::new(None);
     for (collection, documents) in api.store.collections().await? {
-        page.push(&CollectionShape { collection, documents });
+        page.push(&shapes::Collection { collection: collection.to_string(), documents });
     }
     Ok(page.finish(None))
 }
@@ -53,7 +47,7 @@ pub(super) async fn list(
         more = documents.len() == wanted;
         for document in documents {
             after = Some(document.id.clone());
-            page.push(&DocumentShape::from(document));
+            page.push(&shapes::Document::from(document));
         }
     }
     Ok(page.finish(after.filter(|_| more).map(|id| id.to_string())))
@@ -67,7 +61,7 @@ pub(super) async fn get(
     let (collection, id) = (collection_name(&collection)?, document_id(&id)?);
     let found = api.store.documents(&collection, std::slice::from_ref(&id)).await?;
     match found.into_iter().flatten().next() {
-        Some(document) => Ok(Json(DocumentShape::from(document)).into_response()),
+        Some(document) => Ok(Json(shapes::Document::from(document)).into_response()),
         None => Err(no_document(&api, &collection, &id).await?),
     }
 }

@@ -3,39 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
 
+use tidegate_api::{self as shapes, EventEdit};
 use tidegate_model::event::{EventData, MAX_EVENT_BYTES, Properties, PropertyValue};
 
 use crate::api::diff;
-use crate::api::members::Members;
-
-/// An event in the words of a person. What is absent stays as it is.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EventEdit {
-    /// The body, where it is text.
-    #[serde(default)]
-    body: Option<String>,
-    /// The body, whatever it is.
-    #[serde(default)]
-    body_base64: Option<String>,
-    /// All of the producer's properties.
-    #[serde(default)]
-    properties: Option<Members<Value>>,
-    /// All of the system properties.
-    #[serde(default)]
-    system_properties: Option<Members<Value>>,
-    /// The key, which cannot be changed; named so that an exported event is an edit as it is.
-    #[serde(default, deserialize_with = "given")]
-    partition_key: Option<Option<String>>,
-}
-
-/// Tells a member that is null from one that is absent.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
 
 /// Why an edit cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,8 +77,8 @@ pub(crate) fn difference(before: &EventData, after: &EventData) -> String {
 
 /// Properties as a person wrote them. JSON knows fewer types than an event: a value that reads as it did keeps its type, and
 /// so does one that fits into the type it had.
-fn retyped(current: &Properties, said: Option<Members<Value>>) -> Result<Properties, EditError> {
-    let Some(Members(said)) = said else { return Ok(current.clone()) };
+fn retyped(current: &Properties, said: Option<shapes::Properties>) -> Result<Properties, EditError> {
+    let Some(shapes::Properties(said)) = said else { return Ok(current.clone()) };
     // Unchanged as a whole, also where a name comes twice.
     let same = said.len() == current.len()
         && said.iter().zip(current.iter()).all(|((name, value), (old_name, old))| {

@@ -2,7 +2,6 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 
 use tidegate_gateway::http::ErrorResponse;
 use tidegate_model::error::ErrorCode;
@@ -15,27 +14,6 @@ pub struct ApiError {
     code: ErrorCode,
     message: String,
     help: String,
-}
-
-/// The body of an error, as a client reads it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ErrorBody {
-    /// What went wrong.
-    pub(crate) error: ErrorDetail,
-    /// For an upload of lines: how many from the beginning are durable.
-    pub(crate) acknowledged: Option<u64>,
-}
-
-/// What went wrong, for a program and for a person.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ErrorDetail {
-    /// The code of its page.
-    pub(crate) code: String,
-    /// What happened.
-    pub(crate) message: String,
-    /// The way out; empty when the message says it.
-    #[serde(default)]
-    pub(crate) action: String,
 }
 
 impl ApiError {

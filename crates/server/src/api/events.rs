@@ -7,12 +7,12 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use tidegate_api::Event;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::ports::ReadLimit;
 use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
 
 use crate::api::page::Page;
-use crate::api::shapes::EventShape;
 use crate::api::{Api, ApiError};
 
 /// How many bytes one read of the log brings at most.
@@ -45,7 +45,7 @@ pub(super) async fn read(
         more = !events.is_empty();
         for event in events {
             from = event.sequence_number.next();
-            page.push(&EventShape::new(partition, event));
+            page.push(&Event::new(partition, event));
         }
     }
     // The end may have been reached exactly with the page's last event.

@@ -7,49 +7,24 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 
+use tidegate_api::{
+    self as shapes, CreateHubRequest, DeletedHub, HubGroupRequest, HubGroupResult, ReasonRequest,
+};
 use tidegate_eventlog::{HubLog, RetentionPolicy};
 use tidegate_gateway::namespace::ConsumerGroupName;
-use tidegate_model::checkpoint::FunctionName;
-use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, ReadError};
-use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
+use tidegate_model::position::PartitionId;
 
 use crate::api::actor::Actor;
-use crate::api::dead_letter_acts::{ReasonRequest, body};
+use crate::api::circuits::hub_name;
+use crate::api::dead_letter_acts::body;
 use crate::api::page::Page;
 use crate::api::parameters::{NAME, Parameters};
 use crate::api::{Api, ApiError};
 use crate::config::elements::{duration, hub as element};
 use crate::hubs::{Deleted, HubError, NewHub};
-
-#[derive(Serialize)]
-struct HubShape<'a> {
-    hub: &'a HubName,
-    incarnation: Incarnation,
-    created_at: Timestamp,
-    /// Whether the configuration declares it.
-    declared: bool,
-    /// How long events are kept, such as `7d` or `forever`; null when that was never said for this hub.
-    retention: Option<String>,
-    retention_bytes: Option<u64>,
-    consumer_groups: Vec<String>,
-    /// The functions that are configured to read it.
-    functions: Vec<&'a FunctionName>,
-    partitions: Vec<PartitionShape>,
-}
-
-#[derive(Serialize)]
-struct PartitionShape {
-    partition: PartitionId,
-    head: SequenceNumber,
-    tail: SequenceNumber,
-    last_enqueued_at: Option<Timestamp>,
-    size_bytes: u64,
-    damage: Option<String>,
-}
 
 /// Every hub, ordered by name.
 pub(super) async fn list(
@@ -88,58 +63,41 @@ pub(super) async fn show(
     Ok(Json(shape(&api, &hub)?).into_response())
 }
 
-fn shape<'a>(api: &'a Api, hub: &'a HubLog) -> Result<HubShape<'a>, ReadError> {
+fn shape(api: &Api, hub: &HubLog) -> Result<shapes::Hub, ReadError> {
     let name = EventLog::hub(hub);
     let retention = hub.settings().retention;
-    let partition = |partition| -> Result<PartitionShape, ReadError> {
+    let partition = |partition| -> Result<shapes::Partition, ReadError> {
         let status = hub.status(partition)?;
-        Ok(PartitionShape {
-            partition,
-            head: status.head,
-            tail: status.tail,
+        Ok(shapes::Partition {
+            partition: partition.0,
+            head: status.head.0,
+            tail: status.tail.0,
             last_enqueued_at: status.last_enqueued_at,
             size_bytes: status.size_bytes,
             damage: status.damage,
         })
     };
     let partitions = (0..EventLog::partition_count(hub)).map(PartitionId).map(partition);
-    Ok(HubShape {
-        hub: name,
-        incarnation: EventLog::incarnation(hub),
+    Ok(shapes::Hub {
+        hub: name.to_string(),
+        incarnation: EventLog::incarnation(hub).to_string(),
         created_at: hub.created_at(),
         declared: api.hubs.is_declared(name),
         retention: retention.map(|policy| policy.max_age.map_or_else(|| FOREVER.to_owned(), duration::text)),
         retention_bytes: retention.and_then(|policy| policy.max_bytes),
         consumer_groups: api.hubs.groups(name).iter().map(ToString::to_string).collect(),
-        functions: api.hubs.readers(name),
+        functions: api.hubs.readers(name).iter().map(ToString::to_string).collect(),
         partitions: partitions.collect::<Result<_, _>>()?,
     })
 }
 
 const FOREVER: &str = "forever";
 
-/// A hub to be made; what is left out is as in the configuration.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CreateRequest {
-    hub: HubName,
-    #[serde(default)]
-    partitions: Option<u32>,
-    #[serde(default)]
-    retention: Option<String>,
-    #[serde(default)]
-    retention_bytes: Option<u64>,
-    #[serde(default)]
-    consumer_groups: Vec<String>,
-    #[serde(default)]
-    reason: String,
-}
-
 /// Makes a hub.
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     actor: Actor,
-    request: Result<Json<CreateRequest>, JsonRejection>,
+    request: Result<Json<CreateHubRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"hub":"…","partitions":4,"retention":"7d","consumer_groups":["…"]}"#)?;
     let act = actor.act_without_reason(&request.reason, &*api.clock)?;
@@ -156,7 +114,7 @@ pub(super) async fn create(
             },
             max_bytes: request.retention_bytes.filter(|bytes| *bytes > 0),
         },
-        name: request.hub,
+        name: hub_name(&request.hub)?,
         partitions: request.partitions.unwrap_or(element::DEFAULT_PARTITIONS),
         groups,
     };
@@ -172,13 +130,6 @@ fn retention(text: &str) -> Result<std::time::Duration, ApiError> {
     })
 }
 
-#[derive(Serialize)]
-struct DeletedShape<'a> {
-    hub: &'a HubName,
-    #[serde(flatten)]
-    deleted: Deleted,
-}
-
 /// Deletes a hub.
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
@@ -190,25 +141,9 @@ pub(super) async fn delete(
     let act = actor.act_without_reason(&request.reason, &*api.clock)?;
     let hub = api.hubs.find(&name).ok_or_else(|| api.no_hub(&name))?;
     let deleted = api.hubs.delete(&name, act).await?;
-    Ok(Json(DeletedShape { hub: EventLog::hub(&*hub), deleted }).into_response())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GroupRequest {
-    consumer_group: String,
-    #[serde(default)]
-    reason: String,
-}
-
-#[derive(Serialize)]
-struct GroupShape {
-    hub: String,
-    consumer_group: String,
-    /// `added` or `removed`.
-    result: &'static str,
-    /// Whether it was like this already.
-    unchanged: bool,
+    let Deleted { partitions, events, checkpoints, parked, dead_letters } = deleted;
+    let hub = EventLog::hub(&*hub).to_string();
+    Ok(Json(DeletedHub { hub, partitions, events, checkpoints, parked, dead_letters }).into_response())
 }
 
 /// Adds or removes a consumer group.
@@ -216,7 +151,7 @@ pub(super) async fn group(
     State(api): State<Arc<Api>>,
     actor: Actor,
     Path((name, action)): Path<(String, String)>,
-    request: Result<Json<GroupRequest>, JsonRejection>,
+    request: Result<Json<HubGroupRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"consumer_group":"…"}"#)?;
     let act = actor.act_without_reason(&request.reason, &*api.clock)?;
@@ -237,7 +172,8 @@ pub(super) async fn group(
         }
     };
     let hub = EventLog::hub(&*hub).to_string();
-    Ok(Json(GroupShape { hub, consumer_group, result, unchanged: !changed }).into_response())
+    let result = result.to_owned();
+    Ok(Json(HubGroupResult { hub, consumer_group, result, unchanged: !changed }).into_response())
 }
 
 impl From<HubError> for ApiError {

@@ -39,7 +39,7 @@
 //! The first need the right `listen`, those that change something `manage`.
 //!
 //! A listing answers with one JSON object a line and, when there is more, the cursor of the next page in the header
-//! `tidegate-next`. The commands of the program are written against this API and nothing else, whether a server runs or
+//! `tidegate-next`; or, asked with `Accept: application/json`, with a [`Page`](tidegate_api::Page). The commands of the program are written against this API and nothing else, whether a server runs or
 //! they opened the data directory themselves.
 
 mod actor;
@@ -54,6 +54,7 @@ mod documents;
 mod edit;
 mod error;
 mod events;
+mod form;
 mod hubs;
 pub(crate) mod members;
 mod operations;
@@ -62,13 +63,13 @@ mod parameters;
 mod parked;
 mod query;
 mod seek;
-pub mod shapes;
 mod trail;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use tidegate_host::circuit::CircuitSettings;
@@ -81,12 +82,9 @@ use tidegate_model::ports::{EventLog, Store};
 use crate::hubs::Hubs;
 use crate::sources::Sources;
 
-pub use actor::USER_HEADER;
 pub use error::ApiError;
-pub(crate) use error::ErrorBody;
 pub use operations::{Operations, Processing};
-pub use page::NEXT_HEADER;
-pub use query::{DocumentQuery, QueryRequest, TRUNCATED_HEADER};
+pub use query::DocumentQuery;
 
 /// The largest body of a request: an event at its limit, with every byte of it escaped in JSON.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -124,6 +122,7 @@ pub fn hub_router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/api/v1/hubs/{hub}", get(hubs::show))
         .route("/api/v1/hubs/{hub}/events", get(events::read))
+        .layer(from_fn(form::as_asked))
         .with_state(api)
 }
 
@@ -146,6 +145,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/hubs", get(hubs::list))
         .route("/api/v1/audit", get(audit::run))
         .route("/api/v1/audit/deep", get(audit_deep::run))
+        .layer(from_fn(form::as_asked))
         .with_state(api)
 }
 
@@ -168,6 +168,7 @@ pub fn change_router(api: Arc<Api>) -> Router {
         .route("/api/v1/hubs/{hub}/delete", post(hubs::delete))
         .route("/api/v1/hubs/{hub}/consumer-groups/{action}", post(hubs::group))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(form::as_asked))
         .with_state(api)
 }
 

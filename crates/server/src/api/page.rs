@@ -5,8 +5,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// The header that carries the cursor of the next page; absent on the last one.
-pub const NEXT_HEADER: &str = "tidegate-next";
+use tidegate_api::NEXT_HEADER;
+
+use crate::api::form::NDJSON;
 
 /// Objects in a page at most, whatever was asked for.
 pub(crate) const MAX_ITEMS: usize = 1000;
@@ -57,7 +58,7 @@ impl Page {
     pub(crate) fn finish(self, next: Option<String>) -> Response {
         let mut response = Body::from(self.lines).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, axum::http::HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(NDJSON));
         // A cursor may be any text, and a header may not.
         if let Some(next) = next.map(|next| percent_encode(&next)).and_then(|next| next.parse().ok()) {
             headers.insert(NEXT_HEADER, next);

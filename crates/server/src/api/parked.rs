@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 
+use tidegate_api::{Parked, ParkedRequest, ParkedResult};
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::dead_letter::Acted;
 use tidegate_model::error::ErrorCode;
@@ -22,7 +22,6 @@ use crate::api::dead_letter_acts::body;
 use crate::api::operations::Operations as _;
 use crate::api::page::{FULL_BYTES, Page};
 use crate::api::parameters::{NAME, NUMBER, Parameters};
-use crate::api::shapes::ParkedShape;
 use crate::api::{Api, ApiError};
 
 /// How many parked events one request looks at, where only some of them are meant.
@@ -65,7 +64,7 @@ pub(super) async fn list(
             let head = queue.first().map(|head| head.parked.event.sequence_number);
             for stored in queue {
                 from = stored.parked.event.sequence_number.next();
-                page.push(&ParkedShape::new(stored.parked, head.unwrap_or_default()));
+                page.push(&Parked::new(stored.parked, head.unwrap_or_default()));
             }
             if is_whole && !page.is_full() {
                 continue;
@@ -82,7 +81,7 @@ pub(super) async fn list(
                 from = parked.event.sequence_number.next();
                 if key.as_ref().is_none_or(|key| parked.key().is_some_and(|of| *key == **of)) {
                     let head = head_of(&api, &lane, &parked, &mut heads).await?;
-                    page.push(&ParkedShape::new(parked, head));
+                    page.push(&Parked::new(parked, head));
                 }
             }
             if !more {
@@ -141,22 +140,7 @@ impl std::str::FromStr for Place {
     }
 }
 
-/// Which parked event, and why.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ParkedRequest {
-    id: String,
-    #[serde(default)]
-    reason: String,
-}
-
 const FORM: &str = r#"{"id":"FUNCTION/HUB/PARTITION/SEQUENCE","reason":"…"}"#;
-
-#[derive(Serialize)]
-struct ActedShape {
-    id: String,
-    result: &'static str,
-}
 
 /// Makes the turn of a parked event come now.
 pub(super) async fn try_now(
@@ -202,7 +186,7 @@ fn acted_on(
     match acted {
         Acted::Done => {
             api.processing.parked_changed(lane);
-            Ok(Json(ActedShape { id, result }).into_response())
+            Ok(Json(ParkedResult { id, result: result.to_owned() }).into_response())
         }
         Acted::NotFound => Err(ApiError::not_found(format!("no event {id} is parked"))
             .help("list what is parked: tidegate parked list")),

@@ -10,28 +10,18 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 
+use tidegate_api::{QueryRequest, TRUNCATED_HEADER};
 use tidegate_store::query::QueryResult;
 
+use crate::api::form::NDJSON;
 use crate::api::{Api, ApiError};
-
-/// The header that says that rows were left out because of a limit.
-pub const TRUNCATED_HEADER: &str = "tidegate-truncated";
 
 /// Answers queries over the documents.
 #[async_trait]
 pub trait DocumentQuery: Send + Sync + 'static {
     /// The answer to a query.
     async fn answer(&self, sql: &str) -> Result<QueryResult, ApiError>;
-}
-
-/// The body of a query.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QueryRequest {
-    /// One `SELECT` statement.
-    pub sql: String,
 }
 
 /// The rows of a query, one object a line.
@@ -46,7 +36,7 @@ pub(super) async fn run(
     let result = api.query.answer(&request.sql).await?;
     let mut response = Body::from(lines(&result)).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
     if result.truncated {
         headers.insert(TRUNCATED_HEADER, HeaderValue::from_static("true"));
     }

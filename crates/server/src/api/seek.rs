@@ -7,17 +7,17 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
 
+use tidegate_api::{SeekRequest, SeekResult};
 use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
 use tidegate_model::error::ErrorCode;
-use tidegate_model::event::HubName;
 use tidegate_model::ports::StoreError;
 use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
 use tidegate_model::trail::{Act, NewTrailEntry};
 
 use crate::api::actor::Actor;
+use crate::api::circuits::{function_name, hub_name};
 use crate::api::dead_letter_acts::body;
 use crate::api::operations::Operations as _;
 use crate::api::page::Page;
@@ -28,44 +28,6 @@ const TRIES: usize = 20;
 
 /// How many parked events are looked at at a time.
 const PARKED: usize = 50;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SeekRequest {
-    function: FunctionName,
-    #[serde(default)]
-    hub: Option<HubName>,
-    #[serde(default)]
-    partition: Option<u32>,
-    /// `earliest`, `latest`, a sequence number or a time.
-    to: String,
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default)]
-    reason: String,
-}
-
-/// What a seek does to a lane, or would do.
-#[derive(Debug, Serialize)]
-struct SeekShape {
-    function: FunctionName,
-    hub: HubName,
-    partition: PartitionId,
-    /// The first unresolved event so far.
-    from: SequenceNumber,
-    /// The first unresolved event from then on.
-    to: SequenceNumber,
-    /// Resolved events that are processed again.
-    repeated: u64,
-    /// Unresolved events that are never processed.
-    skipped: u64,
-    /// Dead letters whose events are processed again from the log: they become `replayed`.
-    dead_letters_replayed: u64,
-    /// Parked events that are processed again from the log.
-    parked_replayed: u64,
-    /// Whether it was done; false in a dry run, and where nothing was to be done.
-    done: bool,
-}
 
 /// Moves the checkpoints of a function.
 pub(super) async fn run(
@@ -103,13 +65,16 @@ pub(super) async fn run(
 
 /// The lanes that are meant.
 async fn lanes(api: &Api, request: &SeekRequest) -> Result<Vec<Lane>, ApiError> {
+    let function = function_name(&request.function)?;
+    let hub = request.hub.as_deref().map(hub_name).transpose()?;
     let checkpoints = api.store.checkpoints().await?;
-    let of_function = checkpoints.iter().map(|checkpoint| &checkpoint.lane).filter(|lane| {
-        lane.function == request.function && request.hub.as_ref().is_none_or(|hub| *hub == lane.hub)
-    });
+    let of_function = checkpoints
+        .iter()
+        .map(|checkpoint| &checkpoint.lane)
+        .filter(|lane| lane.function == function && hub.as_ref().is_none_or(|hub| *hub == lane.hub));
     let lanes: Vec<Lane> = of_function.cloned().collect();
     if lanes.is_empty() {
-        return Err(api.no_function(&request.function).await);
+        return Err(api.no_function(&function).await);
     }
     let Some(partition) = request.partition.map(PartitionId) else { return Ok(lanes) };
     let lanes: Vec<Lane> = lanes.into_iter().filter(|lane| lane.partition == partition).collect();
@@ -127,19 +92,19 @@ async fn seek(
     to: SequenceNumber,
     dry_run: bool,
     act: &Act,
-) -> Result<SeekShape, ApiError> {
+) -> Result<SeekResult, ApiError> {
     for _ in 0..TRIES {
         let Some(checkpoint) = api.store.checkpoint(lane).await? else {
             return Err(ApiError::not_found(format!("there is no checkpoint of {lane} any more")));
         };
         refuse_other_life(api, &checkpoint)?;
         let from = checkpoint.position;
-        let mut shape = SeekShape {
-            function: lane.function.clone(),
-            hub: lane.hub.clone(),
-            partition: lane.partition,
-            from,
-            to,
+        let mut shape = SeekResult {
+            function: lane.function.to_string(),
+            hub: lane.hub.to_string(),
+            partition: lane.partition.0,
+            from: from.0,
+            to: to.0,
             repeated: from.distance_from(to),
             skipped: to.distance_from(from),
             dead_letters_replayed: dead_letters_from(api, lane, to).await?,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 
+use tidegate_api::TrailLine;
+
 use crate::api::page::Page;
 use crate::api::parameters::{NUMBER, Parameters};
 use crate::api::{Api, ApiError};
@@ -25,7 +27,7 @@ pub(super) async fn list(
         more = entries.len() == wanted;
         for entry in entries {
             after = entry.number;
-            page.push(&entry);
+            page.push(&TrailLine::from(entry));
         }
     }
     Ok(page.finish(more.then(|| after.to_string())))

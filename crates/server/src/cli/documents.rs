@@ -5,9 +5,10 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use tidegate_api::{QueryRequest, TRUNCATED_HEADER};
+
 use crate::api::members::Members;
 use crate::api::page::percent_encode;
-use crate::api::{QueryRequest, TRUNCATED_HEADER};
 use crate::cli::Context;
 use crate::cli::listing::{Asking, Listing, Session, address};
 use crate::cli::output::{Output, Table, shortened};

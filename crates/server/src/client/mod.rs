@@ -17,9 +17,9 @@ use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
 
+use tidegate_api::{Problem, USER_HEADER};
 use tidegate_model::error::ErrorCode;
 
-use crate::api::{ErrorBody, USER_HEADER};
 use crate::failure::Failure;
 
 pub(crate) use pages::Pages;
@@ -211,15 +211,15 @@ fn unreachable(base: &str, error: &dyn std::error::Error) -> Failure {
 
 /// The failure that an answer which is no success tells of.
 fn refusal(status: u16, body: &[u8]) -> Refusal {
-    let Ok(ErrorBody { error, acknowledged }) = serde_json::from_slice(body) else {
+    let Ok(Problem { code, detail, action, acknowledged, .. }) = serde_json::from_slice(body) else {
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let message = format!("the server answered with status {status} and no explanation: {text:?}");
         let failure = Failure::new(ErrorCode::SERVER_UNREACHABLE, message).help("is it a Tidegate server?");
         return Refusal { failure, acknowledged: None, answered: true };
     };
-    let code = ErrorCode::ALL.iter().copied().find(|code| code.0 == error.code);
-    let code = code.unwrap_or(ErrorCode::SERVER_UNREACHABLE);
-    Refusal { failure: Failure::new(code, error.message).help(error.action), acknowledged, answered: true }
+    let known = ErrorCode::ALL.iter().copied().find(|known| known.0 == code);
+    let code = known.unwrap_or(ErrorCode::SERVER_UNREACHABLE);
+    Refusal { failure: Failure::new(code, detail).help(action), acknowledged, answered: true }
 }
 
 /// An object of the API as this version knows it.

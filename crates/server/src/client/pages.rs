@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use tidegate_api::NEXT_HEADER;
 use tidegate_model::error::ErrorCode;
 
-use crate::api::NEXT_HEADER;
 use crate::client::{Connection, lines};
 use crate::failure::Failure;
 

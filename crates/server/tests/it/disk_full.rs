@@ -170,9 +170,9 @@ fn producers_are_refused_functions_wait_and_both_go_on_when_there_is_room() {
         let (more, status, answer) = publish_until_refused(&client, path, content_type, name);
         acknowledged.extend(more);
         assert_eq!(status, 507, "{answer}");
-        assert_eq!(answer["error"]["code"], "TG-303");
-        let told = |field: &str| answer["error"][field].as_str().unwrap().to_owned();
-        assert!(told("message").contains("free some space"), "{answer}");
+        assert_eq!(answer["code"], "TG-303");
+        let told = |field: &str| answer[field].as_str().unwrap().to_owned();
+        assert!(told("detail").contains("free some space"), "{answer}");
         assert!(told("action").contains("when the server has free space"), "{answer}");
     }
 

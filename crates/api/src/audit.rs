@@ -1,0 +1,144 @@
+//! The audit.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The account of one function on one hub. `published` is `applied` + `filtered` + `dead_lettered` + `parked` + `discarded` +
+/// `lost` + `pending`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FunctionAudit {
+    /// The hub.
+    pub hub: String,
+    /// The function.
+    pub function: String,
+    /// True when every sequence number is accounted for.
+    pub ok: bool,
+    /// Events in the log from where the function began.
+    pub published: u64,
+    /// Events whose effect is in the documents.
+    pub applied: u64,
+    /// Events the function asked nothing for.
+    pub filtered: u64,
+    /// Events in the dead letters, open or quarantined.
+    pub dead_lettered: u64,
+    /// Those of them that keep coming back from redrives.
+    pub quarantined: u64,
+    /// Events that wait in the store.
+    pub parked: u64,
+    /// Those of them that wait for a person or the circuit.
+    pub held: u64,
+    /// Those of them that are dead letters being redriven.
+    pub redriving: u64,
+    /// Dead letters that a person discarded.
+    pub discarded: u64,
+    /// Events that a repair of the log had given up before they were processed.
+    pub lost: u64,
+    /// Events that are not resolved yet.
+    pub pending: u64,
+    /// What is wrong beyond single partitions; absent when nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<AuditGap>,
+    /// The partitions, in order.
+    pub partitions: Vec<PartitionAudit>,
+}
+
+/// The account of one function in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PartitionAudit {
+    /// The partition.
+    pub partition: u32,
+    /// True when every sequence number is accounted for.
+    pub ok: bool,
+    /// Where the function began.
+    pub start: u64,
+    /// The first event it has not resolved.
+    pub position: u64,
+    /// The oldest event kept.
+    pub head: u64,
+    /// The number the next event will get.
+    pub tail: u64,
+    /// Events in the partition from where the function began.
+    pub published: u64,
+    /// Events whose effect is in the documents.
+    pub applied: u64,
+    /// Events the function asked nothing for.
+    pub filtered: u64,
+    /// Events in the dead letters, open or quarantined.
+    pub dead_lettered: u64,
+    /// Those of them that keep coming back from redrives.
+    pub quarantined: u64,
+    /// Events that wait in the store.
+    pub parked: u64,
+    /// Those of them that wait for a person or the circuit.
+    pub held: u64,
+    /// Those of them that are dead letters being redriven.
+    pub redriving: u64,
+    /// Dead letters that a person discarded.
+    pub discarded: u64,
+    /// Events that a repair of the log had given up before they were processed.
+    pub lost: u64,
+    /// Events that are not resolved yet.
+    pub pending: u64,
+    /// What is wrong.
+    pub gaps: Vec<AuditGap>,
+}
+
+/// A place where the numbers do not agree. TG-601 explains the kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditGap {
+    /// Which kind.
+    pub kind: String,
+    /// What is wrong, for a person.
+    pub detail: String,
+}
+
+/// A stretch of a partition, event by event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeepAuditStretch {
+    /// The function.
+    pub function: String,
+    /// The hub.
+    pub hub: String,
+    /// The partition.
+    pub partition: u32,
+    /// Where the stretch begins.
+    pub from: u64,
+    /// Where the next stretch begins; the tail at the end.
+    pub next: u64,
+    /// The number the next event will get.
+    pub tail: u64,
+    /// Events that the log and the store were compared for.
+    pub compared: u64,
+    /// Events that the log has dropped after they were resolved; what the store records of them cannot be compared.
+    pub dropped: u64,
+    /// Events that a repair gave up.
+    pub lost: u64,
+    /// Open and quarantined dead letters that the store records.
+    pub dead_lettered: u64,
+    /// Parked events that the store records.
+    pub parked: u64,
+    /// What the checkpoint counts in all, at this moment.
+    pub counted: Option<AuditTally>,
+    /// What is wrong.
+    pub findings: Vec<AuditFinding>,
+    /// Findings that are not told.
+    pub more_findings: u64,
+}
+
+/// Counts of what waits for somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditTally {
+    /// Open and quarantined dead letters.
+    pub dead_lettered: u64,
+    /// Parked events.
+    pub parked: u64,
+}
+
+/// An event about which the log and the store disagree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditFinding {
+    /// The event.
+    pub sequence_number: u64,
+    /// What is wrong, for a person.
+    pub detail: String,
+}
