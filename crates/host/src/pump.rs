@@ -9,6 +9,7 @@
 //!
 //! The pump holds nothing that matters: wherever it is stopped, what is not committed is simply read again.
 
+mod backlog;
 mod careful;
 mod concurrent;
 mod gate;
@@ -54,6 +55,7 @@ use crate::settings::{AtLimit, FunctionSettings, Order};
 use crate::status::LaneState;
 use crate::workspace::{DecidedBatch, Generation, Lease, Rewound, Workspace, Write};
 
+use backlog::Ahead;
 use careful::Loaded;
 use concurrent::Flights;
 use gate::FirstEvent;
@@ -123,7 +125,8 @@ enum Stop {
     Drained,
     /// What was ahead of the store was taken back: begin again at the checkpoint.
     Rewound,
-    /// What is parked was changed from outside: read it again.
+    /// What is parked was changed from outside, or what was begun must not go on: begin again at the checkpoint, once all
+    /// that is decided is in the store.
     Reload,
     /// The lane is to be given up.
     Leave,
@@ -259,6 +262,7 @@ impl PartitionPump {
                         is_probe: false,
                         interrupted,
                         tried_parked: false,
+                        drains: false,
                         allowed: usize::MAX,
                         first_event: FirstEvent::Unknown,
                         parked_limit: self.settings.max_event_batch_size,
@@ -348,6 +352,9 @@ impl PartitionPump {
         if work.buffer.is_empty() && work.position < work.read_from {
             self.pass_over_lost(work)?;
         }
+        if self.works_off_what_is_parked(work) {
+            return if tried { Ok(()) } else { self.wait_for_turn(work).await };
+        }
         if self.next_goes_alone(work) {
             return self.process_batch(work, 1).await;
         }
@@ -383,6 +390,15 @@ impl PartitionPump {
                     () = parked_turn => Ok(()),
                 }
             }
+        }
+    }
+
+    /// Whether the next events of the log [wait](backlog) until more of what is parked is worked off.
+    fn works_off_what_is_parked(&self, work: &Work) -> bool {
+        let is_at_it = work.drains && work.parking.queues_in_the_way() >= backlog::FEW_KEYS;
+        is_at_it && work.parking.is_due_by(self.clock.now()) && {
+            let keys = work.buffer.iter().map(|event| event.data.partition_key.as_ref());
+            Ahead::of(keys, |key| work.parking.has_key(key)).comes_after_what_is_parked()
         }
     }
 
@@ -717,6 +733,10 @@ impl PartitionPump {
                 self.lane().set_state(LaneState::Running);
             }
             let _among_others = if among_others { Some(self.among_others().await?) } else { None };
+            if !work.is_probe && self.allowed_batch().is_none() {
+                // It waited, and the gate closed meanwhile.
+                return Err(Stop::Reload);
+            }
             let timeout = self.settings.timeout;
             let documents_turn = DocumentsTurn::after(None);
             let invoked =

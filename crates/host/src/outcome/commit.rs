@@ -120,8 +120,8 @@ impl Committer {
     /// The commit can never go through as it is.
     async fn refused(&mut self, error: &StoreError, kind: ErrorKind, taken: &Taken, refusals: u32) {
         match error {
-            StoreError::Fenced { lane, .. } if self.is_nobodys(lane).await => {
-                warn!(%lane, "the checkpoint was moved; the lane goes on from there");
+            StoreError::Fenced { lane, .. } if self.may_be_nobodys(lane).await => {
+                warn!(%lane, "the checkpoint was moved; the lane goes on from there, unless it has another owner");
                 for shared in self.lanes.iter().filter(|shared| shared.lane == *lane) {
                     shared.checkpoint_was_moved();
                 }
@@ -161,9 +161,19 @@ impl Committer {
     }
 
     /// Whether nobody owns a lane now: moving its checkpoint leaves it like that, another owner does not.
-    async fn is_nobodys(&self, lane: &Lane) -> bool {
-        let ownerships = self.store.ownerships().await.unwrap_or_default();
-        ownerships.iter().any(|ownership| ownership.lane == *lane && ownership.owner.is_empty())
+    ///
+    /// When the store does not say, a lane that is shared is given up: it is claimed again if it is free. A lane that is
+    /// not would be stopped for good by that. It is claimed again, and who claims asks first, again and again.
+    async fn may_be_nobodys(&self, lane: &Lane) -> bool {
+        match self.store.ownerships().await {
+            Ok(ownerships) => {
+                ownerships.iter().any(|ownership| ownership.lane == *lane && ownership.owner.is_empty())
+            }
+            Err(error) => {
+                warn!(%lane, %error, "it is not known yet whether the lane has another owner");
+                !self.lanes.iter().any(|shared| shared.lane == *lane && shared.is_shared())
+            }
+        }
     }
 
     /// One commit of all that was taken; the batches of a lane follow each other and become one step.

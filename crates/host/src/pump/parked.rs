@@ -365,6 +365,9 @@ impl PartitionPump {
             *bytes += parked.size();
             unparked.push(Unparked { sequence_number, version, end });
         }
+        if !left.is_empty() || !stay.is_empty() {
+            work.drains = !left.is_empty();
+        }
         for (id, (events, bytes)) in left {
             work.parking.unpark(&id, events, bytes, now, ticket);
         }

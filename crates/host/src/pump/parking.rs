@@ -144,6 +144,16 @@ impl Parking {
         self.order == Order::Key && !self.queues.is_empty()
     }
 
+    /// How many queues events of the log may have to wait behind.
+    pub(super) fn queues_in_the_way(&self) -> usize {
+        if self.order == Order::Key { self.queues.len() } else { 0 }
+    }
+
+    /// Whether events of this key are parked.
+    pub(super) fn has_key(&self, key: &OrderKey) -> bool {
+        self.queues.contains_key(&QueueId::Key(key.clone()))
+    }
+
     /// The queue that an event of the log belongs behind, if it must wait.
     pub(super) fn queue_of(&self, event: &Event) -> Option<QueueId> {
         if !self.makes_events_wait() {

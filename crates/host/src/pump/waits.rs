@@ -96,6 +96,11 @@ impl PartitionPump {
     async fn until_something_changes(&self, work: &mut Work) -> Result<(), Stop> {
         // Others may need the memory meanwhile.
         work.drop_buffer();
+        self.wait_for_turn(work).await
+    }
+
+    /// The same, and what is read stays: it is not for long.
+    pub(super) async fn wait_for_turn(&self, work: &Work) -> Result<(), Stop> {
         let (mut changes, mut gate) = (self.changes.clone(), work.gate.clone());
         self.unless_drained(async {
             tokio::select! {

@@ -47,6 +47,8 @@ pub(super) struct Work {
     pub(super) interrupted: Option<QueueId>,
     /// Whether a parked event was tried since the lane was loaded.
     pub(super) tried_parked: bool,
+    /// Whether parked events left the parking place when some were tried last.
+    pub(super) drains: bool,
     /// How many events the gate lets through at once.
     pub(super) allowed: usize,
     /// What became of the first event that was given to the function last.

@@ -11,7 +11,7 @@ use tidegate_model::clock::Clock;
 use tidegate_model::dead_letter::{Acted, DeadLetterId, DeadLetterStatus};
 use tidegate_model::event::Event;
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::ports::{Checkpoints, DeadLetters, Parking};
+use tidegate_model::ports::{Checkpoints, DeadLetters, Parking, StoreError};
 use tidegate_model::position::SequenceNumber;
 use tidegate_model::trail::{Act as Deed, NewTrailEntry};
 
@@ -329,4 +329,35 @@ async fn a_checkpoint_that_is_moved_back_repeats_the_events_from_there_while_the
     }
     processor.drain(Duration::from_secs(10)).await;
     assert_eq!(world.document("a").await, ["1", "2", "3", "2", "3", "4", "4", "5"]);
+}
+
+/// Its commit is refused as one of an old term, and nobody says for a while whether it has another owner.
+#[tokio::test(start_paused = true)]
+async fn a_lane_whose_checkpoint_was_moved_goes_on_also_if_the_store_does_not_say_so_at_once() {
+    let world = world(Order::Key);
+    world.publish_keyed(0, &["a:1", "a:2"]).await;
+    let processor = world.start(apply).await;
+    processor.caught_up().await;
+    world.store.hold_commits();
+    world.publish_keyed(0, &["a:3"]).await;
+    while world.given().len() < 3 {
+        world.clock.sleep(Duration::from_millis(1)).await;
+    }
+    let entry = NewTrailEntry {
+        action: "checkpoint.seek",
+        subject: lane(0).to_string(),
+        act: deed(),
+        detail: serde_json::Value::Null,
+    };
+    world.store.seek(&lane(0), SequenceNumber(2), SequenceNumber(1), entry).await.unwrap();
+    for _ in 0..20 {
+        world.store.fail_next_read(StoreError::Unavailable { detail: "gone fishing".into() });
+    }
+    world.store.release_commits();
+    processor.caught_up().await;
+    let status = processor.status();
+    assert_eq!(status[0].state, LaneState::Running, "{status:?}");
+    processor.drain(Duration::from_secs(10)).await;
+    assert_eq!(world.checkpoint(0).await.position, SequenceNumber(3));
+    assert_eq!(world.document("a").await, ["1", "2", "2", "3"]);
 }

@@ -1,22 +1,30 @@
-//! A downstream goes away and comes back: the circuit opens before the dead letters fill, and afterwards every event is
-//! applied, once, in order.
+//! A downstream goes away and comes back: the circuit opens before the dead letters fill, nothing is invoked while it is
+//! open, and afterwards every event is applied, once, in order.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidegate_host::processor::Processor;
+use tidegate_host::circuit::acts;
+use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::retry::RetryPolicy;
 use tidegate_host::settings::{OnExhausted, Order};
 use tidegate_host::status::LaneState;
 use tidegate_model::answer::Answer;
+use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState};
-use tidegate_model::clock::Clock;
+use tidegate_model::clock::{Clock, Timestamp};
+use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
+use tidegate_model::document::{CollectionName, Document, DocumentId};
 use tidegate_model::event::Event;
-use tidegate_model::ports::{Outbox, Registers};
+use tidegate_model::health::InstanceHealth;
+use tidegate_model::memory::MemoryStore;
+use tidegate_model::ports::{Commits, Documents, Outbox, Registers, Store, StoreError, async_trait};
 use tidegate_model::register::RegisterKey;
+use tidegate_model::trail::Act as Deed;
 
-use crate::harness::{World, lane};
+use crate::harness::{Journal, World, apply, descriptor, lane};
 
 const PARTITIONS: u32 = 4;
 const KEYS: usize = 400;
@@ -165,4 +173,162 @@ async fn one_bad_key_among_many_never_opens_the_circuit() {
     let mut documents = expected(50);
     documents.remove("k7");
     assert_eq!(world.documents().await, documents);
+}
+
+/// What came in during an outage is in the log. Behind what failed it would only be written into the store and taken out
+/// again.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_queues_are_worked_off_before_the_backlog_is_read() {
+    static DOWN: AtomicBool = AtomicBool::new(false);
+    fn act(_: &Event, _: &str) -> Option<Answer> {
+        DOWN.load(Ordering::SeqCst).then(|| Answer::fail("the downstream is away"))
+    }
+    let mut world = world(Order::Key, OnExhausted::Hold);
+    // Here time does not pass while there is work, and batches would not grow.
+    world.settings.circuit.ramp = Duration::ZERO;
+    let store = Arc::new(CountsParked { store: world.store.clone(), parked: AtomicUsize::new(0) });
+    let processor = start_over(&world, store.clone(), act).await;
+    publish(&world, 0..3).await;
+    processor.caught_up().await;
+    DOWN.store(true, Ordering::SeqCst);
+    publish(&world, 3..5).await;
+    until_open(&world).await;
+    until_gated(&world, &processor).await;
+    publish(&world, 5..20).await;
+    let before = store.parked.load(Ordering::SeqCst);
+    DOWN.store(false, Ordering::SeqCst);
+    assert!(processor.settled().await);
+    processor.drain(Duration::from_secs(10)).await;
+    assert_eq!(world.documents().await, expected(20), "in order, each once");
+    let (later, backlog) = (store.parked.load(Ordering::SeqCst) - before, 15 * KEYS);
+    assert!(
+        later <= KEYS / 4,
+        "{before} were parked in the outage, and {later} of a backlog of {backlog} after it"
+    );
+}
+
+/// Counts how many events are parked in all.
+struct CountsParked {
+    store: MemoryStore,
+    parked: AtomicUsize,
+}
+
+tidegate_model::delegate_store!(CountsParked, store: Ownerships, Checkpoints, Documents, Parking, DeadLetters, Registers, Outbox);
+
+#[async_trait]
+impl Commits for CountsParked {
+    fn guarantee(&self) -> CommitGuarantee {
+        self.store.guarantee()
+    }
+
+    async fn health(
+        &self,
+        circuit: &FunctionName,
+        since: Timestamp,
+    ) -> Result<Vec<InstanceHealth>, StoreError> {
+        self.store.health(circuit, since).await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<CommitReceipt, StoreError> {
+        let parked: usize = commit.lanes.iter().map(|lane| lane.parked.len()).sum();
+        self.parked.fetch_add(parked, Ordering::SeqCst);
+        self.store.commit(commit).await
+    }
+
+    async fn barrier(&self) -> Result<(), StoreError> {
+        self.store.barrier().await
+    }
+}
+
+async fn start_over(world: &World, store: Arc<dyn Store>, act: crate::harness::Act) -> Processor {
+    let function = Journal { descriptor: descriptor(), act, given: Arc::clone(&world.given) };
+    let setup = FunctionSetup {
+        function: Arc::new(function),
+        log: world.log.clone(),
+        settings: world.settings.clone(),
+    };
+    Processor::start(store, world.clock.clone(), world.options.clone(), vec![setup]).await.unwrap()
+}
+
+/// The circuit is slow to notice, and meanwhile the program crashes.
+#[tokio::test(start_paused = true)]
+async fn two_lives_set_no_more_aside_than_one() {
+    fn act(_: &Event, _: &str) -> Option<Answer> {
+        Some(Answer::fail("the downstream is away"))
+    }
+    let mut world = world(Order::Key, OnExhausted::DeadLetter);
+    world.settings.retry =
+        RetryPolicy::FixedDelay { max_attempts: Some(2), delay: Duration::from_millis(10) };
+    world.settings.circuit.threshold = 20;
+    let hour = Duration::from_secs(3600);
+    (world.settings.circuit.window, world.settings.circuit.poll_interval) = (hour, hour);
+    for life in 0..2 {
+        let events: Vec<String> = (0..15).map(|key| format!("k{key}:{life}")).collect();
+        world.publish(0, &events.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let processor = world.start(act).await;
+        world.clock.sleep(Duration::from_secs(10)).await;
+        drop(processor);
+    }
+    assert!(circuit(&world).await.is_none(), "nobody has looked since");
+    assert_eq!(world.dead_letters().await.len(), 20);
+    assert_eq!(world.parked(0).await.len(), 10, "these are tried again");
+}
+
+/// A store whose documents can be away.
+struct WithoutDocuments {
+    store: MemoryStore,
+    are_away: AtomicBool,
+}
+
+tidegate_model::delegate_store!(WithoutDocuments, store: Ownerships, Checkpoints, Parking, DeadLetters, Registers, Outbox, Commits);
+
+#[async_trait]
+impl Documents for WithoutDocuments {
+    async fn documents(
+        &self,
+        collection: &CollectionName,
+        ids: &[DocumentId],
+    ) -> Result<Vec<Option<Document>>, StoreError> {
+        if self.are_away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable { detail: "gone fishing".into() });
+        }
+        self.store.documents(collection, ids).await
+    }
+
+    async fn list_documents(
+        &self,
+        collection: &CollectionName,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.store.list_documents(collection, after, limit).await
+    }
+
+    async fn collections(&self) -> Result<Vec<(CollectionName, u64)>, StoreError> {
+        self.store.collections().await
+    }
+}
+
+/// Its documents could not be had, so it is made again and again; that ends when the circuit opens.
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_could_not_be_made_is_not_made_again_while_the_circuit_is_open() {
+    let world = World::new(1);
+    let store = Arc::new(WithoutDocuments { store: world.store.clone(), are_away: AtomicBool::new(true) });
+    let processor = start_over(&world, store.clone(), apply).await;
+    world.publish(0, &["a:1"]).await;
+    while world.given().len() < 3 {
+        world.clock.sleep(Duration::from_millis(10)).await;
+    }
+    let deed = || Deed { by: "ada".to_owned(), reason: "works".to_owned(), at: world.clock.now() };
+    acts::open(&*store, &lane(0).function, &deed()).await.unwrap();
+    until_gated(&world, &processor).await;
+    let given = world.given().len();
+    world.clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.given().len(), given, "an open circuit invokes nothing");
+
+    store.are_away.store(false, Ordering::SeqCst);
+    acts::close(&*store, &lane(0).function, &deed()).await.unwrap();
+    processor.caught_up().await;
+    processor.drain(Duration::from_secs(10)).await;
+    assert_eq!(world.document("a").await, ["1"]);
 }
