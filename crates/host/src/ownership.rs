@@ -28,8 +28,8 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::balance::{self, Decision, Instance, LaneOwner, Peers};
-use crate::circuit;
 use crate::circuit::exchange::{Exchange, exchange};
+use crate::circuit::{self, CircuitBreaker};
 use crate::lane::{OwnedLane, Tenure};
 use crate::workspace::Workspace;
 
@@ -65,6 +65,8 @@ pub(crate) struct Keeper {
     lanes: Arc<[OwnedLane]>,
     /// Where the circuits that each function takes part in tell to step aside.
     gates: BTreeMap<FunctionName, Vec<circuit::Gate>>,
+    /// Told who else is there.
+    breaker: CircuitBreaker,
     heartbeat: Duration,
     expires_after: Duration,
     owner: String,
@@ -83,6 +85,7 @@ pub(crate) struct KeeperSetup {
     pub(crate) workspace: Arc<Workspace>,
     pub(crate) lanes: Arc<[OwnedLane]>,
     pub(crate) gates: BTreeMap<FunctionName, Vec<circuit::Gate>>,
+    pub(crate) breaker: CircuitBreaker,
     pub(crate) heartbeat: Duration,
     pub(crate) expires_after: Duration,
     pub(crate) owner: String,
@@ -104,8 +107,18 @@ enum Trouble {
 
 impl Keeper {
     pub(crate) fn new(setup: KeeperSetup) -> Self {
-        let KeeperSetup { store, clock, workspace, lanes, gates, heartbeat, expires_after, owner, draining } =
-            setup;
+        let KeeperSetup {
+            store,
+            clock,
+            workspace,
+            lanes,
+            gates,
+            breaker,
+            heartbeat,
+            expires_after,
+            owner,
+            draining,
+        } = setup;
         let mine = Announcement {
             life: format!("{:016x}", clock.random()),
             since: clock.now(),
@@ -119,6 +132,7 @@ impl Keeper {
             workspace,
             lanes,
             gates,
+            breaker,
             heartbeat,
             expires_after,
             owner,
@@ -165,6 +179,7 @@ impl Keeper {
         let registers = self.store.registers(INSTANCE).await?;
         let seen = registers.iter().map(|register| (register.name.clone(), register.version));
         self.peers.look(self.clock.monotonic(), self.heartbeat * 2, seen);
+        self.breaker.set_others(self.others(&registers).map(|register| register.name.clone()));
         self.announce(&registers).await?;
         self.clear_away(&registers).await?;
         // From before the look: a lane that is released meanwhile is not taken for one that was forgotten.
@@ -229,6 +244,13 @@ impl Keeper {
         Ok(())
     }
 
+    /// The registers of the other processors that are there.
+    fn others<'r>(&self, registers: &'r [Register]) -> impl Iterator<Item = &'r Register> {
+        registers.iter().filter(|register| {
+            register.name != self.owner && self.peers.is_alive(&register.name, self.expires_after)
+        })
+    }
+
     /// The processors that are there. Of itself, a processor knows best.
     fn alive(&self, registers: &[Register]) -> Vec<Instance> {
         let instance = |name: &str, announced: Option<Announcement>| {
@@ -237,11 +259,8 @@ impl Keeper {
                 announced.map(|announced| (announced.functions, announced.refuses)).unwrap_or_default();
             Instance { name: name.to_owned(), functions, refuses }
         };
-        let others = registers.iter().filter(|register| {
-            register.name != self.owner && self.peers.is_alive(&register.name, self.expires_after)
-        });
         let mut alive: Vec<Instance> =
-            others.map(|register| instance(&register.name, parse(register))).collect();
+            self.others(registers).map(|register| instance(&register.name, parse(register))).collect();
         alive.push(instance(&self.owner, Some(self.mine.clone())));
         alive
     }

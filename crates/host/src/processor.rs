@@ -1,6 +1,7 @@
 //! The processor: claims lanes, runs a pump for each and one committer for all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,9 +128,14 @@ impl Processor {
         let mut gates = BTreeMap::new();
         for (index, setup) in setups.into_iter().enumerate() {
             let name = setup.function.descriptor().name.clone();
-            let guard =
-                guards.entry(name.clone()).or_insert_with(|| Arc::new(Guard::new(setup.settings.circuit)));
-            let guard = Arc::clone(guard);
+            let guard = match guards.entry(name.clone()) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(new) => {
+                    let guard =
+                        Guard::remembering(&*store, &name, setup.settings.circuit, clock.now()).await?;
+                    Arc::clone(new.insert(Arc::new(guard)))
+                }
+            };
             let gate = Gate::new(&breaker, circuits_needed(&setup)).expect("each has its circuit");
             gates.entry(name).or_insert_with(|| {
                 circuits_needed(&setup).filter_map(|circuit| breaker.gate(circuit)).collect::<Vec<_>>()
@@ -180,6 +186,7 @@ impl Processor {
                 workspace: Arc::clone(&workspace),
                 lanes: Arc::clone(&lanes),
                 gates,
+                breaker: breaker.clone(),
                 heartbeat,
                 expires_after,
                 owner: options.owner.clone(),

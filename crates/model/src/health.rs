@@ -45,6 +45,19 @@ impl HealthCounts {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// These without others that are among them. No count goes below zero: two sums that are read one after the other may have
+    /// changed in between.
+    #[must_use]
+    pub fn without(self, others: Self) -> Self {
+        Self {
+            succeeded: self.succeeded.saturating_sub(others.succeeded),
+            failing: self.failing.saturating_sub(others.failing),
+            failed_attempts: self.failed_attempts.saturating_sub(others.failed_attempts),
+            failed: self.failed.saturating_sub(others.failed),
+            failed_lanes: self.failed_lanes.saturating_sub(others.failed_lanes),
+        }
+    }
 }
 
 impl std::ops::AddAssign for HealthCounts {

@@ -1,6 +1,6 @@
 //! Looks after the circuits of an instance: reads what all have decided, judges, changes, and moves the gates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +105,7 @@ impl CircuitBreaker {
             circuits: circuits.into_iter().map(watch).collect(),
             poll_interval,
             wake: Notify::new(),
+            others: Mutex::default(),
         });
         let looker = tasks::spawn(Arc::clone(&shared).look_now_and_then());
         Self { shared, _looker: Arc::new(Looker(looker)) }
@@ -119,6 +120,12 @@ impl CircuitBreaker {
     /// many calls are one look.
     pub fn request_check(&self) {
         self.shared.wake.notify_one();
+    }
+
+    /// Says which other instances are there now. An instance leaves its lanes to others only if there are any; until this is
+    /// called there are none.
+    pub fn set_others(&self, others: impl IntoIterator<Item = String>) {
+        *self.shared.others.lock() = others.into_iter().collect();
     }
 
     /// Claims the probe of a half-open circuit for an event that was enqueued at `oldest`, the oldest that the caller has.
@@ -219,6 +226,8 @@ pub(super) struct Shared {
     pub(super) wake: Notify,
     instance: String,
     poll_interval: Duration,
+    /// The other instances that are there.
+    others: Mutex<BTreeSet<String>>,
 }
 
 /// A circuit with what is known about it.
@@ -580,17 +589,19 @@ impl Shared {
                 lately.push(read_window(&*self.store, name, seconds, &seen.circuit, now).await?);
             }
         }
+        let others = self.others.lock().clone();
         let mut evidence = Evidence {
             window: &window,
             lately: &lately,
             lanes: *lanes,
             instance: &self.instance,
+            others: &others,
             can_step_aside: true,
         };
         let mut decision = decide(settings, &evidence);
         if let Decision::StepAside(_) = decision {
             evidence.can_step_aside = !self.another_is_aside(watched, now).await?
-                && self.others_succeed(watched, seen, now).await?;
+                && self.others_succeed(watched, seen, &others, now).await?;
             decision = decide(settings, &evidence);
         }
         match decision {
@@ -628,17 +639,18 @@ impl Shared {
         Ok(is_another)
     }
 
-    /// Whether another instance had success lately, in the newest third of the window.
+    /// Whether one of the `others` had success lately, in the newest third of the window.
     async fn others_succeed(
         &self,
         watched: &Watched,
         seen: &Seen,
+        others: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let CircuitSetup { name, settings, .. } = &watched.setup;
         let lately = (settings.window / 3).max(Duration::from_millis(3 * BUCKET_MILLIS.unsigned_abs()));
         let window = read_window(&*self.store, name, lately, &seen.circuit, now).await?;
-        Ok(window.iter().any(|one| one.instance != self.instance && one.counts.succeeded > 0))
+        Ok(window.iter().any(|one| others.contains(&one.instance) && one.counts.succeeded > 0))
     }
 
     async fn step_aside(

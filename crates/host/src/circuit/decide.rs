@@ -14,6 +14,7 @@
 //! When one instance has nearly all failures and the others are well, it is not the world that is ill but the instance.
 //! It steps aside, and the fleet goes on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tidegate_model::health::{HealthCounts, InstanceHealth};
@@ -36,9 +37,11 @@ pub struct Evidence<'a> {
     pub lanes: u64,
     /// The instance that judges.
     pub instance: &'a str,
+    /// The other instances that are there now. What those that are gone did stays in the window for a while, but they can
+    /// take nothing over.
+    pub others: &'a BTreeSet<String>,
     /// Whether it would help if the instance that judges stepped aside. Not when another one does already: the second that
-    /// falls ill shows that the illness moves with the partitions. And not when no other has had success lately: they may
-    /// be gone.
+    /// falls ill shows that the illness moves with the partitions. And not when no other has had success lately.
     pub can_step_aside: bool,
 }
 
@@ -156,16 +159,20 @@ fn fails_everywhere(counts: HealthCounts, lanes: u64) -> bool {
     counts.succeeded == 0 && counts.failed_lanes >= 2 && counts.failed_lanes.saturating_mul(2) >= lanes
 }
 
-/// The instance that has nearly all failures while the others have enough events and are well.
+/// The instance that has nearly all failures while the others that are there have enough events and are well.
 fn sick_alone<'a>(settings: &CircuitSettings, evidence: &Evidence<'a>) -> Option<&'a InstanceHealth> {
     if settings.step_aside.is_zero() || !evidence.can_step_aside {
         return None;
     }
     let fleet = total(evidence.window);
+    let is_there =
+        |one: &&InstanceHealth| one.instance == evidence.instance || evidence.others.contains(&one.instance);
     evidence.window.iter().find(|one| {
-        let succeeded = fleet.succeeded.saturating_sub(one.counts.succeeded);
-        let failed = fleet.failed.saturating_sub(one.counts.failed);
-        let failing = fleet.failing.saturating_sub(one.counts.failing);
+        let mut others = HealthCounts::default();
+        for other in evidence.window.iter().filter(is_there).filter(|other| other.instance != one.instance) {
+            others += other.counts;
+        }
+        let HealthCounts { succeeded, failed, failing, .. } = others;
         let others_are_well = succeeded.saturating_add(failed.max(failing)) >= settings.minimum_volume
             && !settings.is_large_share(failed, succeeded)
             && !settings.is_large_share(failing, succeeded);
@@ -239,8 +246,13 @@ mod tests {
         InstanceHealth { instance: instance.to_owned(), counts }
     }
 
+    fn names(window: &[InstanceHealth]) -> BTreeSet<String> {
+        window.iter().map(|one| one.instance.clone()).collect()
+    }
+
     fn judge(window: &[InstanceHealth], instance: &str, lanes: u64) -> Decision {
-        let evidence = Evidence { window, lately: &[], lanes, instance, can_step_aside: true };
+        let others = &names(window);
+        let evidence = Evidence { window, lately: &[], lanes, instance, others, can_step_aside: true };
         decide(&CircuitSettings::default(), &evidence)
     }
 
@@ -292,7 +304,14 @@ mod tests {
         let judge = |window: &[InstanceHealth]| {
             decide(
                 &settings,
-                &Evidence { window, lately: &[], lanes: 8, instance: "a", can_step_aside: true },
+                &Evidence {
+                    window,
+                    lately: &[],
+                    lanes: 8,
+                    instance: "a",
+                    others: &names(window),
+                    can_step_aside: true,
+                },
             )
         };
         assert_eq!(judge(&[at("a", 2, 9, 9, 1)]), Decision::Nothing);
@@ -308,8 +327,14 @@ mod tests {
         assert_eq!(judge(&window, "b", 6), Decision::Nothing);
         assert_eq!(judge(&window, "c", 6), Decision::Nothing);
 
-        let second =
-            Evidence { window: &window, lately: &[], lanes: 6, instance: "a", can_step_aside: false };
+        let second = Evidence {
+            window: &window,
+            lately: &[],
+            lanes: 6,
+            instance: "a",
+            others: &names(&window),
+            can_step_aside: false,
+        };
         assert!(matches!(decide(&CircuitSettings::default(), &second), Decision::Open(_)));
         let never = CircuitSettings { step_aside: Duration::ZERO, ..CircuitSettings::default() };
         let evidence = Evidence { can_step_aside: true, ..second };
@@ -322,6 +347,21 @@ mod tests {
         assert_eq!(rule_for(&idle, 6), Some(Rule::FinalFailures));
         let failing = [at("a", 0, 200, 150, 2), at("b", 10, 15, 15, 2)];
         assert_eq!(rule_for(&failing, 6), Some(Rule::FinalFailures));
+    }
+
+    #[test]
+    fn an_instance_is_not_sick_alone_when_the_others_are_gone_however_well_they_were() {
+        let window = [at("a", 5, 200, 150, 2), at("b", 90, 0, 0, 0), at("c", 90, 0, 0, 0)];
+        let judge = |instance: &str, others: &[&str]| {
+            let others = &others.iter().map(|other| (*other).to_owned()).collect();
+            decide(
+                &CircuitSettings::default(),
+                &Evidence { window: &window, lately: &[], lanes: 6, instance, others, can_step_aside: true },
+            )
+        };
+        assert!(matches!(judge("a", &[]), Decision::Open(_)), "nobody is left");
+        assert!(matches!(judge("a", &["c"]), Decision::StepAside(_)));
+        assert_eq!(judge("b", &[]), Decision::Nothing, "it is the sick one that is gone");
     }
 
     #[test]
@@ -359,7 +399,14 @@ mod tests {
         let judge = |one: &InstanceHealth| {
             decide(
                 settings,
-                &Evidence { window, lately: &[], lanes, instance: &one.instance, can_step_aside: true },
+                &Evidence {
+                    window,
+                    lately: &[],
+                    lanes,
+                    instance: &one.instance,
+                    others: &names(window),
+                    can_step_aside: true,
+                },
             )
         };
         window.iter().map(judge).collect()

@@ -27,13 +27,7 @@ pub(super) async fn read_window<C: Commits + ?Sized>(
     }
     for future in store.health(name, second_from(ahead)).await? {
         let Some(one) = health.iter_mut().find(|one| one.instance == future.instance) else { continue };
-        let (all, future) = (&mut one.counts, future.counts);
-        // The two were read one after the other: a second may have been added or forgotten in between.
-        all.succeeded = all.succeeded.saturating_sub(future.succeeded);
-        all.failing = all.failing.saturating_sub(future.failing);
-        all.failed_attempts = all.failed_attempts.saturating_sub(future.failed_attempts);
-        all.failed = all.failed.saturating_sub(future.failed);
-        all.failed_lanes = all.failed_lanes.saturating_sub(future.failed_lanes);
+        one.counts = one.counts.without(future.counts);
     }
     Ok(health)
 }

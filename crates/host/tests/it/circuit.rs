@@ -356,6 +356,8 @@ async fn a_pause_stops_a_function_or_a_lane_and_survives_a_restart() {
 async fn a_lone_sick_instance_steps_aside_and_comes_back_and_the_others_go_on() {
     let fleet = Fleet::new();
     let [sick, well] = ["sick", "well"].map(|name| fleet.instance(name));
+    sick.set_others(["well".to_owned()]);
+    well.set_others(["sick".to_owned()]);
     until(&sick, flows).await;
     until(&well, flows).await;
     let mut gate = well.gate(&circuit()).unwrap().watch();
@@ -376,7 +378,11 @@ async fn a_lone_sick_instance_steps_aside_and_comes_back_and_the_others_go_on() 
 #[tokio::test(start_paused = true)]
 async fn a_second_sick_instance_opens_the_circuit_because_the_illness_moves() {
     let fleet = Fleet::new();
-    let [first, second, well] = ["first", "second", "well"].map(|name| fleet.instance(name));
+    let names = ["first", "second", "well"];
+    let [first, second, well] = names.map(|name| fleet.instance(name));
+    for instance in [&first, &second, &well] {
+        instance.set_others(names.map(str::to_owned));
+    }
     for instance in [&first, &second, &well] {
         until(instance, flows).await;
     }
@@ -396,7 +402,6 @@ async fn a_second_sick_instance_opens_the_circuit_because_the_illness_moves() {
 async fn an_instance_does_not_step_aside_for_others_that_are_gone() {
     let fleet = Fleet::new();
     fleet.record("old", succeeded(200)).await;
-    fleet.pass(15 * POLL).await;
     let sick = fleet.instance("new");
     until(&sick, flows).await;
     fleet.record("new", HealthCounts { failed: 300, ..outage() }).await;
