@@ -19,6 +19,7 @@ mod program;
 pub mod config;
 
 mod alerting;
+mod console;
 mod functions;
 mod health;
 mod hubs;

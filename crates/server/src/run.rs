@@ -88,7 +88,7 @@ pub(crate) async fn serve(
 
     let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
     let doors = Doors::new(amqp_listener, tls, &options.config, &node)?;
-    let router = node.router().merge(doors.routes());
+    let (console, router) = crate::console::before(&node, node.router().merge(doors.routes()));
     let system = System::start(node, &options.config, registry, Some(local)).await?;
     let (close_door, door_closes) = oneshot::channel::<()>();
     let door_closes = async {
@@ -128,6 +128,8 @@ pub(crate) async fn serve(
         system.node.data_dir.retract()?;
         // The sender may be gone only if the server ended by itself.
         let _ = close_door.send(());
+        // Who looks at a live page would be waited for.
+        console.close();
         amqp.stop().await;
         if timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
             server.abort();

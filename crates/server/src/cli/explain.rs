@@ -13,6 +13,11 @@ pub(crate) struct Args {
 
 include!(concat!(env!("OUT_DIR"), "/error_pages.rs"));
 
+/// The pages of all codes: code and Markdown.
+pub(crate) fn pages() -> &'static [(&'static str, &'static str)] {
+    PAGES
+}
+
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut output = Output::new(false);
     match &args.code {

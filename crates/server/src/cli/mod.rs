@@ -10,7 +10,7 @@ mod demo;
 mod dev_cert;
 mod documents;
 mod events;
-mod explain;
+pub(crate) mod explain;
 mod fsck;
 mod hubs;
 mod listing;

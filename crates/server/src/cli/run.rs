@@ -46,6 +46,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct StartedJson<'a> {
     http: &'a str,
+    console: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     amqp: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,12 +121,21 @@ fn announce(
     let address = started.address;
     let amqp = address.amqp.as_deref();
     let connection_string = started.connection_string.as_ref().map(|string| string.reveal());
+    let console = format!("{}/", address.http);
     if json {
         let pid = address.pid;
-        output.object(&StartedJson { http: &address.http, amqp, connection_string, data_dir, pid })?;
+        output.object(&StartedJson {
+            http: &address.http,
+            console,
+            amqp,
+            connection_string,
+            data_dir,
+            pid,
+        })?;
         return output.finish(&[]);
     }
     output.heading(&format!("tidegate {} is running", env!("CARGO_PKG_VERSION")))?;
+    output.line(&format!("  console   {console}     open it in a browser"))?;
     output.line(&format!("  http      {}", address.http))?;
     if let Some(amqp) = amqp {
         output.line(&format!("  amqp      {amqp}"))?;

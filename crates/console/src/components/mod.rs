@@ -1,0 +1,11 @@
+//! The parts that pages are made of. Each is a function that returns markup; none knows the API.
+
+pub mod chart;
+pub mod controls;
+pub mod facts;
+pub mod mark;
+pub mod notice;
+pub mod payload;
+pub mod table;
+pub mod time;
+pub mod timeline;

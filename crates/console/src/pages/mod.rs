@@ -1,0 +1,27 @@
+//! The pages, one file each. A page asks the API, and returns what it shows; the shell adds the frame.
+
+mod error_codes;
+mod keys;
+pub mod overview;
+pub(crate) mod refused;
+mod search;
+mod sign_in;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::Shared;
+
+/// All pages and their forms, without the frame.
+pub(crate) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/search", get(search::find))
+        .route("/keys", get(keys::show))
+        .route("/errors", get(error_codes::list))
+        .route("/errors/{code}", get(error_codes::show))
+        .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+}

@@ -1,0 +1,193 @@
+//! The first page: what is wrong in one sentence, the flow as one picture, and how it went in the last minutes.
+
+mod concern;
+mod flow;
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+
+use crate::api::{address, encoded};
+use crate::components::chart::{Chart, Line, Look};
+use crate::components::mark::{Tone, mark, shape};
+use crate::components::time::ago_if;
+use crate::page::{Page, Section};
+use crate::problem::Outcome;
+use crate::shapes::{FunctionState, Overview, SeriesAnswer};
+use crate::text;
+use crate::visit::Visit;
+
+pub use concern::{Concern, concerns};
+
+/// How much of the past the charts show, in seconds.
+const PAST_SECONDS: u32 = 900;
+
+/// How many functions have charts here; those that need somebody come first, all have their own page.
+const CHARTED: usize = 6;
+
+/// The page.
+///
+/// # Errors
+/// What the API says.
+pub async fn show(visit: Visit) -> Outcome<Page> {
+    let overview: Overview = visit.api.get("/api/v1/overview").await?;
+    let concerns = concerns(&overview);
+    let charted = charted(&overview, &concerns);
+    let names: Vec<String> = charted
+        .iter()
+        .flat_map(|function| series_of(function))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let series = match names.is_empty() {
+        true => SeriesAnswer::default(),
+        false => {
+            let names: Vec<String> = names.iter().map(|name| format!("name={}", encoded(name))).collect();
+            // Without measurements everything else is still worth showing.
+            let path = format!("/api/v1/series?{}&seconds={PAST_SECONDS}", names.join("&"));
+            visit.api.find(&path).await?.unwrap_or_default()
+        }
+    };
+    let mut page = Page::new(Section::Overview, "Overview").without_heading();
+    let state = page.live("state", state(&overview, &concerns, &visit));
+    let flow = page.live("flow", flow::flow(&overview, &visit));
+    let charts = page.live("charts", charts(&charted, &series));
+    let alerts = page.live("alerts", alerts(&overview, &visit));
+    Ok(page.body(html! { (state) (flow) (charts) (alerts) }))
+}
+
+/// What the charts of a function are made of.
+fn series_of(function: &FunctionState) -> [String; 6] {
+    let name = &function.function;
+    [
+        format!("hub.{}.incoming", function.hub),
+        format!("function.{name}.processed"),
+        format!("function.{name}.failed"),
+        format!("function.{name}.lag"),
+        format!("function.{name}.latency_p50"),
+        format!("function.{name}.latency_p99"),
+    ]
+}
+
+fn charted<'o>(overview: &'o Overview, concerns: &[Concern]) -> Vec<&'o FunctionState> {
+    let tone = |function: &FunctionState| {
+        let theirs =
+            concerns.iter().filter(|concern| concern.function.as_deref() == Some(&function.function));
+        theirs.map(|concern| concern.tone).max()
+    };
+    let mut functions: Vec<&FunctionState> = overview.functions.iter().collect();
+    // A stable sort: those of one tone keep the order of the picture.
+    functions.sort_by_key(|function| std::cmp::Reverse(tone(function)));
+    functions.truncate(CHARTED);
+    functions
+}
+
+fn state(overview: &Overview, concerns: &[Concern], visit: &Visit) -> Markup {
+    let (first, others) = match concerns {
+        [] => (None, concerns),
+        [first, others @ ..] => (Some(first), others),
+    };
+    html! {
+        div class={ "state " (first.map_or(Tone::Calm, |first| first.tone).class()) } {
+            h1 {
+                (shape(first.map_or(Tone::Calm, |first| first.tone)))
+                @match first {
+                    Some(first) => a href=(first.address) { (first.sentence) },
+                    None => span { (well(overview)) },
+                }
+            }
+            @if let Some(first) = first {
+                p { (first.advice) }
+            }
+            @if !others.is_empty() {
+                ul class="others" {
+                    @for other in others { li { (shape(other.tone)) a href=(other.address) { (other.sentence) } } }
+                }
+            }
+            p class="small" {
+                "Tidegate " (overview.version) ", running since " (ago_if(overview.started_at, visit.now))
+                @if !overview.ready { ", not ready" }
+            }
+        }
+    }
+}
+
+fn well(overview: &Overview) -> &'static str {
+    if overview.hubs.is_empty() {
+        "There is no hub yet: nothing can be published."
+    } else if overview.functions.is_empty() {
+        "Events are kept, and no function reads them yet."
+    } else {
+        "All is well: every event is on its way or where it belongs."
+    }
+}
+
+fn charts(functions: &[&FunctionState], series: &SeriesAnswer) -> Markup {
+    let seconds = f64::from(PAST_SECONDS);
+    html! {
+        @if !functions.is_empty() {
+            section class="charts" aria-labelledby="charts-title" {
+                h2 id="charts-title" { "The last " (text::seconds(seconds)) }
+                @for function in functions {
+                    @let names = series_of(function);
+                    @let [incoming, processed, failed, lag, p50, p99] = names.each_ref().map(|name| series.points(name));
+                    div class="row" {
+                        (Chart {
+                            title: &format!("{}: in and out", function.function),
+                            format: text::rate,
+                            lines: &[
+                                Line { name: "incoming", look: Look::Area, points: incoming },
+                                Line { name: "processed", look: Look::Strong, points: processed },
+                                Line { name: "failed", look: Look::Act, points: failed },
+                            ],
+                            seconds,
+                            gap: true,
+                        }.render())
+                        (Chart {
+                            title: "Lag",
+                            format: |events| text::counted(events.max(0.0).round() as u64, "event", "events"),
+                            lines: &[Line { name: "unresolved", look: Look::Area, points: lag }],
+                            seconds,
+                            gap: false,
+                        }.render())
+                        (Chart {
+                            title: "Latency",
+                            format: text::milliseconds,
+                            lines: &[
+                                Line { name: "p99", look: Look::Strong, points: p99 },
+                                Line { name: "p50", look: Look::Dashed, points: p50 },
+                            ],
+                            seconds,
+                            gap: false,
+                        }.render())
+                    }
+                }
+                p class="small" {
+                    "Hatched: more came in than went out. Latency is from being published to being resolved. "
+                    a href="/functions" { "All functions" }
+                }
+            }
+        }
+    }
+}
+
+fn alerts(overview: &Overview, visit: &Visit) -> Markup {
+    html! {
+        section aria-labelledby="alerts-title" {
+            h2 id="alerts-title" { a href="/alerts" { "Active alerts" } }
+            @if overview.alerts.is_empty() {
+                p class="small" { "None." }
+            } @else {
+                ul class="plainlist" {
+                    @for alert in &overview.alerts {
+                        li {
+                            (mark(concern::tone_of(alert), &alert.kind)) " "
+                            a href=(address("/alerts", &[("subject", Some(&alert.subject))])) { (alert.what) }
+                            small { " since " (ago_if(alert.since, visit.now)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
