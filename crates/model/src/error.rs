@@ -89,7 +89,11 @@ codes! {
     CONFLICT = "TG-409";
     /// An event or a request is larger than its limit.
     TOO_LARGE = "TG-413";
-    /// Too many bytes wait to be written, or the throughput units are used up: slow down.
+    /// A page of another site made the browser send the request, or it does not carry the token of its session.
+    CROSS_SITE = "TG-419";
+    /// The identity provider's answer lets nobody in, or the provider does not answer.
+    SIGN_IN_FAILED = "TG-420";
+    /// Too many bytes wait to be written, the throughput units are used up, or a sign-in was tried too often: slow down.
     THROTTLED = "TG-429";
     /// The server is stopping.
     STOPPING = "TG-503";

@@ -18,6 +18,7 @@ mod program;
 
 pub mod config;
 
+mod access;
 mod alerting;
 mod console;
 mod functions;

@@ -6,18 +6,23 @@
 //!
 //! What is beyond the bound waits in the operating system's queue. Bodies have limits of their own, in the gateway.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
+use tower::Service;
 
+use tidegate_access::Ends;
 use tidegate_model::clock::{Clock, SharedClock};
 
 /// The pause after the operating system refused to give a connection, which it does when too many files are open.
@@ -51,13 +56,13 @@ pub(crate) async fn serve(
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.head_timeout);
-    let service = TowerToHyperService::new(router);
+    let local = listener.local_addr().ok();
     let room = Arc::new(Semaphore::new(bounds.connections));
     let closing = watch::Sender::new(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             () = &mut stop => break,
             Some(ended) = connections.join_next() => {
                 note_panic(ended);
@@ -68,7 +73,9 @@ pub(crate) async fn serve(
         // Only a matter of speed.
         let _ = stream.set_nodelay(true);
         // Some change to another protocol, and are somebody else's then.
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).with_upgrades();
+        let ends = local.map(|local| Ends { listener: local.ip(), peer });
+        let service = TowerToHyperService::new(WithEnds { inner: router.clone(), ends });
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut closing = closing.subscribe();
         connections.spawn(async move {
             let mut connection = pin!(connection);
@@ -94,16 +101,43 @@ pub(crate) async fn serve(
     }
 }
 
+/// The routes, for one connection: each request is told where it comes from.
+#[derive(Clone)]
+struct WithEnds {
+    inner: Router,
+    ends: Option<Ends>,
+}
+
+impl<B> Service<Request<B>> for WithEnds
+where
+    Router: Service<Request<B>>,
+{
+    type Response = <Router as Service<Request<B>>>::Response;
+    type Error = <Router as Service<Request<B>>>::Error;
+    type Future = <Router as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(ends) = self.ends {
+            request.extensions_mut().insert(ends);
+        }
+        self.inner.call(request)
+    }
+}
+
 /// The next connection, once there is room for it.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
     clock: &dyn Clock,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let place = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer, place),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "connections cannot be accepted; trying again");
@@ -139,7 +173,6 @@ fn note_panic(ended: Result<(), JoinError>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::routing::get;

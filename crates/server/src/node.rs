@@ -14,8 +14,8 @@ use tidegate_alerts::links::{self, LinkKey, Links};
 use tidegate_eventlog::{HubLog, HubSettings, Log, LogError, LogOptions};
 use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
-use tidegate_gateway::auth::{Authorizer, Right};
-use tidegate_gateway::http::Require;
+use tidegate_access::{Door, Role};
+use tidegate_gateway::auth::Authorizer;
 use tidegate_gateway::namespace::{ConsumerGroupName, ConsumerGroups};
 use tidegate_host::settings::Sharing;
 use tidegate_host::status::LaneStatus;
@@ -27,6 +27,7 @@ use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
 use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
 use tidegate_store::{SqliteStore, StoreOptions};
 
+use crate::access::{self, Guard};
 use crate::alerting::RestartByLink;
 use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, Processing};
 use crate::config::{Config, FunctionConfig, HubConfig};
@@ -177,10 +178,17 @@ impl Node {
         };
         let readiness =
             Readiness::new(log.clone(), lanes.clone(), store_port.clone(), sharing, clock.clone());
-        let router = routes(gateway.clone(), api, &authorizer, &clock)
+        let known = match config {
+            NodeConfig::AsItIs => None,
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => Some(config),
+        };
+        let door = access::door(known, &authorizer, &store_port, &clock);
+        let router = routes(gateway.clone(), api, &door)
+            .merge(access::routes(&door, &clock))
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
             .fallback(tidegate_gateway::http::no_such_address);
+        let router = access::with_headers(router);
         Ok(Self {
             log,
             store,
@@ -365,15 +373,14 @@ fn gateway(
     Ok(Arc::new(gateway))
 }
 
-fn routes(gateway: Arc<Gateway>, api: Arc<Api>, authorizer: &Arc<Authorizer>, clock: &SharedClock) -> Router {
-    let listen = Right::Listen;
-    let of_hub = Require::on_hub_in_path(authorizer.clone(), clock.clone(), listen, "hub");
-    let of_all = Require::on_namespace(authorizer.clone(), clock.clone(), listen);
-    let to_change = Require::on_namespace(authorizer.clone(), clock.clone(), Right::Manage);
+/// Each route of the API behind the role that it needs.
+fn routes(gateway: Arc<Gateway>, api: Arc<Api>, door: &Arc<Door>) -> Router {
+    let for_hub = Guard::new(door, Role::Reader).for_hub_in_path("hub");
     tidegate_gateway::http::routes(gateway)
-        .merge(of_hub.before(crate::api::hub_router(api.clone())))
-        .merge(of_all.before(crate::api::router(api.clone())))
-        .merge(to_change.before(crate::api::change_router(api)))
+        .merge(for_hub.before(crate::api::hub_router(api.clone())))
+        .merge(Guard::new(door, Role::Reader).before(crate::api::router(api.clone())))
+        .merge(Guard::new(door, Role::Operator).before(crate::api::operate_router(api.clone())))
+        .merge(Guard::new(door, Role::Admin).before(crate::api::administer_router(api)))
 }
 
 fn statuses(lanes: &LaneView) -> LaneStatuses {

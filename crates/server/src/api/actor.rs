@@ -4,8 +4,8 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 
+use tidegate_access::Principal;
 use tidegate_api::USER_HEADER;
-use tidegate_gateway::auth::Principal;
 use tidegate_model::clock::Clock;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::trail::Act;
@@ -18,7 +18,8 @@ const MAX_USER_BYTES: usize = 64;
 /// The longest reason, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
 
-/// Who acts: the person, where the request names one, and the key that lets them.
+/// Who acts: the person who is known by a token or a session; else the one that the request names, and the key that lets
+/// them.
 pub(crate) struct Actor(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Actor {
@@ -30,8 +31,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
             let message = "the request carries no authorisation";
             return Err(ApiError::new(StatusCode::UNAUTHORIZED, ErrorCode::UNAUTHORIZED, message));
         };
-        let key = &principal.rule;
-        let Some(user) = parts.headers.get(USER_HEADER) else { return Ok(Self(key.clone())) };
+        let Some(user) = parts.headers.get(USER_HEADER).filter(|_| !principal.is_personal()) else {
+            return Ok(Self(principal.in_trail(None)));
+        };
         let user = user.to_str().unwrap_or_default().trim();
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'(' && byte != b')';
         if user.is_empty() || user.len() > MAX_USER_BYTES || !user.bytes().all(plain) {
@@ -39,8 +41,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
                 "it is at most {MAX_USER_BYTES} visible ASCII characters without blanks and parentheses, or absent"
             )));
         }
-        // The key stays visible: whoever has one may name anybody.
-        Ok(Self(format!("{user} ({key})")))
+        Ok(Self(principal.in_trail(Some(user))))
     }
 }
 

@@ -201,7 +201,7 @@ fn done(id: DeadLetterId, acted: Acted) -> Result<(), ApiError> {
 const MANY: &str = r#"{"ids":[1,2],"reason":"…"}"#;
 
 /// The body of a request; `form` shows a person what it must be.
-pub(super) fn body<T>(request: Result<Json<T>, JsonRejection>, form: &str) -> Result<T, ApiError> {
+pub(crate) fn body<T>(request: Result<Json<T>, JsonRejection>, form: &str) -> Result<T, ApiError> {
     match request {
         Ok(Json(request)) => Ok(request),
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {

@@ -34,20 +34,24 @@
 //! POST /api/v1/hubs                                   {"hub":"…","partitions":4,"retention":"7d","consumer_groups":["…"]}
 //! POST /api/v1/hubs/{hub}/delete                      {"reason":"…"}
 //! POST /api/v1/hubs/{hub}/consumer-groups/{action}    {"consumer_group":"…"}
+//! POST /api/v1/tokens                                 {"name":"…","role":"operator","expires":"90d"}; GET lists them
+//! POST /api/v1/tokens/{id}/{action}                   {"reason":"…"}
+//! GET  /api/v1/session                                who is asking; POST {"token":"…"} signs in, DELETE out
 //! ```
 //!
-//! The first need the right `listen`, those that change something `manage`.
+//! The first need the role of a reader, those that change something that of an operator, those about hubs and tokens that of
+//! an admin; see the guard in `access`.
 //!
 //! A listing answers with one JSON object a line and, when there is more, the cursor of the next page in the header
 //! `tidegate-next`; or, asked with `Accept: application/json`, with a [`Page`](tidegate_api::Page). The commands of the program are written against this API and nothing else, whether a server runs or
 //! they opened the data directory themselves.
 
-mod actor;
+pub(crate) mod actor;
 mod audit;
 mod audit_deep;
 mod checkpoints;
 mod circuits;
-mod dead_letter_acts;
+pub(crate) mod dead_letter_acts;
 mod dead_letters;
 pub(crate) mod diff;
 mod documents;
@@ -149,9 +153,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-/// The routes that change something, without authorisation. They refuse a request that carries no
-/// [`Principal`](tidegate_gateway::auth::Principal).
-pub fn change_router(api: Arc<Api>) -> Router {
+/// The routes by which an operator puts right what failed, without authorisation. They refuse a request that carries no
+/// [`Principal`](tidegate_access::Principal).
+pub fn operate_router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/api/v1/dead-letters/redrive", post(dead_letter_acts::redrive))
         .route("/api/v1/dead-letters/discard", post(dead_letter_acts::discard))
@@ -164,6 +168,13 @@ pub fn change_router(api: Arc<Api>) -> Router {
         .route("/api/v1/circuits/{function}/{action}", post(circuits::act))
         .route("/api/v1/pauses/{function}/{action}", post(circuits::pause))
         .route("/api/v1/checkpoints/seek", post(seek::run))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(api)
+}
+
+/// The routes by which an admin makes, changes and deletes hubs, likewise.
+pub fn administer_router(api: Arc<Api>) -> Router {
+    Router::new()
         .route("/api/v1/hubs", post(hubs::create))
         .route("/api/v1/hubs/{hub}/delete", post(hubs::delete))
         .route("/api/v1/hubs/{hub}/consumer-groups/{action}", post(hubs::group))

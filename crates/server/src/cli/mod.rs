@@ -22,6 +22,7 @@ mod reference;
 mod run;
 mod send;
 mod target;
+mod tokens;
 mod trail;
 
 use clap::{Parser, Subcommand};
@@ -81,6 +82,8 @@ enum Command {
     Audit(audit::Args),
     /// Shows what was done by hand, by whom, and why.
     Trail(trail::Args),
+    /// Shows access tokens, which say who may do what; makes, renames and revokes them.
+    Tokens(tokens::Args),
     /// Checks the files of a data directory, and repairs what can be repaired.
     Fsck(fsck::Args),
     /// Checks or prints a configuration.
@@ -117,6 +120,7 @@ impl Cli {
             Command::Events(args) => events::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
             Command::Trail(args) => trail::run(args, context).await,
+            Command::Tokens(args) => tokens::run(args, context).await,
             Command::Fsck(args) => fsck::run(args, &context),
             Command::Config(args) => config::run(args, &context),
             Command::DevCert(args) => dev_cert::run(&args, &context),

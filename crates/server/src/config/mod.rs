@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Item, Table};
 
+use tidegate_access::DoorSettings;
 use tidegate_gateway::throughput::ThroughputUnits;
 use tidegate_host::circuit::CircuitSettings;
 use tidegate_model::checkpoint::FunctionName;
@@ -26,6 +27,7 @@ pub use elements::access_token::AccessTokenConfig;
 pub use elements::alerts::AlertsConfig;
 pub use elements::amqp::{AmqpConfig, DevelopmentKey};
 pub use elements::audit::AuditConfig;
+pub use elements::console::ConsoleConfig;
 pub use elements::email::EmailConfig;
 pub use elements::function::{FunctionConfig, FunctionKind, UpsertConfig};
 pub use elements::http::HttpConfig;
@@ -37,6 +39,7 @@ pub use elements::tls::TlsConfig;
 pub use elements::webhook::WebhookConfig;
 
 use crate::failure::Failure;
+use elements::console::origin_of;
 use issue::{Issues, listed, suggest};
 use key::Element;
 use reader::{Reader, unknown};
@@ -66,6 +69,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// The HTTP front door.
     pub http: HttpConfig,
+    /// The page and the API, as people come to them.
+    pub console: ConsoleConfig,
     /// The AMQP front door.
     pub amqp: AmqpConfig,
     /// Who may do what beside the keys of the data directory, ordered by name.
@@ -206,6 +211,18 @@ impl Config {
         circuits
     }
 
+    /// How the door in front of the page and the API is set.
+    pub(crate) fn door(&self) -> DoorSettings {
+        let of_alerts = || self.alerts.base_url.as_deref().and_then(origin_of);
+        let public_origin = self.console.public_url.clone().or_else(of_alerts);
+        // People come by a proxy, which may be on this machine.
+        let is_elsewhere = public_origin.as_ref().is_some_and(|origin| {
+            let host = origin.parse::<axum::http::Uri>().ok();
+            !host.is_some_and(|uri| uri.host().is_some_and(tidegate_access::request::is_loopback_name))
+        });
+        DoorSettings { open_on_loopback: self.console.open_on_loopback.unwrap_or(!is_elsewhere), public_origin }
+    }
+
     /// The configuration without any hub or function.
     pub fn empty() -> Self {
         Self::parse("", "the empty configuration", Registered::Any)
@@ -217,7 +234,7 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "hub",
     "source",
     "function",
@@ -227,6 +244,7 @@ const TABLES: [&str; 14] = [
     "webhook",
     "audit",
     "http",
+    "console",
     "amqp",
     "access",
     "access_token",
@@ -276,6 +294,8 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
     });
     let audit = read_single(root, "audit", &elements::audit::ELEMENT, issues, elements::audit::read);
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
+    let console =
+        read_single(root, "console", &elements::console::ELEMENT, issues, elements::console::read);
     let amqp = read_single(root, "amqp", &elements::amqp::ELEMENT, issues, elements::amqp::read);
     let access = read_named(root, "access", &elements::access::ELEMENT, issues, |name, reader| {
         Ok(elements::access::read(name, &declared, reader))
@@ -300,6 +320,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         webhooks: webhooks?,
         audit: audit?,
         http: http?,
+        console: console?,
         amqp: amqp?,
         access: access?,
         access_token: access_token?,

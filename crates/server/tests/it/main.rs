@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that finds something else than it expects has failed")]
 
+mod access;
 mod alerts;
 mod audit;
 #[path = "../../../adapters/tests/it/azurite.rs"]

@@ -7,6 +7,7 @@ pub mod amqp;
 pub mod audit;
 pub mod byte_size;
 pub(crate) mod circuit;
+pub mod console;
 pub(crate) mod dependency;
 pub(crate) mod duration;
 pub mod email;
@@ -32,7 +33,7 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 20] = [
+pub(crate) static ALL: [&Element; 21] = [
     &hub::ELEMENT,
     &source::ELEMENT,
     &source::ENTRA_ELEMENT,
@@ -47,6 +48,7 @@ pub(crate) static ALL: [&Element; 20] = [
     &webhook::ELEMENT,
     &audit::ELEMENT,
     &http::ELEMENT,
+    &console::ELEMENT,
     &amqp::ELEMENT,
     &tls::ELEMENT,
     &access::ELEMENT,

@@ -1,0 +1,109 @@
+//! Who may do what, at the addresses of this server: the guard in front of the API, and the addresses for tokens and
+//! sessions. What is decided, is decided in `tidegate-access`.
+
+mod guard;
+mod headers;
+mod session;
+pub(crate) mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+
+use tidegate_access::session::Sessions;
+use tidegate_access::tokens::Tokens;
+use tidegate_access::{Door, Keys, Principal, Proof, Refused, Role};
+use tidegate_gateway::auth::{AuthError, Authorizer, Right};
+use tidegate_gateway::http::ErrorResponse;
+use tidegate_model::clock::{SharedClock, Timestamp};
+use tidegate_model::ports::{Registers, Store};
+
+use crate::config::Config;
+
+pub(crate) use guard::Guard;
+pub(crate) use headers::with_headers;
+
+/// The largest body of a request about tokens and sessions, in bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// A door in front of what these rules and the store's tokens open.
+pub(crate) fn door(
+    config: Option<&Config>,
+    rules: &Arc<Authorizer>,
+    store: &Arc<dyn Store>,
+    clock: &SharedClock,
+) -> Arc<Door> {
+    let default = Config::empty();
+    let config = config.unwrap_or(&default);
+    let registers: Arc<dyn Registers> = Arc::<dyn Store>::clone(store);
+    let tokens = Tokens::new(registers, clock.clone());
+    let sessions = Sessions::new(config.console.session, clock.clone());
+    let keys = Arc::new(AccessRules(rules.clone()));
+    Arc::new(Door::new(config.door(), keys, tokens, sessions, clock.clone()))
+}
+
+/// The addresses for tokens and sessions.
+pub(crate) fn routes(door: &Arc<Door>, clock: &SharedClock) -> Router {
+    let state = State { door: door.clone(), clock: clock.clone() };
+    let session = Router::new()
+        .route("/api/v1/session", get(session::show).post(session::open).delete(session::close))
+        .with_state(state.clone());
+    let tokens = Router::new()
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/api/v1/tokens/{id}/rename", post(tokens::rename))
+        .with_state(state);
+    session
+        .merge(Guard::new(door, Role::Admin).before(tokens))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+}
+
+/// What the addresses are given.
+#[derive(Clone)]
+struct State {
+    door: Arc<Door>,
+    clock: SharedClock,
+}
+
+/// The answer to somebody who is not let in.
+pub(crate) fn refusal(refused: &Refused) -> Response {
+    let answer =
+        ErrorResponse::new(refused.status(), refused.code(), refused.to_string(), refused.action());
+    match refused.retry_after_seconds() {
+        Some(seconds) => answer.retry_after_seconds(seconds),
+        None => answer,
+    }
+    .into_response()
+}
+
+/// The front doors' access rules: the right `listen` makes a reader, `manage` an admin.
+struct AccessRules(Arc<Authorizer>);
+
+impl Keys for AccessRules {
+    fn holder(
+        &self,
+        authorization: &str,
+        needed: Role,
+        hub: &str,
+        now: Timestamp,
+    ) -> Result<Principal, Refused> {
+        let by = |right| self.0.authorize(Some(authorization), right, hub, now);
+        let (rule, role) = match by(Right::Manage) {
+            Ok(principal) => (principal.rule, Role::Admin),
+            Err(_) if needed == Role::Reader => (by(Right::Listen).map_err(refused)?.rule, Role::Reader),
+            Err(error) => return Err(refused(error)),
+        };
+        Ok(Principal { name: rule, role, proof: Proof::Key })
+    }
+}
+
+fn refused(error: AuthError) -> Refused {
+    Refused::Key {
+        is_forbidden: error.is_forbidden(),
+        message: error.to_string(),
+        action: error.action().to_owned(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Who is asking, signing in with a token, and signing out.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State as From_};
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+
+use tidegate_access::token::TokenText;
+use tidegate_access::tokens::TokenRefused;
+use tidegate_access::{Asked, Entered, Principal, Proof, Refused, Role};
+use tidegate_model::trail::Act;
+
+use crate::access::guard::asked;
+use crate::access::{State, refusal};
+use crate::api::ApiError;
+
+/// Who is asking.
+#[derive(Debug, Serialize)]
+struct SessionShape {
+    /// True for somebody who said who they are.
+    signed_in: bool,
+    /// Their name, as the audit trail has it.
+    name: Option<String>,
+    /// What they may do; null for nothing.
+    role: Option<Role>,
+    /// `token`, `key`, `session` or `loopback`; null for nobody.
+    by: Option<&'static str>,
+    /// What requests of a session that change something carry in the header `tidegate-csrf`.
+    csrf: Option<String>,
+}
+
+impl SessionShape {
+    fn of(entered: Option<&Entered>) -> Self {
+        let Some(Entered { principal, session }) = entered else {
+            return Self { signed_in: false, name: None, role: None, by: None, csrf: None };
+        };
+        let by = match principal.proof {
+            Proof::Key => "key",
+            Proof::Token(_) => "token",
+            Proof::TokenSession(_) | Proof::ProviderSession => "session",
+            Proof::Loopback => "loopback",
+        };
+        Self {
+            signed_in: principal.proof != Proof::Loopback,
+            name: Some(principal.in_trail(None)),
+            role: Some(principal.role),
+            by: Some(by),
+            csrf: session.as_ref().map(|session| session.csrf.reveal().to_owned()),
+        }
+    }
+}
+
+/// Who is asking. Nobody is an answer as well; a token or key that is wrong is none.
+pub(super) async fn show(From_(state): From_<State>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match state.door.enter(asked(&parts), Role::Reader, "").await {
+        Ok(entered) => Json(SessionShape::of(Some(&entered))).into_response(),
+        Err(Refused::NotSignedIn) => Json(SessionShape::of(None)).into_response(),
+        Err(refused) => refusal(&refused),
+    }
+}
+
+/// A sign-in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    token: String,
+}
+
+/// Signs in with a token: the answer sets the cookie.
+pub(super) async fn open(From_(state): From_<State>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match sign_in(&state, &parts, Request::from_parts(parts.clone(), body)).await {
+        Ok(response) => response,
+        Err(NotSignedIn::Refused(refused)) => refusal(&refused),
+        Err(NotSignedIn::Bad(error)) => error.into_response(),
+    }
+}
+
+enum NotSignedIn {
+    Refused(Refused),
+    Bad(ApiError),
+}
+
+impl From<Refused> for NotSignedIn {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+async fn sign_in(state: &State, parts: &Parts, request: Request) -> Result<Response, NotSignedIn> {
+    let (door, asked) = (&state.door, asked(parts));
+    // Another site could sign somebody in as somebody else, who then sees what they do.
+    door.must_be_from_here(asked)?;
+    door.take_try(asked)?;
+    let bad = |error: JsonRejection| {
+        ApiError::bad_request(error.body_text())
+            .help(r#"send {"token":"tg_…"} with content-type application/json"#)
+    };
+    let Json(SignIn { token }) =
+        <Json<SignIn> as axum::extract::FromRequest<()>>::from_request(request, &())
+            .await
+            .map_err(|error| NotSignedIn::Bad(bad(error)))?;
+    let result = match TokenText::parse(token.trim()) {
+        Some(token) => door.by_token(&token).await,
+        None => Err(Refused::Token(TokenRefused::Unknown)),
+    };
+    let holder = result.inspect_err(|refused| {
+        let address = asked.ends.map(|ends| ends.peer.ip());
+        tracing::warn!(?address, %refused, "a sign-in was refused");
+    })?;
+    let Proof::Token(id) = holder.proof else { return Err(Refused::NotSignedIn.into()) };
+    door.tries.give_back(asked.address());
+    let principal = Principal { proof: Proof::TokenSession(id.clone()), ..holder };
+    let act = Act { by: principal.in_trail(None), reason: String::new(), at: state.clock.now() };
+    door.tokens.signed_in(&id, act).await.map_err(|error| NotSignedIn::Bad(error.into()))?;
+    Ok(opened(state, asked, principal))
+}
+
+/// Opens a session for somebody who showed who they are; the answer sets the cookie.
+fn opened(state: &State, asked: Asked<'_>, principal: Principal) -> Response {
+    let (door, cookie) = (&state.door, state.door.cookie());
+    // The session before, if there was one, is another person's or theirs: it is over.
+    if let Some(old) = cookie.read(asked.headers) {
+        door.sessions.close(old);
+    }
+    let (secret, session) = door.sessions.open(principal.clone());
+    let shape = SessionShape::of(Some(&Entered { principal, session: Some(session) }));
+    let mut response = (StatusCode::CREATED, Json(shape)).into_response();
+    set_cookie(&mut response, &cookie.set(&secret, door.sessions.lifetime()));
+    response
+}
+
+/// Signs out: the cookie is removed, and what it held is worth nothing.
+pub(super) async fn close(From_(state): From_<State>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let (door, asked) = (&state.door, asked(&parts));
+    match door.session(asked).await {
+        Ok(Some(session)) => {
+            if let Err(refused) = door.must_be_meant(asked, &session) {
+                return refusal(&refused);
+            }
+            if let Some(secret) = door.cookie().read(asked.headers) {
+                door.sessions.close(secret);
+            }
+        }
+        // Who is not signed in is signed out.
+        Ok(None) => {}
+        Err(refused) => return refusal(&refused),
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, &door.cookie().clear());
+    response
+}
+
+fn set_cookie(response: &mut Response, cookie: &str) {
+    let mut value = HeaderValue::from_str(cookie).expect("a cookie of hexadecimal digits is a header");
+    value.set_sensitive(true);
+    response.headers_mut().append(SET_COOKIE, value);
+}

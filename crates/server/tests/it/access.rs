@@ -1,0 +1,318 @@
+//! Who may do what: on this machine looking is open; everything else needs a token, a key or a session.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::support::{CONFIG, Place, Server, text};
+
+/// An answer: its status, its head and its body.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (own, value) = line.split_once(':')?;
+            own.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// What `Set-Cookie` puts there, as the browser sends it back.
+    fn cookie(&self) -> String {
+        let cookie = self.header("set-cookie").expect("a cookie");
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    fn refused(&self, status: u16, code: &str) -> &Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert!(self.body.contains(code), "{}", self.body);
+        self
+    }
+}
+
+/// Asks with exactly these headers.
+fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let address = server.http.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut given: Vec<(&str, &str)> = headers.to_vec();
+    for (name, value) in [("host", address), ("content-type", "application/json")] {
+        if !given.iter().any(|(own, _)| *own == name) {
+            given.push((name, value));
+        }
+    }
+    given.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = text(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status");
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    assert!(!is_chunked, "this client reads no chunks");
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// Makes a token; its number and its text.
+fn token(place: &Place, words: &str) -> (String, String) {
+    let made = place.json(&format!("tokens create {words}")).remove(0);
+    (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
+}
+
+const PAUSE: (&str, &str) = ("/api/v1/pauses/aircraft/pause", r#"{"reason":"x"}"#);
+const HUB: (&str, &str) = ("/api/v1/hubs", r#"{"hub":"extra","partitions":1}"#);
+const TOKEN: (&str, &str) = ("/api/v1/tokens", r#"{"name":"eve","role":"admin"}"#);
+
+#[test]
+fn on_this_machine_looking_is_open_and_changing_is_not() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let who = ask(&server, "GET", "/api/v1/session", &[], "").json();
+    assert_eq!((&who["role"], &who["by"], &who["signed_in"]), (&json!("reader"), &json!("loopback"), &json!(false)));
+    let hubs = ask(&server, "GET", "/api/v1/hubs", &[], "");
+    assert_eq!(hubs.status, 200, "{}", hubs.body);
+    for (name, value) in
+        [("x-content-type-options", "nosniff"), ("referrer-policy", "same-origin"), ("cache-control", "no-store")]
+    {
+        assert_eq!(hubs.header(name), Some(value), "{name}");
+    }
+    for (path, body) in [PAUSE, HUB, TOKEN] {
+        let refused = ask(&server, "POST", path, &[], body);
+        assert!(refused.refused(401, "TG-401").header("www-authenticate").is_some());
+    }
+    // Who may do what is told to admins only.
+    ask(&server, "GET", "/api/v1/tokens", &[], "").refused(401, "TG-401");
+    // A page that gave this machine's address its own name, and a page of another site.
+    for headers in [
+        &[("host", "evil.example.com")][..],
+        &[("host", "127.0.0.1.evil.example.com:8780")],
+        &[("origin", "http://evil.example.com")],
+        &[("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")],
+        &[("x-forwarded-for", "192.0.2.9")],
+    ] {
+        ask(&server, "GET", "/api/v1/hubs", headers, "").refused(401, "TG-401");
+    }
+    ask(&server, "GET", "/api/v1/hubs", &[("authorization", "Bearer wrong")], "").refused(401, "TG-401");
+    let publish = ask(&server, "POST", "/flights/messages", &[], "x");
+    publish.refused(401, "TG-401");
+}
+
+#[test]
+fn a_server_that_others_reach_opens_to_nobody_without_a_sign_in() {
+    let closed = format!("{CONFIG}\n[console]\nopen_on_loopback = false\n");
+    let proxied = format!("{CONFIG}\n[console]\npublic_url = \"https://tide.example.com\"\n");
+    for (config, listen) in [(CONFIG, "0.0.0.0:0"), (&closed, "127.0.0.1:0"), (&proxied, "127.0.0.1:0")] {
+        let place = Place::new(config);
+        let (server, _) = crate::support::started(place.command(&format!("run --http {listen} --json")));
+        let port = server.http.rsplit_once(':').unwrap().1;
+        let host = format!("127.0.0.1:{port}");
+        let (_, reader) = token(&place, "rea --role reader");
+        for path in ["/api/v1/hubs", "/api/v1/dead-letters", "/api/v1/circuits", "/api/v1/trail"] {
+            ask(&server, "GET", path, &[("host", &host)], "").refused(401, "TG-401");
+            let answer = ask(&server, "GET", path, &[("authorization", &bearer(&reader))], "");
+            assert_eq!(answer.status, 200, "{listen} {path}: {}", answer.body);
+        }
+        let nobody = ask(&server, "GET", "/api/v1/session", &[("host", &host)], "").json();
+        assert_eq!(nobody["role"], Value::Null);
+    }
+}
+
+#[test]
+fn each_role_may_what_it_may() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let tokens = ["reader", "operator", "admin"].map(|role| token(&place, &format!("{role}-1 --role {role}")).1);
+    for ((path, body), least) in [(PAUSE, 1), (HUB, 2), (TOKEN, 2)] {
+        for (place, text) in tokens.iter().enumerate() {
+            let answer = ask(&server, "POST", path, &[("authorization", &bearer(text))], body);
+            if place < least {
+                answer.refused(403, "TG-403");
+            } else {
+                assert!(answer.status < 300, "{path}: {}", answer.body);
+                break;
+            }
+        }
+    }
+    let listed = ask(&server, "GET", "/api/v1/tokens", &[("authorization", &bearer(&tokens[1]))], "");
+    assert!(listed.refused(403, "TG-403").body.contains("operator-1 has the role operator"));
+    // They are not for publishing, which needs a key.
+    let publish = ask(&server, "POST", "/flights/messages", &[("authorization", &bearer(&tokens[2]))], "x");
+    publish.refused(401, "TG-401");
+}
+
+#[test]
+fn a_token_that_is_wrong_over_or_revoked_lets_nobody_in() {
+    let place = Place::new(CONFIG);
+    // Made without a server; it counts for the one that starts then.
+    let (id, good) = token(&place, "mia --role operator --expires 12h");
+    let server = place.serve();
+    let with = |text: &str| ask(&server, "GET", "/api/v1/hubs", &[("authorization", &bearer(text))], "");
+    assert_eq!(with(&good).status, 200);
+    let mut wrong = good.clone();
+    let last = if wrong.pop() == Some('0') { '1' } else { '0' };
+    wrong.push(last);
+    assert!(with(&wrong).refused(401, "TG-401").body.contains("is not known here"));
+
+    let (short, over) = token(&place, "zoe --role reader --expires 1ms");
+    let expired = with(&over);
+    assert!(expired.refused(401, "TG-401").body.contains(&format!("{short} expired at")), "{}", expired.body);
+
+    let listed = place.json("tokens list");
+    let of = |id: &str| listed.iter().find(|token| token["id"] == id).unwrap().clone();
+    assert_eq!((&of(&id)["state"], &of(&short)["state"]), (&json!("active"), &json!("expired")));
+    assert!(of(&id)["last_used_at"].is_string());
+    place.ok(&format!("tokens revoke {id} --reason left"));
+    assert!(with(&good).refused(401, "TG-401").body.contains(&format!("{id} was revoked at")));
+    assert!(place.ok(&format!("tokens revoke tg_{id}")).contains("revoked already"));
+
+    let keys = std::fs::read_dir(place.data().join("store")).unwrap();
+    let secret = good.rsplit('_').next().unwrap();
+    for file in keys {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!text(&bytes).contains(secret), "the secret is nowhere");
+    }
+}
+
+#[test]
+fn the_trail_names_the_person_also_after_a_rename() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let (id, mia) = token(&place, "mia --role operator");
+    let act = |action: &str, more: &[(&str, &str)]| {
+        let mut headers = vec![("tidegate-user", "somebody-else")];
+        headers.extend(more);
+        let path = format!("/api/v1/pauses/aircraft/{action}");
+        let answer = ask(&server, "POST", &path, &headers, r#"{"reason":"x"}"#);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    let authorization = bearer(&mia);
+    act("pause", &[("authorization", &authorization)]);
+    place.ok(&format!("tokens rename {id} miriam --reason married"));
+    act("resume", &[("authorization", &authorization)]);
+
+    let trail = place.json("trail");
+    let by = |action: &str| trail.iter().find(|line| line["action"] == action).unwrap()["by"].clone();
+    assert_eq!(by("pause.set"), format!("mia (token {id})"));
+    assert_eq!(by("pause.clear"), format!("miriam (token {id})"));
+    let rename = trail.iter().find(|line| line["action"] == "token.rename").unwrap();
+    assert_eq!((&rename["subject"], &rename["detail"]), (&json!(id), &json!({"from": "mia", "to": "miriam"})));
+}
+
+#[test]
+fn a_session_acts_from_its_own_page_only() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let (id, mia) = token(&place, "mia --role operator");
+    let sign_in = json!({ "token": mia }).to_string();
+    let foreign = [("origin", "http://evil.example.com")];
+    ask(&server, "POST", "/api/v1/session", &foreign, &sign_in).refused(403, "TG-419");
+
+    let signed_in = ask(&server, "POST", "/api/v1/session", &[("origin", &server.http)], &sign_in);
+    assert_eq!(signed_in.status, 201, "{}", signed_in.body);
+    let set = signed_in.header("set-cookie").unwrap();
+    assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && set.contains("Path=/"), "{set}");
+    assert!(!signed_in.body.contains(&mia) && !set.contains(&mia));
+    let (cookie, csrf) = (signed_in.cookie(), signed_in.json()["csrf"].as_str().unwrap().to_owned());
+    let who = ask(&server, "GET", "/api/v1/session", &[("cookie", &cookie)], "").json();
+    assert_eq!((&who["name"], &who["role"], &who["csrf"]), (&json!(format!("mia (token {id})")), &json!("operator"), &json!(csrf)));
+
+    let (path, body) = PAUSE;
+    let act = |headers: &[(&str, &str)]| {
+        let mut all = vec![("cookie", cookie.as_str())];
+        all.extend(headers);
+        ask(&server, "POST", path, &all, body)
+    };
+    act(&[]).refused(403, "TG-419");
+    act(&[("tidegate-csrf", "0")]).refused(403, "TG-419");
+    act(&[("tidegate-csrf", &csrf), ("origin", "http://evil.example.com")]).refused(403, "TG-419");
+    act(&[("tidegate-csrf", &csrf), ("sec-fetch-site", "cross-site")]).refused(403, "TG-419");
+    let done = act(&[("tidegate-csrf", &csrf), ("origin", &server.http), ("sec-fetch-site", "same-origin")]);
+    assert_eq!(done.status, 200, "{}", done.body);
+    let by = place.json("trail").last().unwrap()["by"].clone();
+    assert_eq!(by, format!("mia (token {id})"));
+
+    // Another site cannot sign somebody out either.
+    let out = |headers: &[(&str, &str)]| {
+        let mut all = vec![("cookie", cookie.as_str())];
+        all.extend(headers);
+        ask(&server, "DELETE", "/api/v1/session", &all, "")
+    };
+    out(&[]).refused(403, "TG-419");
+    let left = out(&[("tidegate-csrf", &csrf)]);
+    assert_eq!((left.status, left.header("set-cookie").unwrap().contains("Max-Age=0")), (204, true));
+    act(&[("tidegate-csrf", &csrf)]).refused(401, "TG-401");
+}
+
+#[test]
+fn sign_ins_are_counted_and_good_ones_cost_nothing() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let (_, mia) = token(&place, "mia --role reader");
+    let sign_in = |token: &str| {
+        ask(&server, "POST", "/api/v1/session", &[], &json!({ "token": token }).to_string())
+    };
+    for _ in 0..20 {
+        assert_eq!(sign_in(&mia).status, 201);
+    }
+    let refused = (0..20).map(|_| sign_in("tg_guess")).find(|answer| answer.status != 401).unwrap();
+    refused.refused(429, "TG-429");
+    assert!(refused.header("retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+    sign_in(&mia).refused(429, "TG-429");
+    // Who has a token is not held up by who guesses.
+    let answer = ask(&server, "GET", "/api/v1/hubs", &[("authorization", &bearer(&mia))], "");
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_token_that_was_made_survives_a_crash_and_a_half_made_one_opens_nothing() {
+    let place = Place::new(CONFIG);
+    let mut made = Vec::new();
+    for round in 0..4_usize {
+        let server = place.serve();
+        let client = server.client(place.key());
+        // Some are answered, and the server is killed while the next one is on its way.
+        let (told, hear) = std::sync::mpsc::channel();
+        let making = std::thread::spawn(move || {
+            let mut answered = Vec::new();
+            for number in 0.. {
+                let body = json!({ "name": format!("ci-{round}-{number}"), "role": "reader" }).to_string();
+                match client.request("POST", "/api/v1/tokens", "application/json", body.as_bytes()) {
+                    Ok((201, answer)) => answered.push(serde_json::from_slice::<Value>(&answer).unwrap()),
+                    _ => return answered,
+                }
+                let _ = told.send(());
+            }
+            answered
+        });
+        for _ in 0..=round * 3 {
+            hear.recv().unwrap();
+        }
+        server.kill();
+        made.extend(making.join().unwrap());
+    }
+    assert!(made.len() >= 4);
+    let server = place.serve();
+    for token in &made {
+        let text = token["token"].as_str().unwrap();
+        let answer = ask(&server, "GET", "/api/v1/hubs", &[("authorization", &bearer(text))], "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    // Each that is there, answered or not, stands in the trail.
+    let (listed, trail) = (place.json("tokens list"), place.json("trail"));
+    assert!(listed.len() >= made.len());
+    let of_trail = trail.iter().filter(|line| line["action"] == "token.create").count();
+    assert_eq!(of_trail, listed.len());
+}
