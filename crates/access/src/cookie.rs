@@ -67,10 +67,19 @@ mod tests {
         let plain = Cookie::session(false);
         assert_eq!(plain.read(&headers(&["a=b; tidegate_session=x; c=d"])), Some("x"));
         assert_eq!(plain.read(&headers(&["a=b", "tidegate_session=x"])), Some("x"));
-        for other in [&["tidegate_session2=x"][..], &["xtidegate_session=x"], &["tidegate_session=x; tidegate_session=y"], &[]] {
+        for other in [
+            &["tidegate_session2=x"][..],
+            &["xtidegate_session=x"],
+            &["tidegate_session=x; tidegate_session=y"],
+            &[],
+        ] {
             assert_eq!(plain.read(&headers(other)), None, "{other:?}");
         }
-        assert_eq!(Cookie::session(true).read(&headers(&["tidegate_session=x"])), None, "only the encrypted one counts");
+        assert_eq!(
+            Cookie::session(true).read(&headers(&["tidegate_session=x"])),
+            None,
+            "only the encrypted one counts"
+        );
     }
 
     #[test]

@@ -36,7 +36,13 @@ pub trait Keys: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it lets nobody in, or not so far.
-    fn holder(&self, authorization: &str, needed: Role, hub: &str, now: Timestamp) -> Result<Principal, Refused>;
+    fn holder(
+        &self,
+        authorization: &str,
+        needed: Role,
+        hub: &str,
+        now: Timestamp,
+    ) -> Result<Principal, Refused>;
 }
 
 /// How the door is set.

@@ -9,7 +9,8 @@ pub const MAX_NAME_BYTES: usize = 128;
 /// When the name is empty or too long, begins or ends with a blank, or has control characters or parentheses.
 pub fn check(name: &str) -> Result<(), InvalidName> {
     let plain = |character: char| !character.is_control() && !matches!(character, '(' | ')');
-    let good = !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.trim() == name && name.chars().all(plain);
+    let good =
+        !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.trim() == name && name.chars().all(plain);
     if good { Ok(()) } else { Err(InvalidName { name: name.chars().take(64).collect() }) }
 }
 

@@ -119,7 +119,8 @@ impl Tries {
         let left = |bucket: &Bucket| bucket.filled(self.of_one, now).left;
         each.retain(|_, bucket| left(bucket) < f64::from(self.of_one.burst));
         if each.len() >= MAX_ADDRESSES {
-            let most = each.iter().max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b))).map(|(address, _)| *address);
+            let most =
+                each.iter().max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b))).map(|(address, _)| *address);
             most.map(|address| each.remove(&address));
         }
     }

@@ -61,10 +61,13 @@ impl Refused {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Token(TokenRefused::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotSignedIn | Self::Token(_) | Self::Key { is_forbidden: false, .. } => StatusCode::UNAUTHORIZED,
-            Self::Key { is_forbidden: true, .. } | Self::RoleTooLow { .. } | Self::OtherSite | Self::Forged => {
-                StatusCode::FORBIDDEN
+            Self::NotSignedIn | Self::Token(_) | Self::Key { is_forbidden: false, .. } => {
+                StatusCode::UNAUTHORIZED
             }
+            Self::Key { is_forbidden: true, .. }
+            | Self::RoleTooLow { .. }
+            | Self::OtherSite
+            | Self::Forged => StatusCode::FORBIDDEN,
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
@@ -73,7 +76,9 @@ impl Refused {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Token(TokenRefused::Store(error)) => error.code(),
-            Self::NotSignedIn | Self::Token(_) | Self::Key { is_forbidden: false, .. } => ErrorCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::Token(_) | Self::Key { is_forbidden: false, .. } => {
+                ErrorCode::UNAUTHORIZED
+            }
             Self::Key { is_forbidden: true, .. } | Self::RoleTooLow { .. } => ErrorCode::FORBIDDEN,
             Self::OtherSite | Self::Forged => ErrorCode::CROSS_SITE,
             Self::TooOften(_) => ErrorCode::THROTTLED,
@@ -91,7 +96,9 @@ impl Refused {
             Self::Token(_) => "ask an admin for a new token: tidegate tokens create NAME --role ROLE",
             Self::Key { action, .. } => action,
             Self::RoleTooLow { .. } => "ask an admin for a token of that role, or ask somebody who has one",
-            Self::OtherSite => "do it on the page of this server; where a proxy is in front of it, set `public_url` of [console]",
+            Self::OtherSite => {
+                "do it on the page of this server; where a proxy is in front of it, set `public_url` of [console]"
+            }
             Self::Forged => {
                 "send the `csrf` of GET /api/v1/session in the header `tidegate-csrf`; on the page, load it again"
             }

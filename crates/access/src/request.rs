@@ -119,7 +119,9 @@ impl Asked<'_> {
                 is_port(after).then(|| &authority[..inside.len() + 2])
             }
             None => match authority.split_once(':') {
-                Some((host, port)) => (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(host),
+                Some((host, port)) => {
+                    (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(host)
+                }
                 None => Some(authority),
             },
         }
@@ -268,7 +270,8 @@ mod tests {
 
     #[test]
     fn one_person_is_one_address() {
-        let of = |peer: &str| asked(Method::GET, Some(("127.0.0.1", peer)), &[], |asked| asked.address()).unwrap();
+        let of =
+            |peer: &str| asked(Method::GET, Some(("127.0.0.1", peer)), &[], |asked| asked.address()).unwrap();
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

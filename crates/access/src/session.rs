@@ -102,7 +102,8 @@ impl Sessions {
         let mut held = self.held.lock();
         held.retain(|_, one| !one.is_over(&self.times, now));
         let Principal { name, proof, .. } = &session.principal;
-        let is_theirs = |one: &Held| one.session.principal.proof == *proof && one.session.principal.name == *name;
+        let is_theirs =
+            |one: &Held| one.session.principal.proof == *proof && one.session.principal.name == *name;
         remove_beyond(&mut held, MAX_SESSIONS_OF_ONE - 1, is_theirs);
         remove_beyond(&mut held, MAX_SESSIONS - 1, |_| true);
         let one = Held { session: session.clone(), opened_at: now, used_at: now };

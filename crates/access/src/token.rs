@@ -120,7 +120,9 @@ mod tests {
     #[test]
     fn other_texts_are_no_tokens() {
         let text = TokenText::mint(&*SystemClock::shared()).reveal();
-        for wrong in [&text[1..], &text[..text.len() - 1], &text.to_uppercase(), "", "tg_", "tg__", "SAS_KEY_VALUE"] {
+        for wrong in
+            [&text[1..], &text[..text.len() - 1], &text.to_uppercase(), "", "tg_", "tg__", "SAS_KEY_VALUE"]
+        {
             assert_eq!(TokenText::parse(wrong), None, "{wrong}");
         }
         assert_eq!(TokenText::parse(&format!("{text}0")), None);

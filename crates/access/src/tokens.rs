@@ -129,7 +129,13 @@ impl Tokens {
         let detail = serde_json::json!({
             "name": record.name, "role": record.role, "expires_at": record.expires_at,
         });
-        self.put(text.id(), Version::NONE, Some(&record), Some(entry("token.create", text.id(), act, detail))).await?;
+        self.put(
+            text.id(),
+            Version::NONE,
+            Some(&record),
+            Some(entry("token.create", text.id(), act, detail)),
+        )
+        .await?;
         Ok((text, record))
     }
 
@@ -241,14 +247,22 @@ impl Tokens {
     }
 
     /// Writes down that a token was used, now and then. It is no reason to refuse somebody when that fails.
-    async fn used(&self, id: &TokenId, version: Version, mut record: TokenRecord, now: Timestamp) -> TokenRecord {
+    async fn used(
+        &self,
+        id: &TokenId,
+        version: Version,
+        mut record: TokenRecord,
+        now: Timestamp,
+    ) -> TokenRecord {
         if record.last_used_at.is_some_and(|last| now.since(last) < LAST_USED_STEP) {
             return record;
         }
         record.last_used_at = Some(now);
         match self.put(id, version, Some(&record), None).await {
             Ok(_) | Err(StoreError::RegisterMoved { .. }) => {}
-            Err(error) => tracing::debug!(token = %id, %error, "that a token was used could not be written down"),
+            Err(error) => {
+                tracing::debug!(token = %id, %error, "that a token was used could not be written down")
+            }
         }
         record
     }
@@ -357,7 +371,9 @@ impl TokenError {
     pub fn action(&self) -> &'static str {
         match self {
             Self::Name(_) => "give the name of the person or program that will have the token",
-            Self::AlreadyOver { .. } => "give an end that is still to come, and compare the clocks of both machines",
+            Self::AlreadyOver { .. } => {
+                "give an end that is still to come, and compare the clocks of both machines"
+            }
             Self::TooMany => "revoke those that nobody uses; they are forgotten 30 days later",
             Self::NotFound { .. } => "list them: tidegate tokens list",
             Self::Store(_) => "",

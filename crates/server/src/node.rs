@@ -10,11 +10,11 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use tidegate_access::{Door, Role};
 use tidegate_alerts::links::{self, LinkKey, Links};
 use tidegate_eventlog::{HubLog, HubSettings, Log, LogError, LogOptions};
 use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
-use tidegate_access::{Door, Role};
 use tidegate_gateway::auth::Authorizer;
 use tidegate_gateway::namespace::{ConsumerGroupName, ConsumerGroups};
 use tidegate_host::settings::Sharing;

@@ -17,7 +17,9 @@ impl Keys for RootKey {
     fn holder(&self, authorization: &str, _: Role, _: &str, _: Timestamp) -> Result<Principal, Refused> {
         match authorization {
             "Bearer root" => Ok(Principal { name: "root".to_owned(), role: Role::Admin, proof: Proof::Key }),
-            _ => Err(Refused::Key { is_forbidden: false, message: "no key".to_owned(), action: String::new() }),
+            _ => {
+                Err(Refused::Key { is_forbidden: false, message: "no key".to_owned(), action: String::new() })
+            }
         }
     }
 }

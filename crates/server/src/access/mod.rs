@@ -56,9 +56,7 @@ pub(crate) fn routes(door: &Arc<Door>, clock: &SharedClock) -> Router {
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
         .route("/api/v1/tokens/{id}/rename", post(tokens::rename))
         .with_state(state);
-    session
-        .merge(Guard::new(door, Role::Admin).before(tokens))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+    session.merge(Guard::new(door, Role::Admin).before(tokens)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 /// What the addresses are given.
@@ -70,8 +68,7 @@ struct State {
 
 /// The answer to somebody who is not let in.
 pub(crate) fn refusal(refused: &Refused) -> Response {
-    let answer =
-        ErrorResponse::new(refused.status(), refused.code(), refused.to_string(), refused.action());
+    let answer = ErrorResponse::new(refused.status(), refused.code(), refused.to_string(), refused.action());
     match refused.retry_after_seconds() {
         Some(seconds) => answer.retry_after_seconds(seconds),
         None => answer,

@@ -101,10 +101,9 @@ async fn sign_in(state: &State, parts: &Parts, request: Request) -> Result<Respo
         ApiError::bad_request(error.body_text())
             .help(r#"send {"token":"tg_…"} with content-type application/json"#)
     };
-    let Json(SignIn { token }) =
-        <Json<SignIn> as axum::extract::FromRequest<()>>::from_request(request, &())
-            .await
-            .map_err(|error| NotSignedIn::Bad(bad(error)))?;
+    let Json(SignIn { token }) = <Json<SignIn> as axum::extract::FromRequest<()>>::from_request(request, &())
+        .await
+        .map_err(|error| NotSignedIn::Bad(bad(error)))?;
     let result = match TokenText::parse(token.trim()) {
         Some(token) => door.by_token(&token).await,
         None => Err(Refused::Token(TokenRefused::Unknown)),

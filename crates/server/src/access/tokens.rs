@@ -46,7 +46,8 @@ struct TokenShape {
 
 impl TokenShape {
     fn new(id: TokenId, record: TokenRecord, now: Timestamp) -> Self {
-        let TokenRecord { name, role, created_at, created_by, expires_at, revoked, last_used_at, .. } = record;
+        let TokenRecord { name, role, created_at, created_by, expires_at, revoked, last_used_at, .. } =
+            record;
         let is_over = expires_at.is_some_and(|end| end <= now);
         let state = match (&revoked, is_over) {
             (Some(_), _) => "revoked",
@@ -54,7 +55,18 @@ impl TokenShape {
             (None, false) => "active",
         };
         let (revoked_at, revoked_by) = revoked.map(|Revoked { at, by }| (at, by)).unzip();
-        Self { id, name, role, state, created_at, created_by, expires_at, revoked_at, revoked_by, last_used_at }
+        Self {
+            id,
+            name,
+            role,
+            state,
+            created_at,
+            created_by,
+            expires_at,
+            revoked_at,
+            revoked_by,
+            last_used_at,
+        }
     }
 }
 

@@ -220,7 +220,10 @@ impl Config {
             let host = origin.parse::<axum::http::Uri>().ok();
             !host.is_some_and(|uri| uri.host().is_some_and(tidegate_access::request::is_loopback_name))
         });
-        DoorSettings { open_on_loopback: self.console.open_on_loopback.unwrap_or(!is_elsewhere), public_origin }
+        DoorSettings {
+            open_on_loopback: self.console.open_on_loopback.unwrap_or(!is_elsewhere),
+            public_origin,
+        }
     }
 
     /// The configuration without any hub or function.
@@ -294,8 +297,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
     });
     let audit = read_single(root, "audit", &elements::audit::ELEMENT, issues, elements::audit::read);
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
-    let console =
-        read_single(root, "console", &elements::console::ELEMENT, issues, elements::console::read);
+    let console = read_single(root, "console", &elements::console::ELEMENT, issues, elements::console::read);
     let amqp = read_single(root, "amqp", &elements::amqp::ELEMENT, issues, elements::amqp::read);
     let access = read_named(root, "access", &elements::access::ELEMENT, issues, |name, reader| {
         Ok(elements::access::read(name, &declared, reader))

@@ -109,6 +109,5 @@ mod tests {
         ] {
             assert_eq!(origin_of(address).as_deref(), origin, "{address}");
         }
-        
     }
 }
