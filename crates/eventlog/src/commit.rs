@@ -63,6 +63,7 @@ impl Partition {
         if group.is_empty() {
             return;
         }
+        let began = self.shared.clock.monotonic();
         match rolled
             .map_err(|failure| (failure, false))
             .and_then(|()| commit(&self.shared, active, &mut group))
@@ -70,6 +71,12 @@ impl Partition {
             Ok(cursor) => {
                 active.segment.set_end(cursor.position);
                 self.publish_tail(cursor.next, cursor.time);
+                self.metrics.written(
+                    cursor.next.distance_from(active.cursor.next),
+                    group.iter().map(|pending| pending.frame.len() as u64).sum(),
+                    group.len() as u64,
+                    self.shared.clock.monotonic().saturating_sub(began),
+                );
                 acknowledge(self, group, active.cursor.next, cursor.time);
                 active.cursor = cursor;
                 active.is_marked = false;
@@ -78,10 +85,12 @@ impl Partition {
                 }
             }
             Err((WriteFailure::DiskFull(detail), _)) => {
+                self.metrics.refused(group.len());
                 tracing::warn!(hub = %self.identity.hub, partition = %self.id(), detail, "the disk is full");
                 answer_all(group, &AppendError::DiskFull { detail });
             }
             Err((WriteFailure::Broken(detail), may_have_been_stored)) => {
+                self.metrics.refused(group.len());
                 self.shared.fate.fail(&detail);
                 answer_all(group, &AppendError::Failed { detail, may_have_been_stored });
             }

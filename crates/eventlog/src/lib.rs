@@ -12,6 +12,7 @@
 
 mod error;
 mod log;
+mod metrics;
 mod options;
 
 mod description;
@@ -47,6 +48,7 @@ pub mod simulation {
 pub use error::LogError;
 pub use hub::{HubLog, MAX_APPEND_BYTES};
 pub use log::{Log, MAX_PARTITIONS};
+pub use metrics::LogMetrics;
 pub use options::LogOptions;
 pub use retention::{Dropped, RetentionPolicy};
 pub use settings::HubSettings;

@@ -12,6 +12,7 @@ use tidegate_model::event::HubName;
 use crate::description::{self, HubDescription};
 use crate::error::{Fate, LogError};
 use crate::hub::HubLog;
+use crate::metrics::LogMetrics;
 use crate::options::LogOptions;
 use crate::partition::Shared;
 use crate::pool::{self, Pool};
@@ -108,8 +109,14 @@ impl Log {
         make_dir(&*storage, dir)?;
         let lock = lock(&*storage, dir)?;
         let options = options.held_in_range();
-        let shared =
-            Arc::new(Shared { storage, clock, options, fate: Fate::default(), pool: Pool::default() });
+        let shared = Arc::new(Shared {
+            storage,
+            clock,
+            options,
+            fate: Fate::default(),
+            pool: Pool::default(),
+            metrics: LogMetrics::default(),
+        });
         let storage = &*shared.storage;
         remove_hubs_that_are_none(storage, dir)?;
         let mut hubs = BTreeMap::new();
@@ -126,6 +133,11 @@ impl Log {
         };
         log.start_writers()?;
         Ok(log)
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.shared.metrics
     }
 
     /// A hub, if it exists.
@@ -200,6 +212,7 @@ impl Log {
             let gone = self.dir.join(format!("{DELETED_PREFIX}{incarnation}"));
             hub.delete(|| storage.rename(&hub_dir, &gone).map_err(LogError::io("rename", &hub_dir)))?;
             hubs.remove(name);
+            self.shared.metrics.forget(name);
             // Nothing is removed before: else a crash could bring the hub back without some of its files.
             storage.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
             gone

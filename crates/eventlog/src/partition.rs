@@ -16,6 +16,7 @@ use crate::chunk::ChunkCache;
 use crate::commit::Writing;
 use crate::error::{Damage, Fate};
 use crate::frame::NO_TIME;
+use crate::metrics::{HubMetrics, LogMetrics};
 use crate::options::LogOptions;
 use crate::pool::Pool;
 use crate::segment::Segment;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) options: LogOptions,
     pub(crate) fate: Fate,
     pub(crate) pool: Pool,
+    pub(crate) metrics: LogMetrics,
 }
 
 /// Which partition this is.
@@ -44,6 +46,7 @@ pub(crate) struct Identity {
 pub(crate) struct Partition {
     pub(crate) shared: Arc<Shared>,
     pub(crate) identity: Identity,
+    pub(crate) metrics: HubMetrics,
     /// Held while old segments are deleted.
     pub(crate) retiring: Mutex<()>,
     pub(crate) writing: Mutex<Writing>,
@@ -128,9 +131,11 @@ impl Partition {
         deleted: Arc<AtomicBool>,
     ) -> Self {
         let tail = Mutex::new(Some(watch::Sender::new(published.tail)));
+        let metrics = shared.metrics.of(&identity.hub);
         Self {
             shared,
             identity,
+            metrics,
             retiring: Mutex::new(()),
             writing: Mutex::new(writing),
             queue: Mutex::default(),

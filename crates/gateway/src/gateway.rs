@@ -8,8 +8,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tidegate_model::clock::{Clock, SharedClock, Timestamp, timeout};
 use tidegate_model::event::{EventData, HubName};
+use tidegate_model::observe::{PublishEnd, PublishReport, trace_of};
 use tidegate_model::partitioner::{Partitioner, Route};
-use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog};
+use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog, Observer};
 use tidegate_model::position::PartitionId;
 use tokio::sync::watch;
 
@@ -30,6 +31,7 @@ pub struct Gateway {
     pub(crate) clock: SharedClock,
     quota: Arc<Quota>,
     health_check: HealthCheck,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// Says whether the whole program is healthy. It is asked by every `GET /health`, so it must be quick.
@@ -59,7 +61,15 @@ impl Gateway {
             clock,
             quota: Arc::new(Quota::unlimited()),
             health_check: Arc::new(|| Health::Healthy),
+            observer: None,
         }
+    }
+
+    /// The same gateway, and an observer is told of every publish; before any hub is opened.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// The same gateway with limits to its throughput, before any hub is opened.
@@ -100,7 +110,10 @@ impl Gateway {
         if let Some(other) = hubs.get(&key_of(name.as_str())).filter(|other| *other.name() != name) {
             return Err(HubNameTaken { name, other: other.name().clone() });
         }
-        let hub = Hub::new(appender, log, consumer_groups, Arc::clone(&self.quota));
+        let hub = Hub {
+            observer: self.observer.clone(),
+            ..Hub::new(appender, log, consumer_groups, Arc::clone(&self.quota))
+        };
         hubs.insert(key_of(name.as_str()), Arc::new(hub));
         Ok(())
     }
@@ -197,6 +210,7 @@ pub struct Hub {
     consumer_groups: ConsumerGroups,
     quota: Arc<Quota>,
     closed: AtomicBool,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Hub {
@@ -207,7 +221,8 @@ impl Hub {
         quota: Arc<Quota>,
     ) -> Self {
         let partitioner = Partitioner::new(appender.partition_count());
-        Self { appender, log, partitioner, consumer_groups, quota, closed: AtomicBool::new(false) }
+        let closed = AtomicBool::new(false);
+        Self { appender, log, partitioner, consumer_groups, quota, closed, observer: None }
     }
 
     /// Whether it was closed: clients that are attached to it have to go.
@@ -270,6 +285,30 @@ impl Hub {
 
     /// Appends events to a partition and waits at most `wait` for their durability.
     pub async fn publish(
+        &self,
+        partition: PartitionId,
+        events: Vec<EventData>,
+        clock: &dyn Clock,
+        wait: Duration,
+    ) -> Result<Appended, PublishError> {
+        let Some(observer) = &self.observer else { return self.append(partition, events, clock, wait).await };
+        let (began, many) = (clock.monotonic(), events.len() as u64);
+        // Most events have no properties, so this is almost always nothing.
+        let trace = events.first().and_then(trace_of).map(str::to_owned);
+        let appended = self.append(partition, events, clock, wait).await;
+        observer.published(&PublishReport {
+            hub: self.name(),
+            partition,
+            events: many,
+            at: clock.now(),
+            took: clock.monotonic().saturating_sub(began),
+            end: appended.as_ref().map_or(PublishEnd::Failed, |appended| PublishEnd::Stored(appended.first)),
+            trace: trace.as_deref(),
+        });
+        appended
+    }
+
+    async fn append(
         &self,
         partition: PartitionId,
         events: Vec<EventData>,

@@ -107,13 +107,15 @@ pub struct Invocated {
     pub documents: Arc<[DocumentId]>,
     /// The same documents, checked out.
     pub lease: Option<Lease>,
+    /// How long it took, with the wait for documents.
+    pub took: Duration,
 }
 
 impl Invocated {
     /// The invocation of which nothing is known but that the program ended.
     pub fn interrupted() -> Self {
         let invoked = Invoked::Failed { kind: FailureKind::Interrupted, error: INTERRUPTED.to_owned() };
-        Self { invoked, documents: Arc::default(), lease: None }
+        Self { invoked, documents: Arc::default(), lease: None, took: Duration::ZERO }
     }
 }
 
@@ -157,6 +159,19 @@ impl Invoker {
     /// Invokes `function` with `events`, and checks what it answers. Both halves of the invocation together may take
     /// `time_limit`; waiting for documents is not the function's time.
     pub async fn invoke(
+        &self,
+        function: &Arc<dyn Function>,
+        events: Vec<Event>,
+        time_limit: Duration,
+        generation: Generation,
+        documents_turn: DocumentsTurn,
+    ) -> Result<Invocated, NotInvoked> {
+        let began = self.clock.monotonic();
+        let invocated = self.invoke_once(function, events, time_limit, generation, documents_turn).await?;
+        Ok(Invocated { took: self.clock.monotonic().saturating_sub(began), ..invocated })
+    }
+
+    async fn invoke_once(
         &self,
         function: &Arc<dyn Function>,
         events: Vec<Event>,
@@ -232,7 +247,12 @@ impl Invoker {
             Err(CheckoutError::Store(error)) => return Err(NotInvoked::Store(error)),
             Err(CheckoutError::NamedTwice(id)) => {
                 let failure = Broken::from(format!("the function named the document {id} twice"));
-                return Ok(Invocated { invoked: failure.into(), documents, lease: None });
+                return Ok(Invocated {
+                    invoked: failure.into(),
+                    documents,
+                    lease: None,
+                    took: Duration::ZERO,
+                });
             }
         };
         let second_half = {
@@ -351,8 +371,12 @@ impl InUse {
 
     fn end(&self, invoked: Invoked) -> Invocated {
         match std::mem::replace(&mut *self.0.lock(), Use::Ended) {
-            Use::Since(documents, lease) => Invocated { invoked, documents, lease: Some(lease) },
-            Use::NotYet | Use::Ended => Invocated { invoked, documents: Arc::default(), lease: None },
+            Use::Since(documents, lease) => {
+                Invocated { invoked, documents, lease: Some(lease), took: Duration::ZERO }
+            }
+            Use::NotYet | Use::Ended => {
+                Invocated { invoked, documents: Arc::default(), lease: None, took: Duration::ZERO }
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod caution;
 pub mod circuit;
 pub mod invoker;
 pub mod memory;
+pub mod observe;
 pub mod outcome;
 pub mod retry;
 pub mod workspace;

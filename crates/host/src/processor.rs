@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tidegate_model::checkpoint::{FunctionName, Lane, Ownership};
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::parking::{ParkedHead, Turn};
-use tidegate_model::ports::{EventLog, Function, ReadError, Store, StoreError};
+use tidegate_model::ports::{EventLog, Function, Observer, ReadError, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 use tracing::{error, warn};
@@ -21,6 +21,7 @@ use crate::circuit::{CircuitBreaker, CircuitSetup};
 use crate::invoker::Invoker;
 use crate::lane::OwnedLane;
 use crate::memory::Memory;
+use crate::observe::Observed;
 use crate::outcome::commit::Committer;
 use crate::ownership::{self, Keeper, KeeperSetup};
 use crate::pump::{Gate, HeldTries, PartitionPump};
@@ -82,6 +83,21 @@ impl Processor {
         options: HostOptions,
         functions: Vec<FunctionSetup>,
     ) -> Result<Self, StartError> {
+        Self::start_observed(store, clock, options, functions, None).await
+    }
+
+    /// The same, and an observer is told of every invocation and commit.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn start_observed(
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+        options: HostOptions,
+        functions: Vec<FunctionSetup>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, StartError> {
+        let observed = observer.map(|observer| Arc::new(Observed::new(observer, &*clock)));
         options.validate().map_err(StartError::Options)?;
         let circuits = circuits_of(&functions)?;
         let ownerships = store.ownerships().await?;
@@ -161,6 +177,7 @@ impl Processor {
                 leave_within: expires_after,
                 gate,
                 guard,
+                observed: observed.clone(),
                 health: LaneHealth::default(),
                 failed_probes: BTreeMap::new(),
                 held: HeldTries::default(),
@@ -203,6 +220,7 @@ impl Processor {
             lanes: Arc::clone(&lanes),
             options,
             breaker: breaker.clone(),
+            observer: observed.map(|observed| Arc::clone(&observed.observer)),
             give_up: give_up.subscribe(),
         };
         let committer = tasks::spawn({

@@ -32,7 +32,8 @@ use tidegate_model::document::DocumentId;
 use tidegate_model::error::ErrorKind;
 use tidegate_model::event::Event;
 use tidegate_model::health::HealthCounts;
-use tidegate_model::outcome::OutcomeCounts;
+use tidegate_model::observe::{DecidedEvents, EnqueuedRuns};
+use tidegate_model::outcome::{Outcome, OutcomeCounts};
 use tidegate_model::parking::{ParkedEvent, Turn};
 use tidegate_model::ports::{Function, FunctionDescriptor, ReadError, ReadLimit, Store, StoreError};
 use tidegate_model::position::SequenceNumber;
@@ -46,6 +47,7 @@ use crate::circuit::guard::Guard;
 use crate::invoker::{DocumentsTurn, Invocated, Invoker, MAX_ABANDONED, NotInvoked};
 use crate::lane::{LaneIndex, OwnedLane, Tenure};
 use crate::memory::Memory;
+use crate::observe::{self, Observed};
 use crate::outcome::answers::Shown;
 use crate::outcome::commit::second_of;
 use crate::outcome::decide::{
@@ -109,6 +111,8 @@ pub struct PartitionPump {
     pub gate: Gate,
     /// Keeps an outage from filling the dead letters.
     pub guard: Arc<Guard>,
+    /// Who is told of invocations, if somebody is.
+    pub observed: Option<Arc<Observed>>,
     /// What this lane counts for the circuits.
     pub health: LaneHealth,
     /// When a held event is tried again.
@@ -572,13 +576,28 @@ impl PartitionPump {
             now: self.clock.now(),
             random: self.clock.random(),
         };
-        let Invocated { mut invoked, documents, lease } = invocated;
+        let Invocated { mut invoked, documents, lease, took } = invocated;
         let mut shown = match &mut invoked {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
             Invoked::Failed { .. } => Vec::new(),
         };
         let Decision { resolved, writes, next, health, because_of } = decide(invoked, circumstances);
         work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
+        let invocation = self.observed.as_ref().map(|observed| {
+            let invocation = observe::Decided {
+                lane: self.lane(),
+                function: self.function.descriptor(),
+                first,
+                last,
+                given: events,
+                is_parked: false,
+                at: self.clock.now(),
+                took,
+                resolved: &resolved,
+                next: &next,
+            };
+            observed.invoked(&invocation, selection.given(work))
+        });
 
         if let Next::Isolate { error } = &next {
             warn!(lane = %self.lane().lane, first = %first, events, error, "an invocation failed; its events are tried one by one");
@@ -598,6 +617,9 @@ impl PartitionPump {
         };
         let resolved = if selection.is_simple { resolved } else { interleave(selection.fates, resolved) };
         let mut decided = self.decided_batch(work, resolved, shown);
+        if let Some(observed) = &mut decided.observed {
+            observed.invocation = invocation;
+        }
         decided.health = self.counted(health, because_of);
         let ticket = decided.ticket;
         let retry = match next {
@@ -783,6 +805,7 @@ impl PartitionPump {
         let (mut dead_letters, mut parked) = (Vec::new(), Vec::new());
         let ticket = work.tickets + 1;
         let mut bytes = 0;
+        let mut enqueued = self.observed.as_ref().map(|_| EnqueuedRuns::default());
         for resolution in resolved {
             let event = work.buffer.pop_front().expect("only events of the batch are resolved");
             // Numbers between two events are those that a repair of the log has given up.
@@ -790,6 +813,9 @@ impl PartitionPump {
             work.position = event.sequence_number.next();
             bytes += memory_of(&event);
             counts.add(resolution.outcome());
+            if let (Some(enqueued), false) = (&mut enqueued, resolution.outcome() == Outcome::Parked) {
+                enqueued.add(event.enqueued_at);
+            }
             if let Resolution::Parked { turn, attempts } = resolution {
                 work.parking.park(&event, turn.clone(), !attempts.is_empty(), ticket);
                 parked.push(ParkedEvent {
@@ -834,6 +860,7 @@ impl PartitionPump {
             unparked: Vec::new(),
             reparked: Vec::new(),
             health: BatchHealth::default(),
+            observed: enqueued.map(|enqueued| DecidedEvents { invocation: None, counts, enqueued }),
             urgent: false,
             caught_up: work.buffer.is_empty() && work.read_from >= *work.tail.borrow(),
             ticket,
@@ -877,11 +904,17 @@ struct Selection {
 
 impl Selection {
     fn events(&self, work: &Work) -> Vec<Event> {
-        if self.is_simple {
-            return work.buffer.iter().take(self.given).cloned().collect();
-        }
-        let given = work.buffer.iter().zip(&self.fates).filter(|(_, fate)| fate.is_none());
-        given.map(|(event, _)| event.clone()).collect()
+        self.given(work).cloned().collect()
+    }
+
+    fn given<'a>(&'a self, work: &'a Work) -> impl Iterator<Item = &'a Event> + Clone {
+        let fates = self.fates.iter().map(Option::is_none).chain(std::iter::repeat(self.is_simple));
+        work.buffer
+            .iter()
+            .zip(fates)
+            .filter(|(_, is_given)| *is_given)
+            .map(|(event, _)| event)
+            .take(self.given)
     }
 }
 

@@ -32,6 +32,7 @@ pub mod document;
 pub mod circuit;
 pub mod health;
 pub mod notice;
+pub mod observe;
 pub mod register;
 pub mod trail;
 

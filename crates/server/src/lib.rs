@@ -31,6 +31,7 @@ mod readiness;
 mod retention;
 mod run;
 mod sources;
+mod telemetry;
 mod tls;
 mod wiring;
 

@@ -23,9 +23,10 @@ use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{Checkpoints as _, EventLog, Store};
+use tidegate_model::ports::{Checkpoints as _, EventLog, Observer, Store};
 use tidegate_store::query::{QueryError, QueryLimits, QueryResult};
 use tidegate_store::{SqliteStore, StoreOptions};
+use tidegate_telemetry::Telemetry;
 
 use crate::access::{self, Guard};
 use crate::alerting::RestartByLink;
@@ -40,6 +41,7 @@ use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
 use crate::retention;
 use crate::sources::Sources;
+use crate::telemetry::reading_routes;
 
 const FUNCTIONS_FILE: &str = "functions.json";
 
@@ -70,6 +72,8 @@ pub(crate) struct Node {
     pub(crate) link_key: LinkKey,
     /// What can be published to and received from.
     pub(crate) gateway: Arc<Gateway>,
+    /// What can be seen of it.
+    pub(crate) telemetry: Arc<Telemetry>,
     keys: Keys,
     router: Router,
     // Last, so that the lock is held until everything else is closed.
@@ -146,7 +150,10 @@ impl Node {
             NodeConfig::Known(config) | NodeConfig::Declared(config) => config.circuits(),
         };
         let lanes = LaneView::default();
-        let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, &clock)?;
+        let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"), clock.clone());
+        telemetry.register(|registry| log.metrics().register(registry));
+        let observer = telemetry.observer();
+        let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, observer, &clock)?;
         let hubs = Hubs::new(
             log.clone(),
             store.clone(),
@@ -183,7 +190,7 @@ impl Node {
             NodeConfig::Known(config) | NodeConfig::Declared(config) => Some(config),
         };
         let door = access::door(known, &authorizer, &store_port, &clock);
-        let router = routes(gateway.clone(), api, &door)
+        let router = routes(gateway.clone(), api, telemetry.clone(), &door)
             .merge(access::routes(&door, &clock))
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
@@ -199,6 +206,7 @@ impl Node {
             sources,
             link_key,
             gateway,
+            telemetry,
             keys,
             router,
             data_dir,
@@ -338,6 +346,7 @@ fn hub_failure(error: LogError) -> Failure {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is another thing that the gateway stands on")]
 fn gateway(
     log: &Arc<Log>,
     config: NodeConfig<'_>,
@@ -345,6 +354,7 @@ fn gateway(
     mut added: BTreeMap<HubName, Vec<ConsumerGroupName>>,
     authorizer: &Arc<Authorizer>,
     lanes: &LaneView,
+    observer: Arc<dyn Observer>,
     clock: &SharedClock,
 ) -> Result<Arc<Gateway>, Failure> {
     let (lanes, health_log) = (statuses(lanes), Arc::clone(log));
@@ -354,7 +364,8 @@ fn gateway(
         NodeConfig::Declared(config) => Some(config),
     };
     let mut gateway = Gateway::new(authorizer.clone(), Limits::default(), clock.clone())
-        .with_health_check(Arc::new(health));
+        .with_health_check(Arc::new(health))
+        .with_observer(observer);
     if let Some(units) = config.and_then(|config| config.throughput) {
         gateway = gateway.with_throughput(units);
     }
@@ -374,11 +385,14 @@ fn gateway(
 }
 
 /// Each route of the API behind the role that it needs.
-fn routes(gateway: Arc<Gateway>, api: Arc<Api>, door: &Arc<Door>) -> Router {
+fn routes(gateway: Arc<Gateway>, api: Arc<Api>, telemetry: Arc<Telemetry>, door: &Arc<Door>) -> Router {
     let for_hub = Guard::new(door, Role::Reader).for_hub_in_path("hub");
     tidegate_gateway::http::routes(gateway)
         .merge(for_hub.before(crate::api::hub_router(api.clone())))
-        .merge(Guard::new(door, Role::Reader).before(crate::api::router(api.clone())))
+        .merge(
+            Guard::new(door, Role::Reader)
+                .before(crate::api::router(api.clone()).merge(reading_routes(telemetry))),
+        )
         .merge(Guard::new(door, Role::Operator).before(crate::api::operate_router(api.clone())))
         .merge(Guard::new(door, Role::Admin).before(crate::api::administer_router(api)))
 }

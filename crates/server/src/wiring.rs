@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::functions::Registry;
 use crate::node::Node;
 use crate::operations::RunningProcessor;
+use crate::telemetry::ServerLook;
 
 /// A node whose functions run.
 pub(crate) struct System {
@@ -28,6 +29,7 @@ pub(crate) struct System {
     processor: Arc<RwLock<Option<Processor>>>,
     alerting: Alerting,
     progress_watch: JoinHandle<()>,
+    telemetry_watch: JoinHandle<()>,
     drain_timeout: Duration,
 }
 
@@ -66,8 +68,9 @@ impl System {
             setups.push(FunctionSetup { function: built, log, settings });
         }
         let options = HostOptions { owner, ..config.processor.host.clone() };
-        let started = Processor::start(node.store.clone(), node.clock.clone(), options, setups).await;
-        let processor = started?;
+        let (store, clock) = (node.store.clone(), node.clock.clone());
+        let observer = Some(node.telemetry.observer());
+        let processor = Processor::start_observed(store, clock, options, setups, observer).await?;
         let processor = Arc::new(RwLock::new(Some(processor)));
         let seen = processor.clone();
         *node.lanes.lock() = Some(Arc::new(move || {
@@ -78,7 +81,12 @@ impl System {
         node.processing.set(Some(Arc::new(RunningProcessor(processor.clone()))));
         let alerting = alerting.start();
         let progress_watch = tokio::spawn(node.readiness.clone().watch());
-        Ok(Self { node, processor, alerting, progress_watch, drain_timeout: config.processor.drain_timeout })
+        let functions = config.functions.iter().map(|function| (function.name.clone(), function.hub.clone()));
+        let circuits = config.circuits().into_iter().map(|(circuit, _)| circuit);
+        let look = ServerLook::new(&node, functions.collect(), circuits.collect());
+        let telemetry_watch = tokio::spawn(node.telemetry.clone().watch(Arc::new(look)));
+        let drain_timeout = config.processor.drain_timeout;
+        Ok(Self { node, processor, alerting, progress_watch, telemetry_watch, drain_timeout })
     }
 
     /// Waits until everything that was published before is resolved, or stopped for good.
@@ -92,6 +100,9 @@ impl System {
     /// drain, which looks like standing still; but a person is told what happens in it.
     pub(crate) async fn stop(mut self) -> Result<Vec<LaneStatus>, Failure> {
         self.progress_watch.abort();
+        self.telemetry_watch.abort();
+        // It was ended, which is what the error says.
+        let _ = (&mut self.telemetry_watch).await;
         self.alerting.stop_watching().await;
         *self.node.lanes.lock() = None;
         self.node.processing.set(None);

@@ -14,8 +14,9 @@ use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::commit::{Commit, DocumentWrite, LaneCommit};
 use tidegate_model::error::ErrorKind;
 use tidegate_model::health::{BUCKET_MILLIS, HealthCounts, HealthRecord};
+use tidegate_model::observe::{CommitReport, CommittedBatch};
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::ports::{Store, StoreError};
+use tidegate_model::ports::{Observer, Store, StoreError};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -39,6 +40,8 @@ pub struct Committer {
     pub options: HostOptions,
     /// Told when failures are in the store.
     pub breaker: CircuitBreaker,
+    /// Told of commits, if somebody is.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Turns true when waiting for the store has to end.
     pub give_up: watch::Receiver<bool>,
 }
@@ -61,6 +64,7 @@ impl Committer {
     /// were refused.
     async fn commit(&mut self, commit: &Commit, taken: Taken, refusals: &mut u32) {
         let mut failures = 0;
+        let began = self.clock.monotonic();
         loop {
             let result = self.store.commit(commit).await;
             let is_answer =
@@ -77,6 +81,7 @@ impl Committer {
                         self.breaker.request_check();
                     }
                     let is_current = self.workspace.committed(&taken, receipt);
+                    self.tell(commit, &taken, failures, self.clock.monotonic().saturating_sub(began));
                     if failures > 0 {
                         info!(failures, "the store answers again");
                     }
@@ -87,6 +92,9 @@ impl Committer {
                 }
                 Err(error) => error,
             };
+            if let Some(observer) = &self.observer {
+                observer.not_committed(self.clock.now(), &error);
+            }
             match error.kind() {
                 ErrorKind::Transient => {
                     failures += 1;
@@ -115,6 +123,24 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// Tells the observer what is in the store now.
+    fn tell(&self, commit: &Commit, taken: &Taken, failed_tries: u32, took: Duration) {
+        let Some(observer) = &self.observer else { return };
+        let batches = taken.batches.iter().filter_map(|batch| {
+            let lane = &self.lanes[batch.lane].lane;
+            let decided = batch.observed.as_ref()?;
+            Some(CommittedBatch { lane, position: batch.advance.to, decided })
+        });
+        let batches: Vec<CommittedBatch<'_>> = batches.collect();
+        observer.committed(&CommitReport {
+            at: self.clock.now(),
+            took,
+            failed_tries,
+            documents: commit.documents.len() as u64,
+            batches: &batches,
+        });
     }
 
     /// The commit can never go through as it is.

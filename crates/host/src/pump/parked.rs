@@ -13,7 +13,8 @@ use tidegate_model::checkpoint::Advance;
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::error::ErrorKind;
 use tidegate_model::event::Event;
-use tidegate_model::outcome::OutcomeCounts;
+use tidegate_model::observe::DecidedEvents;
+use tidegate_model::outcome::{Outcome, OutcomeCounts};
 use tidegate_model::parking::{Reparked, StoredParked, Turn, Unparked, UnparkedEnd};
 use tidegate_model::ports::StoreError;
 use tracing::warn;
@@ -25,6 +26,7 @@ use super::{PartitionPump, Stop, snapshot_of};
 use crate::caution::Trying;
 use crate::circuit::counted::BatchHealth;
 use crate::invoker::Invocated;
+use crate::observe;
 use crate::outcome::answers::Shown;
 use crate::outcome::decide::{
     Circumstances, Decision, Invoked, Next, Prior, Resolution, decide, is_blamed, was_interrupted,
@@ -199,7 +201,7 @@ impl PartitionPump {
         invocated: Invocated,
     ) -> Result<Option<u64>, Stop> {
         let TriedParked { events, .. } = tried;
-        let Invocated { mut invoked, documents: _, lease } = invocated;
+        let Invocated { mut invoked, documents: _, lease, took } = invocated;
         let shown = match &mut invoked {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
             Invoked::Failed { .. } => Vec::new(),
@@ -226,6 +228,22 @@ impl PartitionPump {
         };
         let Decision { resolved, writes, next, health, because_of } = decide(invoked, circumstances);
         work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
+        let invocation = self.observed.as_ref().map(|observed| {
+            let first = events[0].parked.event.sequence_number;
+            let invocation = observe::Decided {
+                lane: self.lane(),
+                function: self.function.descriptor(),
+                first,
+                last: events.last().map_or(first, |last| last.parked.event.sequence_number),
+                given: events.len(),
+                is_parked: true,
+                at: self.clock.now(),
+                took,
+                resolved: &resolved,
+                next: &next,
+            };
+            observed.invoked(&invocation, events.iter().map(|stored| &stored.parked.event))
+        });
         let health = self.counted(health, because_of);
         if let Next::Isolate { error } = &next {
             warn!(lane = %self.lane().lane, events = events.len(), error, "an invocation failed; its parked events are tried one by one");
@@ -238,7 +256,10 @@ impl PartitionPump {
         } else {
             (work.parked_limit * 2).min(self.settings.max_event_batch_size)
         };
-        let decided = self.decided_parked(work, events, resolved, shown, health);
+        let mut decided = self.decided_parked(work, events, resolved, shown, health);
+        if let Some(observed) = &mut decided.observed {
+            observed.invocation = invocation;
+        }
         let ticket = decided.ticket;
         self.submit(work, decided, writes, lease).await?;
         Ok(Some(ticket))
@@ -331,9 +352,14 @@ impl PartitionPump {
         let (mut unparked, mut reparked) = (Vec::new(), Vec::new());
         let mut left: HashMap<QueueId, (u64, u64)> = HashMap::new();
         let mut stay: Vec<(QueueId, Turn)> = Vec::new();
+        let mut observed = self.observed.as_ref().map(|_| DecidedEvents::default());
         for (StoredParked { version, parked }, resolution) in parked.into_iter().zip(resolved) {
             let sequence_number = parked.event.sequence_number;
             let id = QueueId::of(&parked.event);
+            if let (Some(observed), false) = (&mut observed, resolution.outcome() == Outcome::Parked) {
+                observed.counts.add(resolution.outcome());
+                observed.enqueued.add(parked.event.enqueued_at);
+            }
             let end = match resolution {
                 Resolution::Applied => UnparkedEnd::Applied,
                 Resolution::Filtered => UnparkedEnd::Filtered,
@@ -384,6 +410,7 @@ impl PartitionPump {
             unparked,
             reparked,
             health,
+            observed,
             // What follows in these queues waits for it.
             urgent: true,
             caught_up: false,

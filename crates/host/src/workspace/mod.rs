@@ -23,6 +23,7 @@ use tidegate_model::clock::{Clock, timeout};
 use tidegate_model::commit::{CommitReceipt, DocumentWrite};
 use tidegate_model::dead_letter::DeadLetter;
 use tidegate_model::document::{CollectionName, DocumentId, Precondition};
+use tidegate_model::observe::DecidedEvents;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::parking::{ParkedEvent, Reparked, Unparked};
 use tidegate_model::ports::{CurrentDocument, Store, StoreError};
@@ -85,6 +86,8 @@ pub struct DecidedBatch {
     pub reparked: Vec<Reparked>,
     /// What it says about the health of the function, and of what that needs.
     pub health: BatchHealth,
+    /// What the observer is told when it is committed, if there is one.
+    pub observed: Option<DecidedEvents>,
     /// True when something waits for its commit: it is made at once.
     pub urgent: bool,
     /// True when the lane has no more events now: its commit does not wait for others, but lets the store rest.
@@ -580,6 +583,7 @@ mod tests {
             unparked: Vec::new(),
             reparked: Vec::new(),
             health: BatchHealth::default(),
+            observed: None,
             urgent: true,
             caught_up: false,
             ticket: 1,

@@ -63,7 +63,7 @@ mod hubs;
 pub(crate) mod members;
 mod operations;
 pub(crate) mod page;
-mod parameters;
+pub(crate) mod parameters;
 mod parked;
 mod query;
 mod seek;

@@ -41,6 +41,14 @@ impl Parameters {
         Ok(Some(value))
     }
 
+    /// Takes the texts of a parameter that may be given more than once, in their order.
+    pub(crate) fn take_all(&mut self, name: &str) -> Vec<String> {
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(|(given, _)| given == name);
+        self.0 = left;
+        let taken: Vec<(String, String)> = taken;
+        taken.into_iter().map(|(_, value)| value).collect()
+    }
+
     /// Takes a parameter of a type; `expected` tells a person what it must be.
     pub(crate) fn parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.take(name)? else { return Ok(None) };

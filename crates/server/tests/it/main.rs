@@ -34,4 +34,5 @@ mod scenarios;
 mod send;
 mod sources;
 mod support;
+mod telemetry;
 mod upsert;

@@ -1,0 +1,115 @@
+//! What can be seen of a running server: a scrape, series.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{CONFIG, Client, Place, text, wait_until};
+
+/// Lines with an event each, some of which nobody can process.
+fn lines(good: usize, bad: usize) -> Vec<u8> {
+    let good = (0..good).map(|n| format!("{{\"icao24\":\"a{}\",\"n\":{n}}}\n", n % 10));
+    good.chain((0..bad).map(|n| format!("no JSON {n}\n"))).collect::<String>().into_bytes()
+}
+
+pub(crate) fn scrape(client: &Client) -> String {
+    let (status, body) = client.request("GET", "/metrics", "text/plain", b"").unwrap();
+    assert_eq!(status, 200, "{}", text(&body));
+    text(&body)
+}
+
+/// The value of a sample.
+pub(crate) fn value(scrape: &str, sample: &str) -> Option<f64> {
+    let line =
+        scrape.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')))?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
+/// Where Debian's package `prometheus` has it; CI always has it.
+pub(crate) fn promtool() -> Option<Command> {
+    let found =
+        Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_ok_and(|status| status.success()) {
+        return Some(Command::new("promtool"));
+    }
+    assert!(std::env::var_os("CI").is_none(), "promtool is missing: install the Debian package prometheus");
+    println!("promtool is not here, so its checks are left out: install the Debian package prometheus");
+    None
+}
+
+#[test]
+fn a_scrape_tells_what_was_published_processed_and_set_aside() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let client = server.client(place.key());
+    assert!(client.publish("flights", "?key=/icao24", &lines(500, 3)));
+    place.caught_up(503);
+
+    let mut seen = String::new();
+    wait_until("the metrics tell of every event", || {
+        seen = scrape(&client);
+        value(&seen, "tidegate_hub_events_total{hub=\"flights\"}") == Some(503.0)
+            && value(&seen, "tidegate_lag_events{function=\"aircraft\"}") == Some(0.0)
+            && value(&seen, "tidegate_dead_letters{function=\"aircraft\"}") == Some(3.0)
+    });
+    let of = |sample: &str| value(&seen, sample).unwrap_or_else(|| panic!("no {sample} in\n{seen}"));
+    assert_eq!(of("tidegate_published_events_total{hub=\"flights\"}"), 503.0);
+    assert!(of("tidegate_published_bytes_total{hub=\"flights\"}") > 503.0 * 10.0);
+    assert!(of("tidegate_publishes_total{hub=\"flights\",outcome=\"stored\"}") >= 1.0);
+    assert_eq!(of("tidegate_processed_events_total{function=\"aircraft\",outcome=\"applied\"}"), 500.0);
+    assert_eq!(of("tidegate_processed_events_total{function=\"aircraft\",outcome=\"dead-lettered\"}"), 3.0);
+    assert_eq!(of("tidegate_failed_attempts_total{function=\"aircraft\"}"), 3.0);
+    assert_eq!(of("tidegate_event_latency_seconds_count{function=\"aircraft\"}"), 503.0);
+    assert!(of("tidegate_commits_total") >= 1.0 && of("tidegate_committed_documents_total") >= 10.0);
+    assert_eq!(of("tidegate_lanes{function=\"aircraft\",state=\"running\"}"), 8.0);
+    assert_eq!(of("tidegate_circuit_state{circuit=\"aircraft\",state=\"closed\"}"), 1.0);
+    assert!(of("process_resident_memory_bytes") > 1e6 && of("process_start_time_seconds") > 1.6e9);
+
+    if let Some(mut promtool) = promtool() {
+        let mut checking = promtool
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        checking.stdin.take().unwrap().write_all(seen.as_bytes()).unwrap();
+        let checked = checking.wait_with_output().unwrap();
+        let said = text(&checked.stdout) + &text(&checked.stderr);
+        assert!(checked.status.success() && said.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn series_tell_how_fast_it_was_a_second_ago() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let client = server.client(place.key());
+    let names = ["hub.flights.incoming", "function.aircraft.processed", "function.aircraft.latency_p99"];
+    let path = format!("/api/v1/series?name={}&seconds=60", names.join("&name="));
+    let read = || -> Value {
+        let (status, body) = client.request("GET", &path, "text/plain", b"").unwrap();
+        assert_eq!(status, 200, "{}", text(&body));
+        serde_json::from_slice(&body).unwrap()
+    };
+    let points = |answer: &Value, series: usize| -> Vec<f64> {
+        let points = answer["series"][series]["points"].as_array().unwrap();
+        assert_eq!(points.len(), 60);
+        points.iter().filter_map(Value::as_f64).collect()
+    };
+    wait_until("it has looked twice", || points(&read(), 0).len() > 1);
+    assert!(client.publish("flights", "", &lines(100, 0)));
+    let mut answer = Value::Null;
+    wait_until("all of it is seen", || {
+        answer = read();
+        points(&answer, 0).iter().sum::<f64>() > 0.0 && points(&answer, 1).iter().sum::<f64>() > 0.0
+    });
+    assert_eq!(answer["step_s"], 1);
+    assert_eq!(answer["series"][0]["unit"], "events/s");
+    assert_eq!(answer["series"][1]["name"], names[1]);
+    assert!(!points(&answer, 2).is_empty(), "{answer}");
+
+    let (status, body) = client.request("GET", "/api/v1/series", "text/plain", b"").unwrap();
+    assert!(status == 400 && text(&body).contains("?name=hub.NAME.incoming"), "{}", text(&body));
+}
