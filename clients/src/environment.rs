@@ -1,7 +1,8 @@
 //! The environments of the clients: installed once from their lock files, and kept.
 //!
 //! An environment's directory is named after its lock file's content, so that several trees can share one cache, and is
-//! used only once it is complete. Only the Rust client's is named plainly: cargo finds out by itself what is old.
+//! used only once it is complete. Only the Rust client's is named plainly: cargo finds out by itself what is old, and keeps
+//! others away while it builds.
 
 use std::fmt;
 use std::fs::File;
@@ -22,21 +23,31 @@ pub struct MissingTool {
 
 impl fmt::Display for MissingTool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} is not installed (Debian: apt-get install {})", self.tool, self.install)
+        let Self { tool, install } = self;
+        write!(formatter, "{tool} cannot be found (on Debian: apt-get install {install})")
     }
+}
+
+/// What Azurite needs and this machine lacks.
+pub(crate) fn missing_for_azurite() -> Option<MissingTool> {
+    missing(Suite::JavaScript)
 }
 
 /// The first tool that a suite needs and this machine lacks.
 pub(crate) fn missing(suite: Suite) -> Option<MissingTool> {
-    let python = || !works("python3", &["-c", "import venv, ensurepip"]);
-    let node = || !works("node", &["--version"]);
+    let python =
+        || !works("python3", &["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"]);
+    let node = || !works("node", &["-e", "process.exit(parseInt(process.versions.node) < 20)"]);
     let npm = || !works("npm", &["--version"]);
     // The Python suite keeps its checkpoints in Azurite, which is a Node program.
     if suite == Suite::Python && python() {
-        return Some(MissingTool { tool: "python3 with venv", install: "python3 python3-venv" });
+        return Some(MissingTool {
+            tool: "python3, version 3.11 or newer, with venv",
+            install: "python3 python3-venv",
+        });
     }
     if suite != Suite::Rust && node() {
-        return Some(MissingTool { tool: "node, version 20 or newer,", install: "nodejs" });
+        return Some(MissingTool { tool: "node, version 20 or newer", install: "nodejs" });
     }
     if suite != Suite::Rust && npm() {
         return Some(MissingTool { tool: "npm", install: "npm" });
@@ -50,19 +61,15 @@ fn works(program: &str, arguments: &[&str]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The directory of all environments. Whoever has it is the only one to change it.
+/// The directory of all environments.
 pub(crate) struct Environments {
     cache: PathBuf,
-    _lock: File,
 }
 
 impl Environments {
     pub(crate) fn open(cache: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let cache = cache.canonicalize()?;
-        let lock = File::create(cache.join("lock")).context("the lock of the clients' environments")?;
-        lock.lock().context("the lock of the clients' environments")?;
-        Ok(Self { cache, _lock: lock })
+        Ok(Self { cache: cache.canonicalize()? })
     }
 
     /// The virtual environment of the Python client.
@@ -140,6 +147,9 @@ impl Environments {
     ) -> anyhow::Result<PathBuf> {
         let environment = self.named(name, lock)?;
         let complete = environment.join("complete");
+        // Of all who want it one installs it, and the others wait for that one.
+        let turn = File::create(self.cache.join(format!("{name}.lock")))?;
+        turn.lock().with_context(|| format!("cannot lock the environment of the {name} client"))?;
         if complete.is_file() {
             return Ok(environment);
         }
@@ -147,7 +157,11 @@ impl Environments {
         if environment.exists() {
             std::fs::remove_dir_all(&environment)?;
         }
-        install(&environment)?;
+        install(&environment).with_context(|| {
+            format!(
+                "the {name} client cannot be installed, which takes a package registry that can be reached"
+            )
+        })?;
         std::fs::write(&complete, b"")?;
         Ok(environment)
     }

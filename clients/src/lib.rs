@@ -26,9 +26,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
 
+pub use blobs::Azurite;
 pub use environment::MissingTool;
 
-use blobs::Blobs;
 use control::Control;
 use environment::Environments;
 use server::{Server, Tls};
@@ -87,8 +87,7 @@ fn cache() -> PathBuf {
 /// # Errors
 /// When something cannot be installed. `Ok(Some(_))` says what this machine lacks.
 pub fn prepare(suite: Suite) -> anyhow::Result<Option<MissingTool>> {
-    let environments = Environments::open(&cache())?;
-    prepare_in(&environments, suite)
+    prepare_in(&Environments::open(&cache())?, suite)
 }
 
 /// The environment of a suite that was prepared before: a Python virtual environment, or the directory that
@@ -125,14 +124,12 @@ pub fn run(suite: Suite, program: &Path, arguments: &[String]) -> anyhow::Result
         return Ok(Ended::Missing(missing));
     }
     let blobs = match suite {
-        Suite::Python | Suite::JavaScript => Some(Blobs::start(&environments.javascript()?)?),
+        Suite::Python | Suite::JavaScript => Some(Azurite::start_from(&environments.javascript()?)?),
         Suite::Rust => None,
     };
     let (server, encrypted) = (Server::start(program, Tls::Off)?, Server::start(program, Tls::On)?);
     let restarted = Server::start(program, Tls::Off)?;
     let mut command = command(&environments, suite, arguments)?;
-    // From here on the environments are only read.
-    drop(environments);
     command.stdin(Stdio::null()).env("TIDEGATE_CONNECTION_STRING", &server.addresses().connection_string);
     command.env("TIDEGATE_HTTP", &server.addresses().http).env("TIDEGATE_KEYS", server::keys_as_json());
     command.env("TIDEGATE_RESTARTED", &restarted.addresses().connection_string);

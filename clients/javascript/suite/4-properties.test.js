@@ -61,7 +61,8 @@ test("every section of a message", { timeout }, async () => {
     body: "body",
     header: { durable: true, priority: 7, timeToLive: 60_000 },
     properties: {
-      messageId: "id", userId: "somebody", to: "somewhere", subject: "about", replyTo: "there", correlationId: "cause",
+      // The client sends every property of a message but its user.
+      messageId: "id", to: "somewhere", subject: "about", replyTo: "there", correlationId: "cause",
       contentType: "text/plain", contentEncoding: "gzip", absoluteExpiryTime: MOMENT.getTime(),
       creationTime: MOMENT.getTime() + 1, groupId: "group", groupSequence: 17, replyToGroupId: "reply group",
     },

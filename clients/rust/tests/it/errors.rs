@@ -40,6 +40,7 @@ fn refused(outcome: Result<(), EventHubsError>, words: &[&str]) {
 
 const UNAUTHORIZED: [&str; 3] = ["401", "unauthorized", "unauthorized-access"];
 const NOT_FOUND: [&str; 3] = ["404", "not-found", "notfound"];
+const OUT_OF_RANGE: [&str; 2] = ["it should be between 0 and 3.", "400"];
 
 #[test]
 fn a_wrong_key_and_an_unknown_key_name() {
@@ -80,11 +81,11 @@ fn an_unknown_hub_partition_and_group() {
         let root = connection_string();
         refused(sending("nowhere", &root, None).await, &NOT_FOUND);
         refused(reading("nowhere", &root, "0", "$Default").await, &NOT_FOUND);
-        refused(sending(HUB, &root, Some("99")).await, &NOT_FOUND);
-        refused(reading(HUB, &root, "99", "$Default").await, &NOT_FOUND);
+        refused(sending(HUB, &root, Some("99")).await, &OUT_OF_RANGE);
+        refused(reading(HUB, &root, "99", "$Default").await, &OUT_OF_RANGE);
         refused(reading(HUB, &root, "0", "nobodys").await, &NOT_FOUND);
         let client = try_consumer(HUB, &root, "$Default").await.unwrap();
-        refused(client.get_partition_properties("99").await.map(drop), &NOT_FOUND);
+        refused(client.get_partition_properties("99").await.map(drop), &OUT_OF_RANGE);
         // Here the client says no more than that it was not let in.
         let client = try_consumer("nowhere", &root, "$Default").await.unwrap();
         refused(client.get_eventhub_properties().await.map(drop), &["authorizing"]);

@@ -7,6 +7,7 @@ use tidegate_adapters::event_hubs::blobs::{
     BlobAccess, BlobAccount, BlobCheckpoint, BlobCheckpoints, BlobContainer, BlobError, ConsumerOf, Mirror,
     first_positions, http_client,
 };
+use tidegate_clients::Azurite;
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::SystemClock;
 use tidegate_model::memory::MemoryStore;
@@ -14,7 +15,6 @@ use tidegate_model::ports::{Checkpoints, EventLog};
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::watch;
 
-use crate::azurite::Azurite;
 use crate::harness::{OtherHub, P0, P1, read_n};
 
 fn consumer() -> ConsumerOf {
@@ -43,7 +43,7 @@ async fn blobs(azurite: &Azurite, container: &str) -> BlobCheckpoints {
 
 #[tokio::test]
 async fn a_checkpoint_is_written_and_read_again() {
-    let Some(azurite) = Azurite::start() else { return };
+    let Some(azurite) = Azurite::for_test() else { return };
     let blobs = blobs(&azurite, "checkpoints").await;
     assert_eq!(blobs.checkpoint(P0).await.unwrap(), None);
     for number in [5, 7] {
@@ -66,7 +66,7 @@ async fn a_checkpoint_is_written_and_read_again() {
 
 #[tokio::test]
 async fn of_two_who_claim_one_wins_and_who_was_replaced_is_told() {
-    let Some(azurite) = Azurite::start() else { return };
+    let Some(azurite) = Azurite::for_test() else { return };
     let blobs = blobs(&azurite, "owners").await;
     assert_eq!(blobs.ownership(P0).await.unwrap(), None);
     let (one, other) = tokio::join!(blobs.claim(P0, "one", None), blobs.claim(P0, "other", None));
@@ -89,7 +89,7 @@ async fn of_two_who_claim_one_wins_and_who_was_replaced_is_told() {
 
 #[tokio::test]
 async fn whoever_may_not_write_is_told_so_without_the_secret() {
-    let Some(azurite) = Azurite::start() else { return };
+    let Some(azurite) = Azurite::for_test() else { return };
     let wrong = BlobAccount {
         access: BlobAccess::SharedKey { account: "devstoreaccount1".to_owned(), key: b"hush-hush".to_vec() },
         ..account_of(&azurite)
@@ -113,7 +113,7 @@ async fn whoever_may_not_write_is_told_so_without_the_secret() {
 
 #[tokio::test]
 async fn copies_follow_the_slowest_function_of_the_store() {
-    let Some(azurite) = Azurite::start() else { return };
+    let Some(azurite) = Azurite::for_test() else { return };
     let hub = OtherHub::start().await;
     hub.append_numbers(P0, 0..20).await;
     hub.append_numbers(P1, 0..3).await;

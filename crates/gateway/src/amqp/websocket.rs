@@ -1,6 +1,7 @@
 //! AMQP through WebSockets: the bytes of a connection in binary messages, cut anywhere.
 //!
-//! Event Hubs' clients ask for `/$servicebus/websocket` with the subprotocol `AMQPWSB10`.
+//! Event Hubs' clients ask for `/$servicebus/websocket` with the subprotocol `AMQPWSB10`, or with `amqp`, which is the
+//! standard's name for it.
 
 use std::io;
 use std::pin::Pin;
@@ -18,8 +19,8 @@ use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 /// Where clients ask for it.
 pub(super) const PATH: &str = "/$servicebus/websocket";
 
-/// The subprotocol that they speak.
-pub(super) const SUBPROTOCOL: &str = "AMQPWSB10";
+/// The subprotocols that they speak: Python and JavaScript the first, Rust the second. Both mean the same.
+const SUBPROTOCOLS: [&str; 2] = ["AMQPWSB10", "amqp"];
 
 /// The largest message that is taken and made. Peers cut where they like.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -50,10 +51,12 @@ pub(super) fn accept(request: &Request, mut response: Response) -> Result<Respon
     }
     let protocols = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let mut offered = protocols.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
-    if !offered.any(|protocol| protocol.trim().eq_ignore_ascii_case(SUBPROTOCOL)) {
-        return refuse(StatusCode::BAD_REQUEST, "the subprotocol has to be AMQPWSB10");
-    }
-    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let known =
+        |protocol: &str| SUBPROTOCOLS.into_iter().find(|known| known.eq_ignore_ascii_case(protocol.trim()));
+    let Some(protocol) = offered.find_map(known) else {
+        return refuse(StatusCode::BAD_REQUEST, "the subprotocol has to be AMQPWSB10 or amqp");
+    };
+    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     Ok(response)
 }
 

@@ -194,8 +194,8 @@ async fn amqp_is_spoken_through_a_web_socket_of_the_http_door() {
     assert_eq!(plain.0, 400, "{}", text(&plain.1));
 
     let mut sockets = Vec::new();
-    for path in [PATH.to_owned(), format!("{PATH}/")] {
-        let mut socket = web_socket(&server, &path, "AMQPWSB10").await.unwrap();
+    for (path, protocol) in [(PATH.to_owned(), "AMQPWSB10"), (format!("{PATH}/"), "amqp")] {
+        let mut socket = web_socket(&server, &path, protocol).await.unwrap();
         let mut engine = Connection::client(Options::new("test"), Login::Anonymous, Duration::ZERO);
         until(&mut socket, &mut engine, |event| matches!(event, Event::Opened(_))).await;
         sockets.push((socket, engine));

@@ -5,8 +5,6 @@
 mod access;
 mod alerts;
 mod audit;
-#[path = "../../../adapters/tests/it/azurite.rs"]
-mod azurite;
 mod checkpoint_seek;
 mod circuit;
 mod cli;
