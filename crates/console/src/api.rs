@@ -9,9 +9,11 @@ use axum::http::{HeaderValue, Method, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
+
+pub use tidegate_api::Page as Listing;
 
 use crate::caller::Caller;
 use crate::problem::{Outcome, Problem};
@@ -30,16 +32,6 @@ const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 pub struct Api {
     router: Router,
     caller: Arc<Caller>,
-}
-
-/// A page of a listing.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Listing<T> {
-    /// The objects.
-    pub items: Vec<T>,
-    /// The cursor of the next page.
-    #[serde(default)]
-    pub next: Option<String>,
 }
 
 /// An answer that is a success.

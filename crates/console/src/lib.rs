@@ -20,7 +20,7 @@ pub mod live;
 pub mod page;
 pub mod pages;
 pub mod problem;
-pub mod shapes;
+pub mod series;
 pub mod shell;
 pub mod text;
 pub mod viewer;

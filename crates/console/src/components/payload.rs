@@ -1,12 +1,13 @@
 //! The body of an event, decoded: JSON is laid out, text is shown as it is, anything else byte by byte.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 use serde_json::Value;
+
+use tidegate_api::Properties;
 
 use crate::text;
 
@@ -57,13 +58,13 @@ pub fn line(body: Option<&str>, base64: &str, most: usize) -> String {
 }
 
 /// Properties: names and values.
-pub fn properties(properties: &BTreeMap<String, Value>) -> Markup {
+pub fn properties(properties: &Properties) -> Markup {
     html! {
-        @if properties.is_empty() {
+        @if properties.0.is_empty() {
             p class="small" { "none" }
         } @else {
             dl class="facts plain" {
-                @for (name, value) in properties {
+                @for (name, value) in &properties.0 {
                     div {
                         dt class="m" { (name) }
                         dd class="m w" {

@@ -3,17 +3,17 @@
 mod concern;
 mod flow;
 
-use std::collections::BTreeSet;
-
 use maud::{Markup, html};
 
-use crate::api::{address, encoded};
+use tidegate_api::{FunctionOverview, Overview};
+
+use crate::api::address;
 use crate::components::chart::{Chart, Line, Look};
 use crate::components::mark::{Tone, mark, shape};
-use crate::components::time::ago_if;
+use crate::components::time::ago;
 use crate::page::{Page, Section};
 use crate::problem::Outcome;
-use crate::shapes::{FunctionState, Overview, SeriesAnswer};
+use crate::series::Measured;
 use crate::text;
 use crate::visit::Visit;
 
@@ -33,21 +33,8 @@ pub async fn show(visit: Visit) -> Outcome<Page> {
     let overview: Overview = visit.api.get("/api/v1/overview").await?;
     let concerns = concerns(&overview);
     let charted = charted(&overview, &concerns);
-    let names: Vec<String> = charted
-        .iter()
-        .flat_map(|function| series_of(function))
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let series = match names.is_empty() {
-        true => SeriesAnswer::default(),
-        false => {
-            let names: Vec<String> = names.iter().map(|name| format!("name={}", encoded(name))).collect();
-            // Without measurements everything else is still worth showing.
-            let path = format!("/api/v1/series?{}&seconds={PAST_SECONDS}", names.join("&"));
-            visit.api.find(&path).await?.unwrap_or_default()
-        }
-    };
+    let names = charted.iter().flat_map(|function| series_of(function));
+    let series = Measured::fetch(&visit, names, PAST_SECONDS).await?;
     let mut page = Page::new(Section::Overview, "Overview").without_heading();
     let state = page.live("state", state(&overview, &concerns, &visit));
     let flow = page.live("flow", flow::flow(&overview, &visit));
@@ -57,7 +44,7 @@ pub async fn show(visit: Visit) -> Outcome<Page> {
 }
 
 /// What the charts of a function are made of.
-fn series_of(function: &FunctionState) -> [String; 6] {
+fn series_of(function: &FunctionOverview) -> [String; 6] {
     let name = &function.function;
     [
         format!("hub.{}.incoming", function.hub),
@@ -69,13 +56,13 @@ fn series_of(function: &FunctionState) -> [String; 6] {
     ]
 }
 
-fn charted<'o>(overview: &'o Overview, concerns: &[Concern]) -> Vec<&'o FunctionState> {
-    let tone = |function: &FunctionState| {
+fn charted<'o>(overview: &'o Overview, concerns: &[Concern]) -> Vec<&'o FunctionOverview> {
+    let tone = |function: &FunctionOverview| {
         let theirs =
             concerns.iter().filter(|concern| concern.function.as_deref() == Some(&function.function));
         theirs.map(|concern| concern.tone).max()
     };
-    let mut functions: Vec<&FunctionState> = overview.functions.iter().collect();
+    let mut functions: Vec<&FunctionOverview> = overview.functions.iter().collect();
     // A stable sort: those of one tone keep the order of the picture.
     functions.sort_by_key(|function| std::cmp::Reverse(tone(function)));
     functions.truncate(CHARTED);
@@ -105,7 +92,7 @@ fn state(overview: &Overview, concerns: &[Concern], visit: &Visit) -> Markup {
                 }
             }
             p class="small" {
-                "Tidegate " (overview.version) ", running since " (ago_if(overview.started_at, visit.now))
+                "Tidegate " (overview.version) ", running since " (ago(overview.started_at, visit.now))
                 @if !overview.ready { ", not ready" }
             }
         }
@@ -122,7 +109,7 @@ fn well(overview: &Overview) -> &'static str {
     }
 }
 
-fn charts(functions: &[&FunctionState], series: &SeriesAnswer) -> Markup {
+fn charts(functions: &[&FunctionOverview], series: &Measured) -> Markup {
     let seconds = f64::from(PAST_SECONDS);
     html! {
         @if !functions.is_empty() {
@@ -183,7 +170,7 @@ fn alerts(overview: &Overview, visit: &Visit) -> Markup {
                         li {
                             (mark(concern::tone_of(alert), &alert.kind)) " "
                             a href=(address("/alerts", &[("subject", Some(&alert.subject))])) { (alert.what) }
-                            small { " since " (ago_if(alert.since, visit.now)) }
+                            small { " since " (ago(alert.since, visit.now)) }
                         }
                     }
                 }

@@ -162,8 +162,8 @@ pub(crate) fn usual(fixture: &Fixture) -> Value {
             { "collection": "aircraft", "documents": 213 }, { "collection": "conditions", "documents": 1874 }, { "collection": "drones", "documents": 12 },
         ],
         "alerts": [
-            { "id": "circuit/weather@1", "kind": "circuit", "subject": "weather", "since": fixture.before(132), "what": "The circuit of weather is open", "severity": "critical", "open": true },
-            { "id": "dead-letters/aircraft@1", "kind": "dead-letters", "subject": "aircraft", "since": fixture.before(3600), "what": "326 dead letters of aircraft", "severity": "warning", "open": true },
+            { "id": "circuit/weather@1", "kind": "circuit", "subject": "weather", "since": fixture.before(132), "what": "The circuit of weather is open", "severity": "critical", "open": true, "ended_at": null, "stage": "waiting", "steps": [] },
+            { "id": "dead-letters/aircraft@1", "kind": "dead-letters", "subject": "aircraft", "since": fixture.before(3600), "what": "326 dead letters of aircraft", "severity": "warning", "open": true, "ended_at": null, "stage": null, "steps": [] },
         ],
     })
 }

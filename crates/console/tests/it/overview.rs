@@ -77,7 +77,8 @@ async fn nothing_that_others_wrote_becomes_markup() {
     hostile["functions"][1]["circuit"]["reason"] = json!(HOSTILE);
     hostile["functions"][1]["lanes"][0]["state"] = json!("stopped");
     hostile["functions"][1]["lanes"][0]["detail"] = json!(HOSTILE);
-    hostile["alerts"][0] = json!({ "id": HOSTILE, "kind": HOSTILE, "subject": HOSTILE, "what": HOSTILE });
+    hostile["alerts"] = json!([{ "id": HOSTILE, "kind": HOSTILE, "subject": HOSTILE, "what": HOSTILE, "since": "2026-01-01T00:00:00Z",
+        "severity": "warning", "open": true, "ended_at": null, "stage": null, "steps": [] }]);
     *browser.fixture.overview.lock() = Some(hostile);
     let page = browser.get("/").await;
     assert_eq!(page.status, StatusCode::OK);
@@ -88,7 +89,10 @@ async fn nothing_that_others_wrote_becomes_markup() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_program_says_how_it_is() {
     let browser = browser(guest());
-    *browser.fixture.overview.lock() = Some(json!({ "version": "0.1.0", "ready": true }));
+    *browser.fixture.overview.lock() = Some(
+        json!({ "version": "0.1.0", "started_at": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:00Z", "ready": true,
+        "hubs": [], "functions": [], "collections": [], "alerts": [] }),
+    );
     let page = browser.get("/").await;
     assert!(page.text().contains("There is no hub yet"), "{}", page.text());
 }

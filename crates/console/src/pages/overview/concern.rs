@@ -1,8 +1,9 @@
 //! What needs somebody, worst first: the sentences on top of the overview. Pure.
 
+use tidegate_api::{Alert, FunctionOverview, Overview};
+
 use crate::api::{address, encoded};
 use crate::components::mark::Tone;
-use crate::shapes::{Alert, FunctionState, Overview};
 use crate::text;
 
 /// From how many seconds of lag on a function is said to be behind. Below that a burst would be news.
@@ -47,9 +48,8 @@ pub fn concerns(overview: &Overview) -> Vec<Concern> {
 
 /// How much an alert needs somebody.
 pub(super) fn tone_of(alert: &Alert) -> Tone {
-    match alert.severity.as_deref() {
-        Some("critical" | "error" | "page") => Tone::Act,
-        Some("info") => Tone::Busy,
+    match alert.severity.as_str() {
+        "critical" => Tone::Act,
         _ => Tone::Watch,
     }
 }
@@ -64,7 +64,7 @@ fn of_alert(alert: &Alert) -> Concern {
     }
 }
 
-fn of_function(function: &FunctionState) -> Vec<Concern> {
+fn of_function(function: &FunctionOverview) -> Vec<Concern> {
     let name = &function.function;
     let mut found = Vec::new();
     let mut add = |tone, sentence: String, advice: String, address: String| {
@@ -72,10 +72,11 @@ fn of_function(function: &FunctionState) -> Vec<Concern> {
     };
     let page = format!("/functions/{}", encoded(name));
     let circuit_page = format!("/circuits/{}", encoded(name));
-    let circuit = function.circuit.clone().unwrap_or_default();
-    let reason = circuit.reason.map(|reason| format!(": {}", text::shortened(&reason, 160)));
-    let reason = reason.unwrap_or_default();
-    match circuit.state.as_str() {
+    let reason = match function.circuit.reason.as_str() {
+        "" => String::new(),
+        reason => format!(": {}", text::shortened(reason, 160)),
+    };
+    match function.circuit.state.as_str() {
         "open" => add(
             Tone::Act,
             format!("The circuit of {name} is open{reason}"),
@@ -83,7 +84,7 @@ fn of_function(function: &FunctionState) -> Vec<Concern> {
                 .to_owned(),
             circuit_page,
         ),
-        "half-open" | "half_open" => add(
+        "half-open" => add(
             Tone::Watch,
             format!("The circuit of {name} is half open{reason}"),
             "One event at a time is let through, to see whether what the function depends on is back.".to_owned(),
@@ -142,7 +143,7 @@ fn of_function(function: &FunctionState) -> Vec<Concern> {
             page.clone(),
         );
     }
-    if function.is_paused() {
+    if !function.paused.is_empty() {
         add(
             Tone::Busy,
             format!("{name} is paused"),
@@ -150,8 +151,7 @@ fn of_function(function: &FunctionState) -> Vec<Concern> {
             page.clone(),
         );
     }
-    let behind =
-        function.lag_s.filter(|seconds| *seconds >= BEHIND_SECONDS && function.lag_events.unwrap_or(1) > 0);
+    let behind = function.lag_s.filter(|seconds| *seconds >= BEHIND_SECONDS && function.lag_events > 0);
     let explained =
         found.iter().any(|concern| concern.tone == Tone::Act || concern.sentence.ends_with("is paused"));
     if let Some(seconds) = behind.filter(|_| !explained) {
@@ -186,28 +186,49 @@ mod tests {
 
     use super::*;
 
-    fn said(functions: serde_json::Value) -> Vec<(Tone, String)> {
-        let overview = serde_json::from_value(json!({ "ready": true, "functions": functions })).unwrap();
-        concerns(&overview)
-            .into_iter()
-            .map(|concern| (concern.tone, concern.sentence.replace(text::THIN, " ")))
-            .collect()
+    /// What is said about functions that differ in this from one that goes well.
+    fn said(differences: &[serde_json::Value]) -> Vec<(Tone, String)> {
+        let functions: Vec<serde_json::Value> = differences
+            .iter()
+            .map(|difference| {
+                let mut function = json!({
+                    "function": "f", "hub": "h", "collection": "c", "kind": "upsert", "order": "key", "paused": [], "lag_events": 9,
+                    "lag_s": 3.0, "workable": 9, "parked": 0, "held": 0, "dead_letters": 0, "oldest_unresolved_at": null,
+                    "incoming_per_s": 5.0, "processed_per_s": 5.0, "dead_lettered_per_s": 0.0, "failed_per_s": 0.0,
+                    "latency_ms": null, "lanes": [],
+                    "circuit": { "state": "closed", "since": null, "reason": "", "failures_in_window": 0, "threshold": 100,
+                        "window_s": 30 },
+                });
+                for (name, value) in difference.as_object().unwrap() {
+                    match (&mut function[name], value) {
+                        (serde_json::Value::Object(known), serde_json::Value::Object(other)) => {
+                            known.extend(other.clone());
+                        }
+                        (known, other) => *known = other.clone(),
+                    }
+                }
+                function
+            })
+            .collect();
+        let overview = json!({
+            "version": "1", "started_at": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:00Z", "ready": true, "hubs": [],
+            "functions": functions, "collections": [], "alerts": [],
+        });
+        let found = concerns(&serde_json::from_value(overview).unwrap());
+        found.into_iter().map(|concern| (concern.tone, concern.sentence.replace(text::THIN, " "))).collect()
     }
 
     #[test]
     fn what_goes_well_is_not_said() {
-        assert!(
-            said(json!([{ "function": "f", "lag_s": 3.0, "paused": [], "circuit": { "state": "closed" } }]))
-                .is_empty()
-        );
+        assert!(said(&[json!({})]).is_empty());
     }
 
     #[test]
     fn the_worst_is_first_and_explains_the_rest() {
-        let found = said(json!([
-            { "function": "f", "dead_letters": 1, "parked": 3, "held": 2 },
-            { "function": "g", "circuit": { "state": "open", "reason": "503" }, "lag_s": 900.0, "processed_per_s": 0.0 },
-        ]));
+        let found = said(&[
+            json!({ "dead_letters": 1, "parked": 3, "held": 2 }),
+            json!({ "function": "g", "circuit": { "state": "open", "reason": "503" }, "lag_s": 900.0, "processed_per_s": 0.0 }),
+        ]);
         assert_eq!(
             found,
             [
@@ -220,14 +241,11 @@ mod tests {
 
     #[test]
     fn being_behind_is_told_apart_from_standing_still() {
-        let behind = |rate: f64| {
-            said(json!([{ "function": "f", "lag_s": 120.0, "lag_events": 9, "processed_per_s": rate }]))
-        };
+        let behind = |rate: f64| said(&[json!({ "lag_s": 120.0, "processed_per_s": rate })]);
         assert_eq!(behind(5.0), [(Tone::Watch, "f is 2 min behind".to_owned())]);
         assert_eq!(behind(0.0), [(Tone::Act, "f has stopped processing".to_owned())]);
-        assert!(
-            said(json!([{ "function": "f", "lag_s": 120.0, "processed_per_s": 0.0, "paused": [{}] }])).len()
-                == 1
-        );
+        let pause = json!([{ "paused": "f", "since": "2026-01-01T00:00:00Z", "reason": "r", "by": "ada" }]);
+        let paused = said(&[json!({ "lag_s": 120.0, "processed_per_s": 0.0, "paused": pause })]);
+        assert_eq!(paused, [(Tone::Busy, "f is paused".to_owned())]);
     }
 }

@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 
+use tidegate_api::{FunctionOverview, HubOverview, Overview};
+
 use crate::api::{address, encoded};
 use crate::components::mark::{Tone, mark};
 use crate::components::time::ago_if;
-use crate::shapes::{FunctionState, HubRates, Overview};
 use crate::text;
 use crate::visit::Visit;
 
@@ -16,7 +17,7 @@ pub(super) fn flow(overview: &Overview, visit: &Visit) -> Markup {
             h2 id="flow-title" { "The flow" }
             div class="flow-heads" aria-hidden="true" { span { "Hubs" } span { "Functions" } span { "Collections" } }
             @for hub in &overview.hubs {
-                @let functions: Vec<&FunctionState> = overview.functions.iter().filter(|function| function.hub == hub.hub).collect();
+                @let functions: Vec<&FunctionOverview> = overview.functions.iter().filter(|function| function.hub == hub.hub).collect();
                 div class="stream" {
                     (hub_node(hub))
                     div class="branches" {
@@ -29,7 +30,7 @@ pub(super) fn flow(overview: &Overview, visit: &Visit) -> Markup {
     }
 }
 
-fn hub_node(hub: &HubRates) -> Markup {
+fn hub_node(hub: &HubOverview) -> Markup {
     html! {
         div class="node hub" {
             h3 {
@@ -45,10 +46,9 @@ fn hub_node(hub: &HubRates) -> Markup {
     }
 }
 
-fn branch(function: &FunctionState, overview: &Overview, visit: &Visit) -> Markup {
+fn branch(function: &FunctionOverview, overview: &Overview, visit: &Visit) -> Markup {
     let (tone, word) = state(function);
-    let is_cut = matches!(function.circuit.as_ref().map(|circuit| circuit.state.as_str()), Some("open"))
-        || function.is_paused();
+    let is_cut = function.circuit.state == "open" || !function.paused.is_empty();
     let collection = function.collection.as_deref();
     let documents = overview.collections.iter().find(|known| Some(known.collection.as_str()) == collection);
     html! {
@@ -57,7 +57,7 @@ fn branch(function: &FunctionState, overview: &Overview, visit: &Visit) -> Marku
             div class={ "node function " (tone.class()) } {
                 h3 { a href={ "/functions/" (encoded(&function.function)) } { (function.function) } (mark(tone, word)) }
                 dl class="pairs" {
-                    div { dt { "lag" } dd { (known(function.lag_events, |lag| text::counted(lag, "event", "events"))) } }
+                    div { dt { "lag" } dd { (text::counted(function.lag_events, "event", "events")) } }
                     div { dt { "behind" } dd { (known(function.lag_s, text::seconds)) } }
                     div { dt { "oldest unresolved" } dd { (ago_if(function.oldest_unresolved_at, visit.now)) } }
                     div class=[(function.dead_letters > 0).then_some("watch")] {
@@ -74,7 +74,7 @@ fn branch(function: &FunctionState, overview: &Overview, visit: &Visit) -> Marku
                         dt { "latency p50, p99" }
                         dd {
                             @match function.latency_ms {
-                                Some(latency) => { (known(latency.p50, text::milliseconds)) ", " (known(latency.p99, text::milliseconds)) }
+                                Some(latency) => { (text::milliseconds(latency.p50)) ", " (text::milliseconds(latency.p99)) }
                                 None => span class="nothing" { (text::NOTHING) },
                             }
                         }
@@ -87,7 +87,7 @@ fn branch(function: &FunctionState, overview: &Overview, visit: &Visit) -> Marku
                     Some(collection) => {
                         h3 { a href={ "/documents/" (encoded(collection)) } { (collection) } }
                         dl class="pairs" {
-                            div { dt { "documents" } dd { (known(documents.and_then(|known| known.documents), text::count)) } }
+                            div { dt { "documents" } dd { (known(documents.map(|known| known.documents), text::count)) } }
                         }
                     }
                     None => p class="small" { "effects of its own" },
@@ -107,16 +107,16 @@ fn wire(per_second: Option<f64>, what: &str, is_cut: bool) -> Markup {
 }
 
 /// How a function is, in a word.
-pub(super) fn state(function: &FunctionState) -> (Tone, &'static str) {
+pub(super) fn state(function: &FunctionOverview) -> (Tone, &'static str) {
     let lane = |state: &str| function.lanes.iter().any(|lane| lane.state.as_deref() == Some(state));
-    match function.circuit.as_ref().map(|circuit| circuit.state.as_str()) {
-        Some("open") => return (Tone::Act, "circuit open"),
-        Some("half-open" | "half_open") => return (Tone::Watch, "circuit half open"),
+    match function.circuit.state.as_str() {
+        "open" => return (Tone::Act, "circuit open"),
+        "half-open" => return (Tone::Watch, "circuit half open"),
         _ => {}
     }
     if lane("stopped") {
         (Tone::Act, "stopped")
-    } else if function.is_paused() {
+    } else if !function.paused.is_empty() {
         (Tone::Busy, "paused")
     } else if lane("waiting") {
         (Tone::Watch, "waiting")
