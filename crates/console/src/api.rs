@@ -13,13 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt as _;
 
+use tidegate_access::CSRF_HEADER;
 pub use tidegate_api::Page as Listing;
 
 use crate::caller::Caller;
 use crate::problem::{Outcome, Problem};
-
-/// The header that shows that a change comes from one of our own forms.
-pub const CSRF_HEADER: &str = "tidegate-csrf";
 
 /// The largest answer that is taken. A page of the API is about 4 MiB, and its last object may reach beyond.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;

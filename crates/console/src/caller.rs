@@ -1,12 +1,11 @@
 //! Who asks, as the API needs to know it: the credentials of a request, and where it comes from.
 
-use std::net::SocketAddr;
-
-use axum::extract::ConnectInfo;
 use axum::http::header::{AUTHORIZATION, COOKIE, FORWARDED, HOST, ORIGIN, USER_AGENT, VIA};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Request};
 use sha2::{Digest as _, Sha256};
+
+use tidegate_access::Ends;
 
 /// What is passed on to the API: credentials, and what tells where a request comes from.
 const PASSED_ON: [HeaderName; 13] = [
@@ -25,11 +24,11 @@ const PASSED_ON: [HeaderName; 13] = [
     USER_AGENT,
 ];
 
-/// The credentials of a request, and its sender's address.
+/// The credentials of a request, and its connection.
 #[derive(Clone, Debug)]
 pub struct Caller {
     headers: HeaderMap,
-    peer: Option<ConnectInfo<SocketAddr>>,
+    ends: Option<Ends>,
 }
 
 /// Callers who show the same credentials from the same place: they see the same.
@@ -45,7 +44,7 @@ impl Caller {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Self { headers, peer: parts.extensions.get::<ConnectInfo<SocketAddr>>().copied() }
+        Self { headers, ends: parts.extensions.get::<Ends>().copied() }
     }
 
     /// Makes a request theirs.
@@ -53,8 +52,8 @@ impl Caller {
         for (name, value) in &self.headers {
             request.headers_mut().append(name, value.clone());
         }
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(peer);
+        if let Some(ends) = self.ends {
+            request.extensions_mut().insert(ends);
         }
     }
 
@@ -69,8 +68,8 @@ impl Caller {
             }
             digest.update([0xff]);
         }
-        if let Some(ConnectInfo(peer)) = self.peer {
-            digest.update(peer.ip().to_string());
+        if let Some(ends) = self.ends {
+            digest.update(format!("{} {}", ends.listener, ends.peer.ip()));
         }
         Identity(digest.finalize().into())
     }
@@ -101,7 +100,8 @@ mod tests {
         }
         let mut request = request.body(()).unwrap();
         if let Some(peer) = peer {
-            request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+            let listener = std::net::Ipv4Addr::LOCALHOST.into();
+            request.extensions_mut().insert(Ends { listener, peer: peer.parse().unwrap() });
         }
         Caller::of(&request.into_parts().0)
     }
@@ -114,7 +114,7 @@ mod tests {
         let mut request = Request::new(());
         caller.sign(&mut request);
         assert_eq!(request.headers().len(), 2);
-        assert_eq!(request.extensions().get::<ConnectInfo<SocketAddr>>().unwrap().0.port(), 7);
+        assert_eq!(request.extensions().get::<Ends>().unwrap().peer.port(), 7);
         assert_eq!((caller.cookie("b"), caller.cookie("c")), (Some("2"), None));
     }
 

@@ -2,30 +2,10 @@
 
 use serde::Deserialize;
 
+pub use tidegate_access::Role;
+
 use crate::api::Api;
 use crate::problem::{Outcome, Problem};
-
-/// What somebody may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Look at everything.
-    Reader,
-    /// Also redrive, discard, pause, seek, and act on circuits.
-    Operator,
-    /// Everything.
-    Admin,
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Reader => "reader",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        })
-    }
-}
 
 /// Who looks, as the API's session says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -58,7 +38,7 @@ impl Viewer {
 
     /// Whether they may do what needs a role.
     pub fn may(&self, needed: Role) -> bool {
-        self.role.is_some_and(|role| role >= needed)
+        self.role.is_some_and(|role| role.covers(needed))
     }
 
     /// Refuses who may not do what needs a role, before anything is asked of them.

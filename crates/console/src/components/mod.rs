@@ -3,6 +3,7 @@
 pub mod chart;
 pub mod controls;
 pub mod facts;
+pub mod lane;
 pub mod mark;
 pub mod notice;
 pub mod payload;

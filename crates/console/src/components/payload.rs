@@ -46,6 +46,11 @@ pub fn json(value: &Value) -> Markup {
     html! { pre tabindex="0" { code { (text::shortened(&shown, SHOWN_BYTES)) } } }
 }
 
+/// JSON as it is stored, laid out; numbers keep their digits.
+pub fn json_text(text: &str) -> Markup {
+    html! { pre tabindex="0" { code { (text::shortened(&pretty(text).unwrap_or_else(|| text.to_owned()), SHOWN_BYTES)) } } }
+}
+
 /// One line of a body, for lists.
 pub fn line(body: Option<&str>, base64: &str, most: usize) -> String {
     match body {

@@ -1,11 +1,16 @@
 //! The pages, one file each. A page asks the API, and returns what it shows; the shell adds the frame.
 
 mod error_codes;
+mod events;
+mod hubs;
 mod keys;
+mod logs;
 pub mod overview;
+mod partition;
 pub(crate) mod refused;
 mod search;
 mod sign_in;
+mod trace;
 
 use std::sync::Arc;
 
@@ -18,6 +23,12 @@ use crate::Shared;
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(overview::show))
+        .route("/hubs", get(hubs::list))
+        .route("/hubs/{hub}", get(hubs::show))
+        .route("/hubs/{hub}/partitions/{partition}", get(partition::show))
+        .route("/hubs/{hub}/events", get(events::show))
+        .route("/trace", get(trace::show))
+        .route("/logs", get(logs::show))
         .route("/search", get(search::find))
         .route("/keys", get(keys::show))
         .route("/errors", get(error_codes::list))

@@ -79,6 +79,9 @@ pub(crate) fn router(fixture: Arc<Fixture>) -> Router {
         .route("/api/v1/checkpoints", get(checkpoints))
         .route("/api/v1/trace", get(trace))
         .route("/api/v1/logs", get(logs))
+        .route("/api/v1/dead-letters", get(letters))
+        .route("/api/v1/parked", get(parked))
+        .route("/api/v1/collections/{collection}/documents/{id}", get(document))
         .route("/api/v1/act", post(act))
         .layer(axum::middleware::from_fn_with_state(fixture.clone(), record))
         .with_state(fixture)
@@ -264,6 +267,18 @@ async fn checkpoints(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
     Json(json!({ "items": items, "next": null }))
 }
 
+/// A dead letter.
+fn letter(fixture: &Fixture) -> Value {
+    json!({
+        "id": 17, "status": "open", "changed_at": fixture.before(50), "fingerprint": "85944171f73967e8", "redrives": 0, "returns": 0,
+        "revision": 0, "lease": null, "leases": 0, "function": "aircraft", "function_version": "1", "hub": "flights",
+        "incarnation": "i", "partition": 3, "sequence_number": 40_001, "offset": "1", "enqueued_at": fixture.before(60),
+        "dead_lettered_at": fixture.before(50), "partition_key": HOSTILE, "properties": {}, "system_properties": {},
+        "class": "permanent", "reason": format!("not JSON: {HOSTILE}"), "attempts": [], "body_base64": "", "edited": null,
+        "document": null,
+    })
+}
+
 pub(crate) fn trace_value(fixture: &Fixture) -> Value {
     json!({
         "hub": "flights", "partition": 3, "sequence_number": 40_001, "event": event(fixture, 40_001),
@@ -273,7 +288,7 @@ pub(crate) fn trace_value(fixture: &Fixture) -> Value {
                   { "at": fixture.before(59), "kind": "transient", "error": "connection refused" },
                   { "at": fixture.before(50), "kind": "rejected", "error": HOSTILE },
               ],
-              "dead_letter": { "id": 17, "status": "open", "class": "permanent", "reason": format!("not JSON: {HOSTILE}"), "dead_lettered_at": fixture.before(50) },
+              "dead_letter": letter(fixture),
               "parked": null, "documents": [{ "collection": "aircraft", "id": "3949ed", "body": { "icao24": "3949ed" } }] },
             { "function": "weather", "outcome": "pending", "attempts": [], "dead_letter": null, "parked": null, "documents": [] },
         ],
@@ -282,6 +297,32 @@ pub(crate) fn trace_value(fixture: &Fixture) -> Value {
         ],
         "trail": [{ "number": 3, "action": "dead-letter.redrive", "subject": "17", "by": "ada (root)", "reason": HOSTILE, "at": fixture.before(10), "detail": {} }],
     })
+}
+
+async fn letters(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
+    Json(json!({ "items": [letter(&fixture)], "next": null }))
+}
+
+async fn parked(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
+    let parked = json!({
+        "id": "weather/flights/3/40001", "function": "weather", "hub": "flights", "incarnation": "i", "partition": 3,
+        "sequence_number": 40_001, "enqueued_at": fixture.before(60), "parked_at": fixture.before(40), "state": "held",
+        "due_at": null, "held": HOSTILE, "behind": null, "attempts": [], "redrive_of": null, "partition_key": HOSTILE,
+        "properties": {}, "system_properties": {}, "body": HOSTILE, "body_base64": "",
+    });
+    Json(json!({ "items": [parked], "next": null }))
+}
+
+async fn document(
+    State(fixture): State<Arc<Fixture>>,
+    Path((collection, id)): Path<(String, String)>,
+) -> Response {
+    if collection != "aircraft" {
+        return problem(StatusCode::NOT_FOUND, "TG-404", "there is no such document", "");
+    }
+    Json(json!({ "id": id, "document": { "icao24": id, "note": HOSTILE }, "partition": 3, "sequence_number": 40_000, "etag": "e",
+        "updated_at": fixture.before(60) }))
+    .into_response()
 }
 
 async fn trace(State(fixture): State<Arc<Fixture>>) -> Json<Value> {

@@ -7,3 +7,4 @@ mod fixture;
 mod frame;
 mod live;
 mod overview;
+mod pages;
