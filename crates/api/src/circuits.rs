@@ -143,3 +143,25 @@ pub struct PauseResult {
     /// Whether it was like this already.
     pub unchanged: bool,
 }
+
+/// What can be done with a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CircuitAction {
+    /// Events stop.
+    Open,
+    /// Events flow.
+    Close,
+    /// One event is let through, to see.
+    Probe,
+}
+
+/// What can be done with a function or a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PauseAction {
+    /// It stops.
+    Pause,
+    /// It goes on.
+    Resume,
+}

@@ -112,3 +112,13 @@ pub struct HubGroupResult {
     /// Whether it was like this already.
     pub unchanged: bool,
 }
+
+/// What can be done with a consumer group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupAction {
+    /// It is made.
+    Add,
+    /// It is removed.
+    Remove,
+}

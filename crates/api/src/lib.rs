@@ -27,7 +27,10 @@ mod values;
 pub use alerts::{Alert, AlertStep};
 pub use audit::{AuditFinding, AuditGap, AuditTally, DeepAuditStretch, FunctionAudit, PartitionAudit};
 pub use checkpoints::{Checkpoint, SeekRequest, SeekResult};
-pub use circuits::{Circuit, CircuitActed, Pause, PauseRequest, PauseResult, Probe, ReasonRequest, Stop};
+pub use circuits::{
+    Circuit, CircuitActed, CircuitAction, Pause, PauseAction, PauseRequest, PauseResult, Probe,
+    ReasonRequest, Stop,
+};
 pub use configuration::{Origin, Setting};
 pub use dead_letters::{
     DeadLetter, DeadLetterActed, DeadLetterFilter, DeadLetterGroup, DeadLetterRef, DocumentState,
@@ -36,7 +39,7 @@ pub use dead_letters::{
 pub use documents::{Collection, Document, DocumentHistory, QueryRequest, Writer};
 pub use events::{Attempt, Event, EventData, EventEdit};
 pub use functions::{CircuitSettings, DryRun, DryRunRequest, Function, FunctionSettings, RetrySettings};
-pub use hubs::{CreateHubRequest, DeletedHub, Hub, HubGroupRequest, HubGroupResult, Partition};
+pub use hubs::{CreateHubRequest, DeletedHub, GroupAction, Hub, HubGroupRequest, HubGroupResult, Partition};
 pub use overview::{
     CollectionOverview, FunctionCircuit, FunctionOverview, HubOverview, LaneOverview, Latency, Overview,
 };

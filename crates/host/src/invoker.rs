@@ -265,6 +265,35 @@ impl Invoker {
         }))
     }
 
+    /// Which documents each of `events` is about, as the first half of an invocation names them for each event alone. Of an
+    /// event that it fails for, nothing is known; nor of any when it takes longer than `time_limit`.
+    ///
+    /// # Errors
+    /// No thread could be had, or too many are lost to functions that do not return.
+    pub async fn documents_of(
+        &self,
+        function: &Arc<dyn Function>,
+        events: Vec<Event>,
+        time_limit: Duration,
+    ) -> Result<Vec<Vec<DocumentId>>, NotInvoked> {
+        if self.abandoned.load(Ordering::Relaxed) >= MAX_ABANDONED {
+            return Err(NotInvoked::TooManyAbandoned);
+        }
+        let (function, count) = (Arc::clone(function), events.len());
+        let plan_each = async move {
+            let about = |event: Event| {
+                let planned = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                    let planned = function.plan(vec![event]);
+                    planned.map(|planned| planned.documents().to_vec())
+                }));
+                planned.ok().and_then(Result::ok).unwrap_or_default()
+            };
+            Ok(events.into_iter().map(about).collect::<Vec<_>>())
+        };
+        let planned = self.contain(time_limit, plan_each).await?;
+        Ok(planned.unwrap_or_else(|_| vec![Vec::new(); count]))
+    }
+
     /// Runs the function's code; panics and too long a time become its errors.
     async fn contain<T: Send + 'static>(
         &self,

@@ -22,6 +22,7 @@ pub mod batcher;
 pub mod caution;
 pub mod circuit;
 pub mod invoker;
+pub mod judge;
 pub mod memory;
 pub mod observe;
 pub mod outcome;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -17,6 +18,7 @@ use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::Authorizer;
 use tidegate_gateway::namespace::{ConsumerGroupName, ConsumerGroups};
+use tidegate_host::judge::Judge;
 use tidegate_host::settings::Sharing;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
@@ -30,7 +32,9 @@ use tidegate_telemetry::Telemetry;
 
 use crate::access::{self, Guard};
 use crate::alerting::RestartByLink;
-use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, Processing};
+use crate::api::cached::Cached;
+use crate::api::running::{NotMeasured, Running};
+use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
 use crate::config::{Config, FunctionConfig, HubConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -64,6 +68,10 @@ pub(crate) struct Node {
     pub(crate) lanes: LaneView,
     /// The running processor, to be told what a person changed.
     pub(crate) processing: Processing,
+    /// The functions that run, to be asked what they would say.
+    pub(crate) running: Running,
+    /// The configuration as it holds, to be shown.
+    pub(crate) settings: Settings,
     /// Whether the lanes make progress.
     pub(crate) readiness: Arc<Readiness>,
     /// The hubs of others that are read, once functions run.
@@ -163,6 +171,11 @@ impl Node {
             clock.clone(),
         );
         let processing = Processing::default();
+        let (running, settings) = (Running::default(), Settings::default());
+        let function_configs = match config {
+            NodeConfig::AsItIs => Vec::new(),
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => config.functions.clone(),
+        };
         let sources = Sources::default();
         let api = Arc::new(Api {
             hubs,
@@ -174,6 +187,16 @@ impl Node {
             lanes: statuses(&lanes),
             processing: processing.clone(),
             clock: clock.clone(),
+            started_at: clock.now(),
+            function_configs,
+            running: running.clone(),
+            judge: Judge::new(store.clone(), clock.clone()),
+            measured: Arc::new(NotMeasured),
+            settings: settings.clone(),
+            desk: store.clone(),
+            overviews: Cached::new(OVERVIEW_AGE),
+            groups: Cached::new(Duration::ZERO),
+            trends: Cached::new(Duration::ZERO),
         });
         let store_port: Arc<dyn Store> = store.clone();
         let restart =
@@ -202,6 +225,8 @@ impl Node {
             clock,
             lanes,
             processing,
+            running,
+            settings,
             readiness,
             sources,
             link_key,

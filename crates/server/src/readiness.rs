@@ -15,6 +15,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use parking_lot::Mutex;
 use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 
 use tidegate_eventlog::Log;
 use tidegate_gateway::Health;
@@ -108,11 +109,27 @@ impl Readiness {
     }
 }
 
+/// What the route says about itself.
+pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(ready))]
+    struct Ready;
+    Ready::openapi()
+}
+
 /// The route, which is open to everybody.
 pub(crate) fn route(readiness: Arc<Readiness>) -> Router {
     Router::new().route("/ready", get(ready)).with_state(readiness)
 }
 
+/// Whether events are processed.
+#[utoipa::path(
+    get, path = "/ready", tag = "program", security(()),
+    responses(
+        (status = 200, body = Answer, description = "Every function makes progress, or stands still on purpose"),
+        (status = 503, body = Answer, description = "One does not; `problems` says why"),
+    ),
+)]
 async fn ready(State(readiness): State<Arc<Readiness>>) -> (StatusCode, Json<Answer>) {
     let answer = readiness.answer();
     let is_ready = answer.status == READY;
@@ -123,7 +140,8 @@ const READY: &str = "ready";
 const NOT_READY: &str = "not-ready";
 
 /// What is answered.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Readiness)]
 struct Answer {
     status: &'static str,
     /// What is wrong besides the functions.
@@ -131,7 +149,8 @@ struct Answer {
     functions: Vec<FunctionAnswer>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = FunctionReadiness)]
 struct FunctionAnswer {
     function: String,
     ready: bool,

@@ -15,6 +15,7 @@ use tidegate_model::error::ErrorCode;
 use tidegate_model::ports::Store;
 
 use crate::alerting::{self, Alerting};
+use crate::api::running::RunningFunction;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::functions::Registry;
@@ -51,7 +52,7 @@ impl System {
         node.sources.open(config, &store, &node.clock).await?;
         let alerting = alerting::Prepared::new(&node, config, listen, owner.clone())?;
         node.record_functions(config)?;
-        let mut setups = Vec::new();
+        let (mut setups, mut running) = (Vec::new(), Vec::new());
         for function in &config.functions {
             let built = registry.build(function).ok_or_else(|| {
                 Failure::usage(
@@ -65,6 +66,11 @@ impl System {
                 // Nobody is there to leave the lanes to: what the store tells of others was this program before a restart.
                 settings.circuit.step_aside = Duration::ZERO;
             }
+            running.push(RunningFunction {
+                function: built.clone(),
+                hub: function.hub.clone(),
+                settings: settings.clone(),
+            });
             setups.push(FunctionSetup { function: built, log, settings });
         }
         let options = HostOptions { owner, ..config.processor.host.clone() };
@@ -78,6 +84,7 @@ impl System {
             let processor = seen.try_read();
             processor.ok().and_then(|processor| processor.as_ref().map(Processor::status)).unwrap_or_default()
         }));
+        node.running.set(running);
         node.processing.set(Some(Arc::new(RunningProcessor(processor.clone()))));
         let alerting = alerting.start();
         let progress_watch = tokio::spawn(node.readiness.clone().watch());
@@ -105,6 +112,7 @@ impl System {
         let _ = (&mut self.telemetry_watch).await;
         self.alerting.stop_watching().await;
         *self.node.lanes.lock() = None;
+        self.node.running.set(Vec::new());
         self.node.processing.set(None);
         let processor = self.processor.write().await.take();
         let status = match processor {

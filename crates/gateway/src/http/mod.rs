@@ -17,6 +17,7 @@ mod batch;
 mod body;
 mod bulk;
 mod chunk;
+mod described;
 mod error;
 mod event;
 mod gzip;
@@ -35,6 +36,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use tidegate_model::error::ErrorCode;
+use utoipa::OpenApi;
 
 use crate::Gateway;
 
@@ -55,6 +57,14 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/health", get(health::health))
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(gateway)
+}
+
+/// What the routes say about themselves.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(send::to_hub, send::to_partition, send::to_publisher, health::health))]
+    struct FrontDoor;
+    FrontDoor::openapi()
 }
 
 /// The answer to an address that does not exist.

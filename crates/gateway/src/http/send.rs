@@ -16,6 +16,7 @@ use tidegate_model::position::PartitionId;
 
 use super::body::{body_too_large, declared_length, read_whole};
 use super::bulk::LineRoute;
+use super::described::{Options, Refused};
 use super::error::ErrorResponse;
 use super::lines::Encoding;
 use super::parameters::Parameters;
@@ -27,6 +28,22 @@ use crate::auth::{Principal, Right};
 use crate::json_pointer::JsonPointer;
 use crate::{Gateway, Hub, PublishError};
 
+/// Publishes to a hub: to the partition of the key, or to each in turn.
+#[utoipa::path(
+    post, path = "/{hub}/messages", tag = "publishing",
+    params(("hub" = String, Path, description = "The hub"), Options),
+    request_body(
+        description = "One event, a batch, or lines, as the content type says",
+        content(
+            (Vec<u8> = "application/octet-stream"), (String = "application/vnd.microsoft.servicebus.json"),
+            (String = "application/x-ndjson"),
+        ),
+    ),
+    responses(
+        (status = 201, description = "Everything is on disk"),
+        Refused,
+    ),
+)]
 pub(super) async fn to_hub(
     State(gateway): State<Arc<Gateway>>,
     path: Result<Path<String>, PathRejection>,
@@ -36,6 +53,22 @@ pub(super) async fn to_hub(
     send(&gateway, Address { hub, part: Part::Hub }, request).await
 }
 
+/// Publishes to one partition.
+#[utoipa::path(
+    post, path = "/{hub}/partitions/{partition}/messages", tag = "publishing",
+    params(("hub" = String, Path, description = "The hub"), ("partition" = u32, Path, description = "The partition"), Options),
+    request_body(
+        description = "One event, a batch, or lines, as the content type says",
+        content(
+            (Vec<u8> = "application/octet-stream"), (String = "application/vnd.microsoft.servicebus.json"),
+            (String = "application/x-ndjson"),
+        ),
+    ),
+    responses(
+        (status = 201, description = "Everything is on disk"),
+        Refused,
+    ),
+)]
 pub(super) async fn to_partition(
     State(gateway): State<Arc<Gateway>>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -45,6 +78,22 @@ pub(super) async fn to_partition(
     send(&gateway, Address { hub, part: Part::Partition(partition) }, request).await
 }
 
+/// Publishes to the partition of a publisher's name.
+#[utoipa::path(
+    post, path = "/{hub}/publishers/{publisher}/messages", tag = "publishing",
+    params(("hub" = String, Path, description = "The hub"), ("publisher" = String, Path, description = "The key of all events"), Options),
+    request_body(
+        description = "One event, a batch, or lines, as the content type says",
+        content(
+            (Vec<u8> = "application/octet-stream"), (String = "application/vnd.microsoft.servicebus.json"),
+            (String = "application/x-ndjson"),
+        ),
+    ),
+    responses(
+        (status = 201, description = "Everything is on disk"),
+        Refused,
+    ),
+)]
 pub(super) async fn to_publisher(
     State(gateway): State<Arc<Gateway>>,
     path: Result<Path<(String, String)>, PathRejection>,

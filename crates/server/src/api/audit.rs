@@ -7,6 +7,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use tidegate_api as shapes;
 use tidegate_model::checkpoint::Checkpoint;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
 use tidegate_model::parking::Turn;
@@ -24,6 +25,18 @@ pub(super) struct AuditQuery {
 }
 
 /// The account of every function on every hub, or on one.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "audit",
+    params(
+        ("hub" = Option<String>, Query, description = "Only of this hub"),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::FunctionAudit> = "application/json"), (shapes::FunctionAudit = "application/x-ndjson"),
+        ), description = "The account of every function on every hub"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     query: Result<Query<AuditQuery>, QueryRejection>,

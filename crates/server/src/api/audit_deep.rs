@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{AuditFinding, AuditTally, DeepAuditStretch};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, StoredDeadLetter};
@@ -38,6 +39,20 @@ const READ: usize = 50;
 const LOOKS: usize = 5;
 
 /// Checks a stretch of a partition.
+#[utoipa::path(
+    get, path = "/api/v1/audit/deep", tag = "audit",
+    params(
+        ("function" = String, Query, description = "The function"),
+        ("hub" = String, Query, description = "The hub"),
+        ("partition" = u32, Query, description = "The partition"),
+        ("from" = Option<u64>, Query, description = "Where the stretch begins"),
+    ),
+    responses(
+        (status = 200, body = shapes::DeepAuditStretch, description = "One stretch, event by event"),
+        (status = 410, body = shapes::Problem, content_type = "application/problem+json", description = "Retention dropped it meanwhile"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,

@@ -15,6 +15,15 @@ use crate::api::page::Page;
 use crate::api::{Api, ApiError};
 
 /// Every checkpoint, ordered by function, hub and partition.
+#[utoipa::path(
+    get, path = "/api/v1/checkpoints", tag = "checkpoints",
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::Checkpoint> = "application/json"), (shapes::Checkpoint = "application/x-ndjson"),
+        ), description = "Every checkpoint, ordered by function, hub and partition"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     // The number of checkpoints is functions × partitions, which the configuration bounds: one page holds them.
     let mut page = Page::new(None);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{
-    self as shapes, CircuitActed as CircuitActedShape, PauseRequest, PauseResult, ReasonRequest,
+    CircuitActed as CircuitActedShape, PauseRequest, PauseResult, ReasonRequest,
 };
 use tidegate_host::circuit::acts::{self, CircuitActed, PauseTarget};
 use tidegate_host::circuit::{CircuitSettings, CircuitStatus, status};
@@ -21,10 +22,22 @@ use crate::api::actor::Actor;
 use crate::api::dead_letter_acts::body;
 use crate::api::operations::Operations as _;
 use crate::api::page::Page;
-use crate::api::parameters::{NAME, Parameters};
+use crate::api::parameters::{InPath, NAME, Parameters};
 use crate::api::{Api, ApiError};
 
 /// How the circuits stand, ordered by name; of one function if given.
+#[utoipa::path(
+    get, path = "/api/v1/circuits", tag = "circuits",
+    params(
+        ("function" = Option<String>, Query, description = "Only of this function"),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::Circuit> = "application/json"), (shapes::Circuit = "application/x-ndjson"),
+        ), description = "Circuits, ordered by name"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,
@@ -81,7 +94,7 @@ async fn names(api: &Api) -> Result<Vec<FunctionName>, ApiError> {
     Ok(names)
 }
 
-async fn statuses(api: &Api, names: Vec<FunctionName>) -> Result<Vec<CircuitStatus>, ApiError> {
+pub(super) async fn statuses(api: &Api, names: Vec<FunctionName>) -> Result<Vec<CircuitStatus>, ApiError> {
     let with_settings: Vec<(FunctionName, CircuitSettings)> = names
         .into_iter()
         .map(|name| {
@@ -97,10 +110,23 @@ async fn known(api: &Api, names: &[FunctionName], name: &FunctionName) -> Result
 }
 
 /// Opens, closes or probes a circuit.
+#[utoipa::path(
+    post, path = "/api/v1/circuits/{function}/{action}", tag = "circuits",
+    params(
+        ("function" = String, Path, description = "The function"),
+        ("action" = shapes::CircuitAction, Path, description = "What to do"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ReasonRequest, description = "Why"),
+    responses(
+        (status = 200, body = shapes::CircuitActed, description = "How it stands now"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn act(
     State(api): State<Arc<Api>>,
     actor: Actor,
-    Path((function, action)): Path<(String, String)>,
+    InPath((function, action)): InPath<(String, String)>,
     request: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let function = function_name(&function)?;
@@ -141,6 +167,15 @@ pub(super) fn function_name(name: &str) -> Result<FunctionName, ApiError> {
 }
 
 /// What is paused, ordered by name.
+#[utoipa::path(
+    get, path = "/api/v1/pauses", tag = "circuits",
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::Pause> = "application/json"), (shapes::Pause = "application/x-ndjson"),
+        ), description = "What is paused, ordered by name"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn pauses(
     State(api): State<Arc<Api>>,
     parameters: Parameters,
@@ -161,10 +196,23 @@ pub(super) async fn pauses(
 }
 
 /// Pauses or resumes a function, or one lane of it.
+#[utoipa::path(
+    post, path = "/api/v1/pauses/{function}/{action}", tag = "circuits",
+    params(
+        ("function" = String, Path, description = "The function"),
+        ("action" = shapes::PauseAction, Path, description = "What to do"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::PauseRequest, description = "What, and why"),
+    responses(
+        (status = 200, body = shapes::PauseResult, description = "What came of it"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn pause(
     State(api): State<Arc<Api>>,
     actor: Actor,
-    Path((function, action)): Path<(String, String)>,
+    InPath((function, action)): InPath<(String, String)>,
     request: Result<Json<PauseRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let function = function_name(&function)?;

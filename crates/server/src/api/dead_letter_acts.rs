@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{
     DeadLetter, DeadLetterActed, EditRequest, EditResult, EventData, ManyRequest, ReasonRequest,
 };
@@ -20,12 +21,12 @@ use tidegate_model::error::ErrorCode;
 use tidegate_model::trail::NewTrailEntry;
 
 use crate::api::actor::Actor;
-use crate::api::dead_letters::id_in;
 use crate::api::edit::{EditError, difference, edited};
+use crate::api::etag::Expected;
 use crate::api::operations::Operations as _;
 use crate::api::page::{MAX_ITEMS, Page};
-use crate::api::parameters::{NUMBER, Parameters, dead_letter_filter};
-use crate::api::{Api, ApiError};
+use crate::api::parameters::{InPath, NUMBER, Parameters, dead_letter_filter};
+use crate::api::{Api, ApiError, functions};
 use crate::config::elements::duration;
 
 /// The longest lease.
@@ -43,6 +44,19 @@ fn ids(request: &ManyRequest) -> Result<Vec<DeadLetterId>, ApiError> {
 }
 
 /// Parks the events of dead letters in their lanes again.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/redrive", tag = "dead letters",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ManyRequest, description = "Which, and why"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
+        ), description = "What became of each, in the order given"),
+        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn redrive(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -60,6 +74,19 @@ pub(super) async fn redrive(
 }
 
 /// Discards dead letters.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/discard", tag = "dead letters",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ManyRequest, description = "Which, and why"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
+        ), description = "What became of each, in the order given"),
+        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn discard(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -72,6 +99,19 @@ pub(super) async fn discard(
 }
 
 /// Gives leases back.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/release", tag = "dead letters",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ManyRequest, description = "Which"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
+        ), description = "What became of each, in the order given"),
+        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn release(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -84,6 +124,20 @@ pub(super) async fn release(
 }
 
 /// Moves the ends of leases.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/extend-lease", tag = "dead letters",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+        ("for" = String, Query, description = "How long from now, such as `5m`; at most 24 hours"),
+    ),
+    request_body(content = shapes::ManyRequest, description = "Which"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
+        ), description = "What became of each, in the order given"),
+        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn extend(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -99,6 +153,22 @@ pub(super) async fn extend(
 }
 
 /// Leases the first dead letters that match and are nobody's.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/lease", tag = "dead letters",
+    params(
+        shapes::DeadLetterFilter,
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+        ("limit" = u64, Query, description = "How many", minimum = 1, maximum = 100),
+        ("for" = String, Query, description = "For how long, such as `5m`; at most 24 hours"),
+    ),
+    request_body(content = shapes::ReasonRequest, description = "Why; may be empty"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetter> = "application/json"), (shapes::DeadLetter = "application/x-ndjson"),
+        ), description = "Those that were leased"),
+        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn lease(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -137,33 +207,58 @@ fn lease_length(parameters: &mut Parameters) -> Result<Duration, ApiError> {
 }
 
 /// Makes a new revision of a dead letter's event.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/{id}/edit", tag = "dead letters",
+    params(
+        ("id" = u64, Path, description = "The number of the dead letter"),
+        ("if-match" = Option<String>, Header, description = "The ETag of the dead letter as it was seen"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::EditRequest, description = "What changes, and why"),
+    responses(
+        (status = 200, body = shapes::EditResult, description = "What came of it"),
+        (status = 412, body = shapes::Problem, content_type = "application/problem+json", description = "It is at another revision than `If-Match` says"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn edit(
     State(api): State<Arc<Api>>,
     actor: Actor,
-    id: Result<Path<u64>, PathRejection>,
+    InPath(id): InPath<u64>,
+    headers: HeaderMap,
     request: Result<Json<EditRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
-    let id = id_in(id)?;
+    let id = DeadLetterId(id);
     let EditRequest { revision, event, reason, dry_run } =
         body(request, r#"{"revision":0,"event":{"body":"…"},"reason":"…"}"#)?;
-    let revision = revision.ok_or_else(|| {
+    let expected = Expected::of(&headers);
+    let revision = revision.or(expected.single()).ok_or_else(|| {
         ApiError::bad_request("the request does not say which revision it edits")
-            .help("`revision` is the newest revision that you saw")
+            .help("`revision` is the newest revision that you saw; or send the ETag you got in If-Match")
     })?;
     let stored = api.dead_letter(id).await?;
+    expected.check(stored.revision)?;
     let current = stored.edited.as_ref().unwrap_or(&stored.letter.event.data);
     let event = edited(current, event)?;
     let diff = difference(current, &event);
-    let answer = |result: &str, revision, diff| {
-        let result = EditResult { id: id.0, result: result.to_owned(), revision, diff, judged: None };
+    let answer = |result: &str, revision, diff, judged| {
+        let result = EditResult { id: id.0, result: result.to_owned(), revision, diff, judged };
         Ok(Json(result).into_response())
+    };
+    let judged = match dry_run {
+        true => {
+            let lane = &stored.letter.lane;
+            let number = stored.letter.event.sequence_number;
+            functions::judged(&api, &lane.function, event.clone(), number).await?
+        }
+        false => None,
     };
     if event == *current {
         // Also after an edit whose answer got lost: it is made once.
-        return answer("unchanged", stored.revision, diff);
+        return answer("unchanged", stored.revision, diff, judged);
     }
     if dry_run {
-        return answer("would-be-edited", stored.revision, diff);
+        return answer("would-be-edited", stored.revision, diff, judged);
     }
     let new_revision = revision.saturating_add(1);
     let detail = serde_json::json!({
@@ -174,7 +269,37 @@ pub(super) async fn edit(
     let act = actor.act(&reason, &*api.clock)?;
     let entry = NewTrailEntry { action: "dead-letter.edit", subject: id.to_string(), act, detail };
     done(id, api.store.edit(id, revision, &event, entry).await?)?;
-    answer("edited", new_revision, diff)
+    answer("edited", new_revision, diff, None)
+}
+
+/// Writes a note about a dead letter, which is kept in the audit trail and shown with it.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letters/{id}/note", tag = "dead letters",
+    params(
+        ("id" = u64, Path, description = "The number of the dead letter"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::NoteRequest, description = "The note"),
+    responses(
+        (status = 201, body = shapes::Note, description = "The note as it was written"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::TooLarge,
+        crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn note(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    InPath(id): InPath<u64>,
+    request: Result<Json<shapes::NoteRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let id = DeadLetterId(id);
+    let request = body(request, r#"{"note":"…"}"#)?;
+    let act = actor.act(&request.note, &*api.clock)?;
+    if !api.desk.note(id, &act).await? {
+        return done(id, Acted::NotFound).map(|()| StatusCode::NO_CONTENT.into_response());
+    }
+    let note = shapes::Note { id: id.0, by: act.by, at: act.at, note: act.reason };
+    Ok((StatusCode::CREATED, Json(note)).into_response())
 }
 
 /// An act on one dead letter that was not done is an error.

@@ -1,21 +1,40 @@
 //! Dead letters as they are: listed, grouped, shown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::http::header::ETAG;
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{DeadLetter, DeadLetterGroup, DeadLetterRef, DocumentState, EventData, TrailLine};
+use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{DeadLetterId, StoredDeadLetter};
 use tidegate_model::document::Document;
 
 use crate::api::page::{MAX_ITEMS, Page};
-use crate::api::parameters::{NUMBER, Parameters, dead_letter_filter};
-use crate::api::{Api, ApiError, diff, edit};
+use crate::api::parameters::{InPath, NUMBER, Parameters, dead_letter_filter};
+use crate::api::{Api, ApiError, diff, edit, etag};
+use crate::config::elements::duration;
 
 /// A page of the dead letters that match, ordered by id.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letters", tag = "dead letters",
+    params(
+        shapes::DeadLetterFilter,
+        ("after" = Option<u64>, Query, description = "The cursor of the page"),
+        ("limit" = Option<u64>, Query, description = "At most so many objects; at most 1000", minimum = 1),
+        ("event" = Option<bool>, Query, description = "Each with its `event`: what a redrive gives the function"),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetter> = "application/json"), (shapes::DeadLetter = "application/x-ndjson"),
+        ), description = "Dead letters that match, ordered by number"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,
@@ -44,6 +63,20 @@ fn newest(stored: &StoredDeadLetter) -> EventData {
 }
 
 /// A page of the numbers of the dead letters that match.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letter-ids", tag = "dead letters",
+    params(
+        shapes::DeadLetterFilter,
+        ("after" = Option<u64>, Query, description = "The cursor of the page"),
+        ("limit" = Option<u64>, Query, description = "At most so many objects; at most 1000", minimum = 1),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetterRef> = "application/json"), (shapes::DeadLetterRef = "application/x-ndjson"),
+        ), description = "The numbers of the dead letters that match"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn ids(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,
@@ -61,6 +94,19 @@ pub(super) async fn ids(
 }
 
 /// The causes of the dead letters that match, the most frequent first.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letter-groups", tag = "dead letters",
+    params(
+        shapes::DeadLetterFilter,
+        ("limit" = Option<u64>, Query, description = "At most so many objects; at most 1000", minimum = 1),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::DeadLetterGroup> = "application/json"), (shapes::DeadLetterGroup = "application/x-ndjson"),
+        ), description = "The causes of the dead letters that match, the most frequent first"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn groups(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,
@@ -71,18 +117,78 @@ pub(super) async fn groups(
     // Reasons without what differs from event to event: there are few, and the most frequent ones are what counts.
     let limit = limit.unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
     let mut page = Page::new(Some(limit));
-    for group in api.store.group_dead_letters(&filter).await?.into_iter().take(limit) {
-        page.push(&DeadLetterGroup::from(group));
+    let work = async { Ok(Arc::<[_]>::from(api.store.group_dead_letters(&filter).await?)) };
+    let groups = api.groups.get(format!("{filter:?}"), &*api.clock, work).await?;
+    for group in groups.iter().take(limit) {
+        page.push(&DeadLetterGroup::from(group.clone()));
     }
     Ok(page.finish(None))
 }
 
-/// One dead letter.
-pub(super) async fn get(
+/// The longest time that a trend covers.
+const LONGEST_TREND: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How many buckets a trend has at most.
+const MAX_BUCKETS: usize = 200;
+
+/// How many causes a trend tells.
+const MAX_CAUSES: usize = 100;
+
+/// How many dead letters were set aside over time, cause by cause, whatever became of them later.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letter-trend", tag = "dead letters",
+    params(
+        ("within" = Option<String>, Query, description = "How far back, such as `24h`; at most 90d", example = "24h"),
+        ("buckets" = Option<u32>, Query, description = "Into how many parts that is divided", minimum = 1, maximum = 200),
+    ),
+    responses(
+        (status = 200, body = shapes::Trend, description = "The causes, the most frequent first, at most 100"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn trend(
     State(api): State<Arc<Api>>,
-    id: Result<Path<u64>, PathRejection>,
+    mut parameters: Parameters,
 ) -> Result<Response, ApiError> {
-    let stored = api.dead_letter(id_in(id)?).await?;
+    let within = parameters.take("within")?;
+    let buckets: usize = parameters.parsed("buckets", NUMBER)?.unwrap_or(24).clamp(1, MAX_BUCKETS);
+    parameters.done()?;
+    let text = within.as_deref().unwrap_or("24h");
+    let within = duration::parse(text).filter(|within| *within >= Duration::from_secs(1));
+    let within = within.filter(|within| *within <= LONGEST_TREND).ok_or_else(|| {
+        let shown: String = text.chars().take(64).collect();
+        ApiError::bad_request(format!("a trend cannot go back {shown:?}"))
+            .help("`within` is a whole number and one of the units s, m, h, d, such as 24h; at most 90d")
+    })?;
+    let step_s = within.as_secs().div_ceil(buckets as u64).max(1);
+    let step = Duration::from_secs(step_s);
+    // Whole steps, so that a bucket means the same a moment later.
+    let step_ms = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+    let end = (api.clock.now().as_millis().div_euclid(step_ms) + 1).saturating_mul(step_ms);
+    let from =
+        Timestamp::from_millis(end).minus(step.saturating_mul(u32::try_from(buckets).unwrap_or(u32::MAX)));
+    let work = async { Ok(Arc::new(api.desk.trend(from, step, buckets).await?)) };
+    let causes = api.trends.get((from, step_s, buckets), &*api.clock, work).await?;
+    let groups = causes
+        .iter()
+        .take(MAX_CAUSES)
+        .map(|(cause, counts)| shapes::TrendPoint { fingerprint: cause.to_string(), counts: counts.clone() });
+    Ok(Json(shapes::Trend { from, step_s, groups: groups.collect() }).into_response())
+}
+
+/// One dead letter.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letters/{id}", tag = "dead letters",
+    params(
+        ("id" = u64, Path, description = "The number of the dead letter"),
+    ),
+    responses(
+        (status = 200, body = shapes::DeadLetter, description = "The dead letter with what is known around it"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn get(State(api): State<Arc<Api>>, InPath(id): InPath<u64>) -> Result<Response, ApiError> {
+    let stored = api.dead_letter(DeadLetterId(id)).await?;
     let (document_now, document_diff) = document_now(&api, &stored).await?;
     let history = api.store.trail(Some(&stored.id.to_string()), 0, HISTORY + 1).await?;
     let history_truncated = history.len() > HISTORY;
@@ -101,7 +207,12 @@ pub(super) async fn get(
         history_truncated: Some(history_truncated),
         ..DeadLetter::from(stored)
     };
-    Ok(Json(shown).into_response())
+    let mut response = Json(&shown).into_response();
+    // An edit is decided on the revision; what is shown around it changes by itself.
+    let around = etag::digest(&serde_json::to_vec(&shown).unwrap_or_default());
+    let etag = etag::quoted(&format!("r{}-{around}", shown.revision));
+    response.headers_mut().insert(ETAG, etag);
+    Ok(response)
 }
 
 /// How many lines of the audit trail are shown with a dead letter.
@@ -119,12 +230,6 @@ async fn document_now(
     let mut now = then.clone();
     now.body = body;
     Ok((Some(DocumentState::from(now)), Some(diff)))
-}
-
-/// The number in the address.
-pub(super) fn id_in(id: Result<Path<u64>, PathRejection>) -> Result<DeadLetterId, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::bad_request(error.body_text()))?;
-    Ok(DeadLetterId(id))
 }
 
 impl Api {

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use tidegate_api as shapes;
 use tidegate_api::Event;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::ports::ReadLimit;
 use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
 
 use crate::api::page::Page;
+use crate::api::parameters::{InPath, MAX_SEQUENCE_NUMBER};
 use crate::api::{Api, ApiError};
 
 /// How many bytes one read of the log brings at most.
@@ -27,9 +29,25 @@ pub(super) struct ReadQuery {
 }
 
 /// A page of a partition's events. `from` is `earliest`, `latest`, a sequence number or a time.
+#[utoipa::path(
+    get, path = "/api/v1/hubs/{hub}/events", tag = "events",
+    params(
+        ("hub" = String, Path, description = "The hub"),
+        ("partition" = u32, Query, description = "The partition"),
+        ("from" = Option<String>, Query, description = "`earliest`, `latest`, a sequence number or a time; also the cursor"),
+        ("limit" = Option<u64>, Query, description = "At most so many objects; at most 1000", minimum = 1),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::Event> = "application/json"), (shapes::Event = "application/x-ndjson"),
+        ), description = "Events, in order"),
+        (status = 410, body = shapes::Problem, content_type = "application/problem+json", description = "Retention has dropped them"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
-    Path(hub): Path<String>,
+    InPath(hub): InPath<String>,
     query: Result<Query<ReadQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
@@ -59,8 +77,10 @@ pub(super) fn start_position(text: &str) -> Result<StartPosition, ApiError> {
         "latest" => Ok(StartPosition::Latest),
         number if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => number
             .parse()
+            .ok()
+            .filter(|number| *number <= MAX_SEQUENCE_NUMBER)
             .map(|number| StartPosition::SequenceNumber(SequenceNumber(number)))
-            .map_err(|_| ApiError::bad_request(format!("{number} is larger than any sequence number"))),
+            .ok_or_else(|| ApiError::bad_request(format!("{number} is larger than any sequence number"))),
         time => time.parse::<Timestamp>().map(StartPosition::EnqueuedTime).map_err(|_| {
             ApiError::bad_request(format!("cannot begin to read at {time:?}"))
                 .help("from is earliest, latest, a sequence number, or a time such as 2026-01-31T12:00:00Z")

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{
-    self as shapes, CreateHubRequest, DeletedHub, HubGroupRequest, HubGroupResult, ReasonRequest,
+    CreateHubRequest, DeletedHub, HubGroupRequest, HubGroupResult, ReasonRequest,
 };
 use tidegate_eventlog::{HubLog, RetentionPolicy};
 use tidegate_gateway::namespace::ConsumerGroupName;
@@ -21,12 +22,24 @@ use crate::api::actor::Actor;
 use crate::api::circuits::hub_name;
 use crate::api::dead_letter_acts::body;
 use crate::api::page::Page;
-use crate::api::parameters::{NAME, Parameters};
+use crate::api::parameters::{InPath, NAME, Parameters};
 use crate::api::{Api, ApiError};
 use crate::config::elements::{duration, hub as element};
 use crate::hubs::{Deleted, HubError, NewHub};
 
 /// Every hub, ordered by name.
+#[utoipa::path(
+    get, path = "/api/v1/hubs", tag = "events",
+    params(
+        ("after" = Option<String>, Query, description = "The cursor of the page"),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::Hub> = "application/json"), (shapes::Hub = "application/x-ndjson"),
+        ), description = "Hubs, ordered by name"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,
@@ -55,9 +68,19 @@ pub(super) async fn list(
 }
 
 /// One hub.
+#[utoipa::path(
+    get, path = "/api/v1/hubs/{hub}", tag = "events",
+    params(
+        ("hub" = String, Path, description = "The hub"),
+    ),
+    responses(
+        (status = 200, body = shapes::Hub, description = "The hub"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
 ) -> Result<Response, ApiError> {
     let hub = api.hubs.find(&name).ok_or_else(|| api.no_hub(&name))?;
     Ok(Json(shape(&api, &hub)?).into_response())
@@ -94,6 +117,17 @@ fn shape(api: &Api, hub: &HubLog) -> Result<shapes::Hub, ReadError> {
 const FOREVER: &str = "forever";
 
 /// Makes a hub.
+#[utoipa::path(
+    post, path = "/api/v1/hubs", tag = "events",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::CreateHubRequest, description = "The hub"),
+    responses(
+        (status = 201, body = shapes::Hub, description = "The hub; all of it is on disk"),
+        crate::api::openapi::Refused, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -131,10 +165,22 @@ fn retention(text: &str) -> Result<std::time::Duration, ApiError> {
 }
 
 /// Deletes a hub.
+#[utoipa::path(
+    post, path = "/api/v1/hubs/{hub}/delete", tag = "events",
+    params(
+        ("hub" = String, Path, description = "The hub"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ReasonRequest, description = "Why"),
+    responses(
+        (status = 200, body = shapes::DeletedHub, description = "What went with it"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn delete(
     State(api): State<Arc<Api>>,
     actor: Actor,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
     request: Result<Json<ReasonRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"reason":"…"}"#)?;
@@ -147,10 +193,23 @@ pub(super) async fn delete(
 }
 
 /// Adds or removes a consumer group.
+#[utoipa::path(
+    post, path = "/api/v1/hubs/{hub}/consumer-groups/{action}", tag = "events",
+    params(
+        ("hub" = String, Path, description = "The hub"),
+        ("action" = shapes::GroupAction, Path, description = "What to do"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::HubGroupRequest, description = "Which"),
+    responses(
+        (status = 200, body = shapes::HubGroupResult, description = "What came of it"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn group(
     State(api): State<Arc<Api>>,
     actor: Actor,
-    Path((name, action)): Path<(String, String)>,
+    InPath((name, action)): InPath<(String, String)>,
     request: Result<Json<HubGroupRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"consumer_group":"…"}"#)?;

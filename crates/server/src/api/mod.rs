@@ -1,91 +1,74 @@
 //! The management and reading API: what the log and the store hold, as NDJSON pages, and what a person does about it.
 //!
-//! ```text
-//! GET  /api/v1/collections
-//! GET  /api/v1/collections/{collection}/documents?after=&limit=
-//! GET  /api/v1/collections/{collection}/documents/{id}
-//! POST /api/v1/query                                  {"sql": "SELECT …"}
-//! GET  /api/v1/dead-letters?function=&class=&cause=&status=&…&after=&limit=
-//! GET  /api/v1/dead-letters/{id}
-//! GET  /api/v1/dead-letter-ids?…                      the numbers alone
-//! GET  /api/v1/dead-letter-groups?…                   by cause
-//! GET  /api/v1/parked?function=&hub=&partition=&key=&after=&limit=
-//! GET  /api/v1/circuits
-//! GET  /api/v1/pauses
-//! GET  /api/v1/trail?subject=&after=&limit=
-//! GET  /api/v1/checkpoints
-//! GET  /api/v1/hubs
-//! GET  /api/v1/hubs/{hub}
-//! GET  /api/v1/hubs/{hub}/events?partition=&from=&limit=
-//! GET  /api/v1/audit?hub=
-//! GET  /api/v1/audit/deep?function=&hub=&partition=&from=
-//!
-//! POST /api/v1/dead-letters/redrive                   {"ids":[…],"reason":"…"}
-//! POST /api/v1/dead-letters/discard                   {"ids":[…],"reason":"…"}
-//! POST /api/v1/dead-letters/lease?…&limit=&for=       {}
-//! POST /api/v1/dead-letters/extend-lease?for=         {"ids":[…]}
-//! POST /api/v1/dead-letters/release                   {"ids":[…]}
-//! POST /api/v1/dead-letters/{id}/edit                 {"revision":0,"event":{…},"reason":"…"}
-//! POST /api/v1/parked/try                             {"id":"…"}
-//! POST /api/v1/parked/set-aside                       {"id":"…","reason":"…"}
-//! POST /api/v1/circuits/{function}/{action}           {"reason":"…"}
-//! POST /api/v1/pauses/{function}/{action}             {"partition":0,"reason":"…"}
-//! POST /api/v1/checkpoints/seek                       {"function":"…","to":"…","reason":"…"}
-//! POST /api/v1/hubs                                   {"hub":"…","partitions":4,"retention":"7d","consumer_groups":["…"]}
-//! POST /api/v1/hubs/{hub}/delete                      {"reason":"…"}
-//! POST /api/v1/hubs/{hub}/consumer-groups/{action}    {"consumer_group":"…"}
-//! POST /api/v1/tokens                                 {"name":"…","role":"operator","expires":"90d"}; GET lists them
-//! POST /api/v1/tokens/{id}/{action}                   {"reason":"…"}
-//! GET  /api/v1/session                                who is asking; POST {"token":"…"} signs in, DELETE out
-//! ```
-//!
-//! The first need the role of a reader, those that change something that of an operator, those about hubs and tokens that of
-//! an admin; see the guard in `access`.
+//! `docs/reference/openapi.json` has every request, made from the handlers ([`openapi`]). Those that read need the role of a
+//! reader, those that change something that of an operator, those about hubs and tokens that of an admin; see the guard in
+//! `access`.
 //!
 //! A listing answers with one JSON object a line and, when there is more, the cursor of the next page in the header
 //! `tidegate-next`; or, asked with `Accept: application/json`, with a [`Page`](tidegate_api::Page). The commands of the program are written against this API and nothing else, whether a server runs or
 //! they opened the data directory themselves.
 
 pub(crate) mod actor;
+mod alerts;
 mod audit;
 mod audit_deep;
+pub(crate) mod cached;
 mod checkpoints;
 mod circuits;
+mod configuration;
 pub(crate) mod dead_letter_acts;
 mod dead_letters;
+mod desk;
 pub(crate) mod diff;
 mod documents;
 mod edit;
 mod error;
+mod etag;
 mod events;
 mod form;
+mod functions;
+mod history;
 mod hubs;
 pub(crate) mod members;
+pub mod openapi;
 mod operations;
+mod overview;
 pub(crate) mod page;
 pub(crate) mod parameters;
 mod parked;
 mod query;
+pub mod running;
 mod seek;
+mod trace;
 mod trail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use parking_lot::Mutex;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use tidegate_api::{Overview, Setting};
 use tidegate_host::circuit::CircuitSettings;
+use tidegate_host::judge::Judge;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
-use tidegate_model::clock::SharedClock;
+use tidegate_model::clock::{SharedClock, Timestamp};
+use tidegate_model::dead_letter::{DeadLetterGroup, Fingerprint};
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
 
+use crate::api::cached::Cached;
+use crate::api::running::{Measured, Running};
+use crate::config::FunctionConfig;
 use crate::hubs::Hubs;
 use crate::sources::Sources;
 
+pub use desk::Desk;
 pub use error::ApiError;
 pub use operations::{Operations, Processing};
 pub use query::DocumentQuery;
@@ -116,70 +99,124 @@ pub struct Api {
     pub processing: Processing,
     /// The clock that acts are dated by.
     pub clock: SharedClock,
+    /// When the program was started.
+    pub started_at: Timestamp,
+    /// How the functions are configured; nothing where that is not known.
+    pub(crate) function_configs: Vec<FunctionConfig>,
+    /// The functions that run here.
+    pub running: Running,
+    /// Says what a function would say.
+    pub judge: Judge,
+    /// What is measured and logged.
+    pub measured: Arc<dyn Measured>,
+    /// The configuration as it holds.
+    pub settings: Settings,
+    /// Looks at dead letters beyond the port, and takes notes.
+    pub desk: Arc<dyn Desk>,
+    /// The overview, worked out once for everybody who looks.
+    pub(crate) overviews: Cached<(), Arc<Overview>>,
+    /// Groups of dead letters, by what was asked for.
+    pub(crate) groups: Cached<String, Arc<[DeadLetterGroup]>>,
+    /// Trends of dead letters, by their beginning, the length of a bucket and the number of buckets.
+    pub(crate) trends: Cached<(Timestamp, u64, usize), Arc<Vec<(Fingerprint, Vec<u64>)>>>,
 }
+
+/// The configuration as it holds; empty before a server has started with one.
+pub type Settings = Arc<Mutex<Arc<[Setting]>>>;
+
+/// How old the overview may be.
+pub(crate) const OVERVIEW_AGE: Duration = Duration::from_secs(1);
 
 /// Tells what the lanes of a running processor do.
 pub type LaneStatuses = Arc<dyn Fn() -> Vec<LaneStatus> + Send + Sync>;
 
 /// The routes that are about one hub, named by the parameter `hub`; without authorisation.
 pub fn hub_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/api/v1/hubs/{hub}", get(hubs::show))
-        .route("/api/v1/hubs/{hub}/events", get(events::read))
-        .layer(from_fn(form::as_asked))
-        .with_state(api)
+    finished(hub_routes(), api)
 }
 
 /// The routes that read what is about everything, without authorisation.
 pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/api/v1/collections", get(documents::collections))
-        .route("/api/v1/collections/{collection}/documents", get(documents::list))
-        .route("/api/v1/collections/{collection}/documents/{id}", get(documents::get))
-        .route("/api/v1/query", post(query::run))
-        .route("/api/v1/dead-letters", get(dead_letters::list))
-        .route("/api/v1/dead-letters/{id}", get(dead_letters::get))
-        .route("/api/v1/dead-letter-ids", get(dead_letters::ids))
-        .route("/api/v1/dead-letter-groups", get(dead_letters::groups))
-        .route("/api/v1/parked", get(parked::list))
-        .route("/api/v1/circuits", get(circuits::list))
-        .route("/api/v1/pauses", get(circuits::pauses))
-        .route("/api/v1/trail", get(trail::list))
-        .route("/api/v1/checkpoints", get(checkpoints::list))
-        .route("/api/v1/hubs", get(hubs::list))
-        .route("/api/v1/audit", get(audit::run))
-        .route("/api/v1/audit/deep", get(audit_deep::run))
-        .layer(from_fn(form::as_asked))
-        .with_state(api)
+    finished(routes(), api)
 }
 
 /// The routes by which an operator puts right what failed, without authorisation. They refuse a request that carries no
 /// [`Principal`](tidegate_access::Principal).
 pub fn operate_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/api/v1/dead-letters/redrive", post(dead_letter_acts::redrive))
-        .route("/api/v1/dead-letters/discard", post(dead_letter_acts::discard))
-        .route("/api/v1/dead-letters/lease", post(dead_letter_acts::lease))
-        .route("/api/v1/dead-letters/extend-lease", post(dead_letter_acts::extend))
-        .route("/api/v1/dead-letters/release", post(dead_letter_acts::release))
-        .route("/api/v1/dead-letters/{id}/edit", post(dead_letter_acts::edit))
-        .route("/api/v1/parked/try", post(parked::try_now))
-        .route("/api/v1/parked/set-aside", post(parked::set_aside))
-        .route("/api/v1/circuits/{function}/{action}", post(circuits::act))
-        .route("/api/v1/pauses/{function}/{action}", post(circuits::pause))
-        .route("/api/v1/checkpoints/seek", post(seek::run))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(api)
+    finished(operate_routes(), api)
 }
 
 /// The routes by which an admin makes, changes and deletes hubs, likewise.
 pub fn administer_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/api/v1/hubs", post(hubs::create))
-        .route("/api/v1/hubs/{hub}/delete", post(hubs::delete))
-        .route("/api/v1/hubs/{hub}/consumer-groups/{action}", post(hubs::group))
+    finished(administer_routes(), api)
+}
+
+/// A route is made of its handler and what the handler says about itself, so that none is without description.
+type Routes = OpenApiRouter<Arc<Api>>;
+
+fn hub_routes() -> Routes {
+    Routes::new().routes(routes!(hubs::show)).routes(routes!(events::read))
+}
+
+fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(overview::get))
+        .routes(routes!(alerts::list))
+        .routes(routes!(trace::get))
+        .routes(routes!(functions::list))
+        .routes(routes!(functions::get))
+        .routes(routes!(configuration::list))
+        .routes(routes!(documents::collections))
+        .routes(routes!(documents::list))
+        .routes(routes!(documents::get))
+        .routes(routes!(history::get))
+        .routes(routes!(query::run))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::get))
+        .routes(routes!(dead_letters::ids))
+        .routes(routes!(dead_letters::groups))
+        .routes(routes!(dead_letters::trend))
+        .routes(routes!(parked::list))
+        .routes(routes!(circuits::list))
+        .routes(routes!(circuits::pauses))
+        .routes(routes!(trail::list))
+        .routes(routes!(checkpoints::list))
+        .routes(routes!(hubs::list))
+        .routes(routes!(audit::run))
+        .routes(routes!(audit_deep::run))
+        .routes(routes!(openapi::get))
+}
+
+fn operate_routes() -> Routes {
+    Routes::new()
+        .routes(routes!(functions::dry_run))
+        .routes(routes!(dead_letter_acts::redrive))
+        .routes(routes!(dead_letter_acts::discard))
+        .routes(routes!(dead_letter_acts::lease))
+        .routes(routes!(dead_letter_acts::extend))
+        .routes(routes!(dead_letter_acts::release))
+        .routes(routes!(dead_letter_acts::edit))
+        .routes(routes!(dead_letter_acts::note))
+        .routes(routes!(parked::try_now))
+        .routes(routes!(parked::set_aside))
+        .routes(routes!(circuits::act))
+        .routes(routes!(circuits::pause))
+        .routes(routes!(seek::run))
+}
+
+fn administer_routes() -> Routes {
+    Routes::new()
+        .routes(routes!(hubs::create))
+        .routes(routes!(hubs::delete))
+        .routes(routes!(hubs::group))
+}
+
+fn finished(routes: Routes, api: Arc<Api>) -> Router {
+    let (router, _) = routes.split_for_parts();
+    router
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(form::as_asked))
+        .layer(from_fn(etag::conditional))
         .with_state(api)
 }
 

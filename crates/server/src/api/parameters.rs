@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
 
 use tidegate_model::attempt::FailureClass;
 use tidegate_model::checkpoint::FunctionName;
@@ -14,6 +15,19 @@ use tidegate_model::event::HubName;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
 use crate::api::ApiError;
+
+/// The parameters in the address of a request.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(parameters)| Self(parameters))
+            .map_err(|error| ApiError::bad_request(error.body_text()))
+    }
+}
 
 /// The parameters in the query of a request that are not read yet.
 pub(crate) struct Parameters(Vec<(String, String)>);
@@ -74,7 +88,13 @@ impl Parameters {
 
     /// Takes a sequence number.
     pub(crate) fn sequence_number(&mut self, name: &str) -> Result<Option<SequenceNumber>, ApiError> {
-        Ok(self.parsed(name, NUMBER)?.map(SequenceNumber))
+        let number: Option<u64> = self.parsed(name, NUMBER)?;
+        match number.filter(|number| *number > MAX_SEQUENCE_NUMBER) {
+            Some(number) => {
+                Err(ApiError::bad_request(format!("{name} {number} is larger than any sequence number")))
+            }
+            None => Ok(number.map(SequenceNumber)),
+        }
     }
 
     /// Refuses what is left: nobody asked for it by that name.
@@ -89,6 +109,9 @@ impl Parameters {
         }
     }
 }
+
+/// No event has a larger sequence number: stores and clients keep them as signed integers.
+pub(crate) const MAX_SEQUENCE_NUMBER: u64 = i64::MAX as u64;
 
 /// What a number must be.
 pub(crate) const NUMBER: &str = "a whole number, not negative";

@@ -9,6 +9,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{Parked, ParkedRequest, ParkedResult};
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::dead_letter::Acted;
@@ -21,13 +22,30 @@ use crate::api::actor::Actor;
 use crate::api::dead_letter_acts::body;
 use crate::api::operations::Operations as _;
 use crate::api::page::{FULL_BYTES, Page};
-use crate::api::parameters::{NAME, NUMBER, Parameters};
+use crate::api::parameters::{MAX_SEQUENCE_NUMBER, NAME, NUMBER, Parameters};
 use crate::api::{Api, ApiError};
 
 /// How many parked events one request looks at, where only some of them are meant.
 const MAX_LOOKED_AT: usize = 5000;
 
 /// A page of the parked events that match, ordered by function, hub, partition and sequence number.
+#[utoipa::path(
+    get, path = "/api/v1/parked", tag = "parked",
+    params(
+        ("function" = Option<String>, Query, description = "Of this function"),
+        ("hub" = Option<String>, Query, description = "From this hub"),
+        ("partition" = Option<u32>, Query, description = "From this partition"),
+        ("key" = Option<String>, Query, description = "With this partition key"),
+        ("after" = Option<String>, Query, description = "The cursor of the page"),
+        ("limit" = Option<u64>, Query, description = "At most so many objects; at most 1000", minimum = 1),
+    ),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::Parked> = "application/json"), (shapes::Parked = "application/x-ndjson"),
+        ), description = "Parked events, ordered by function, hub, partition and sequence number"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     mut parameters: Parameters,
@@ -136,13 +154,25 @@ impl std::str::FromStr for Place {
             hub: hub.parse().map_err(|_| ())?,
             partition: PartitionId(partition.parse().map_err(|_| ())?),
         };
-        Ok(Self { lane, sequence_number: SequenceNumber(sequence_number.parse().map_err(|_| ())?) })
+        let number = sequence_number.parse().ok().filter(|number| *number <= MAX_SEQUENCE_NUMBER);
+        Ok(Self { lane, sequence_number: SequenceNumber(number.ok_or(())?) })
     }
 }
 
 const FORM: &str = r#"{"id":"FUNCTION/HUB/PARTITION/SEQUENCE","reason":"…"}"#;
 
 /// Makes the turn of a parked event come now.
+#[utoipa::path(
+    post, path = "/api/v1/parked/try", tag = "parked",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ParkedRequest, description = "Which"),
+    responses(
+        (status = 200, body = shapes::ParkedResult, description = "Its turn is now"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn try_now(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -156,6 +186,17 @@ pub(super) async fn try_now(
 }
 
 /// Makes a parked event a dead letter, so that what waits behind it goes on.
+#[utoipa::path(
+    post, path = "/api/v1/parked/set-aside", tag = "parked",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::ParkedRequest, description = "Which, and why"),
+    responses(
+        (status = 200, body = shapes::ParkedResult, description = "It is a dead letter"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn set_aside(
     State(api): State<Arc<Api>>,
     actor: Actor,

@@ -11,6 +11,7 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_api as shapes;
 use tidegate_api::{QueryRequest, TRUNCATED_HEADER};
 use tidegate_store::query::QueryResult;
 
@@ -25,6 +26,16 @@ pub trait DocumentQuery: Send + Sync + 'static {
 }
 
 /// The rows of a query, one object a line.
+#[utoipa::path(
+    post, path = "/api/v1/query", tag = "documents",
+    request_body(content = shapes::QueryRequest, description = "One statement over the documents; a collection is a table"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<serde_json::Value> = "application/json"), (serde_json::Value = "application/x-ndjson"),
+        ), description = "The rows, one object each; `truncated`, or the header `tidegate-truncated`, says that there are more"),
+        crate::api::openapi::Refused, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     request: Result<Json<QueryRequest>, JsonRejection>,

@@ -8,6 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use tidegate_api as shapes;
 use tidegate_api::{SeekRequest, SeekResult};
 use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
@@ -30,6 +31,19 @@ const TRIES: usize = 20;
 const PARKED: usize = 50;
 
 /// Moves the checkpoints of a function.
+#[utoipa::path(
+    post, path = "/api/v1/checkpoints/seek", tag = "checkpoints",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::SeekRequest, description = "Where to, and why"),
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::SeekResult> = "application/json"), (shapes::SeekResult = "application/x-ndjson"),
+        ), description = "What it does to each lane"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn run(
     State(api): State<Arc<Api>>,
     actor: Actor,

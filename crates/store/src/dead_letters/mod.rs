@@ -1,6 +1,7 @@
 //! The dead letters.
 
 mod acts;
+mod desk;
 mod edits;
 pub(crate) mod search;
 pub(crate) mod states;

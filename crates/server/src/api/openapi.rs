@@ -1,0 +1,191 @@
+//! The OpenAPI document of the program's HTTP interface, made from the handlers themselves.
+
+use std::sync::OnceLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use tidegate_api::Problem;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi as Document};
+use utoipa::{IntoResponses, Modify, OpenApi};
+
+use crate::api::ApiError;
+use crate::api::parameters::Parameters;
+
+/// The whole document.
+pub fn document() -> Document {
+    let mut document = Described::openapi();
+    let parts = [
+        super::hub_routes().into_openapi(),
+        super::routes().into_openapi(),
+        super::operate_routes().into_openapi(),
+        super::administer_routes().into_openapi(),
+        tidegate_gateway::http::openapi(),
+        crate::readiness::openapi(),
+        Pages::openapi(),
+    ];
+    parts.into_iter().for_each(|part| document.merge(part));
+    document
+}
+
+/// The document as it is served and kept in the tree.
+///
+/// # Panics
+/// Never: what the handlers say has a JSON form, as a test shows.
+pub fn text() -> String {
+    let mut text = document().to_pretty_json().expect("the document has a JSON form");
+    text.push('\n');
+    text
+}
+
+/// The OpenAPI document of this program.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "program",
+    responses((status = 200, body = Object, description = "This document, OpenAPI 3.1"), Refused, Failed),
+)]
+pub(super) async fn get(parameters: Parameters) -> Result<Response, ApiError> {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    parameters.done()?;
+    let text = TEXT.get_or_init(|| Bytes::from(text())).clone();
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// Requests that are not taken.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes answers")]
+pub(super) enum Refused {
+    /// The request is malformed; `detail` names the place, `action` the way out.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// The request carries no valid authorisation.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// The authorisation is valid, but does not cover this request.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+}
+
+/// What is asked for is not there.
+#[derive(IntoResponses)]
+#[response(status = 404, description = "There is no such thing", content_type = "application/problem+json")]
+#[expect(dead_code, reason = "it describes answers")]
+pub(super) struct NotFound(Problem);
+
+/// The state does not allow it.
+#[derive(IntoResponses)]
+#[response(
+    status = 409,
+    description = "Its state does not allow it, or somebody else has it or changed it",
+    content_type = "application/problem+json"
+)]
+#[expect(dead_code, reason = "it describes answers")]
+pub(super) struct Conflict(Problem);
+
+/// The request is too large.
+#[derive(IntoResponses)]
+#[response(
+    status = 413,
+    description = "The request, or what it would make, is larger than its limit",
+    content_type = "application/problem+json"
+)]
+#[expect(dead_code, reason = "it describes answers")]
+pub(super) struct TooLarge(Problem);
+
+/// Requests that fail for a reason of the program's.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes answers")]
+pub(super) enum Failed {
+    /// Something stored is damaged.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Damaged(Problem),
+    /// The store or the log does not answer at the moment, or the program is stopping.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidegate",
+        description = "Reads and acts on a running Tidegate, and publishes events to it. A listing is answered with one JSON \
+            object a line (`application/x-ndjson`), and the cursor of the next page in the header `tidegate-next`; with \
+            `Accept: application/json` with one object that has `items` and `next`. Errors are problem details (RFC 9457) \
+            with a `code` that has a page. Single objects have an ETag; `If-None-Match` is answered 304.",
+    ),
+    modifiers(&Security),
+    security(("key" = []), ("signature" = [])),
+    tags(
+        (name = "overview", description = "Everything at a glance"),
+        (name = "events", description = "Hubs, their events, and what became of them"),
+        (name = "functions", description = "What processes events"),
+        (name = "documents", description = "What events became"),
+        (name = "dead letters", description = "Events that nobody could process, and what is done about them"),
+        (name = "parked", description = "Events that wait"),
+        (name = "circuits", description = "Whether events flow"),
+        (name = "checkpoints", description = "How far functions are"),
+        (name = "alerts", description = "What a person should look at"),
+        (name = "audit", description = "Every event is somewhere, and what was done by hand"),
+        (name = "configuration", description = "What holds, and who says so"),
+        (name = "publishing", description = "Event Hubs' REST interface, and lines"),
+        (name = "program", description = "The program itself"),
+    ),
+)]
+struct Described;
+
+/// How a request is authorised.
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Components::new);
+        let key = Http::builder()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key from `keys.json` or `[access.NAME]`, as it is; or an access token"))
+            .build();
+        components.add_security_scheme("key", SecurityScheme::Http(key));
+        let signature = ApiKeyValue::with_description(
+            "authorization",
+            "A shared access signature, as clients of Event Hubs make it: `SharedAccessSignature sr=…&sig=…&se=…&skn=…`",
+        );
+        components.add_security_scheme("signature", SecurityScheme::ApiKey(ApiKey::Header(signature)));
+    }
+}
+
+/// Pages and protocols beside the API, whose handlers are elsewhere.
+#[derive(OpenApi)]
+#[openapi(paths(restart_page, restart))]
+struct Pages;
+
+/// The page that a link in a mail leads to. It changes nothing, so that a mail scanner may fetch it.
+#[utoipa::path(
+    get, path = "/restart/{token}", tag = "circuits",
+    params(("token" = String, Path, description = "The token of the link, which is its authorisation")),
+    security(()),
+    responses(
+        (status = 200, content_type = "text/html", body = String, description = "How the circuit stands"),
+        (status = 403, content_type = "text/html", body = String, description = "It was not made by this server"),
+        (status = 409, content_type = "text/html", body = String, description = "The circuit is closed already"),
+        (status = 410, content_type = "text/html", body = String, description = "It was used, ran out, or is of another outage"),
+        (status = 503, content_type = "text/html", body = String, description = "The store does not answer"),
+    ),
+)]
+#[expect(dead_code, reason = "it describes a page of the alerts")]
+fn restart_page() {}
+
+/// Closes the circuit, once.
+#[utoipa::path(
+    post, path = "/restart/{token}", tag = "circuits",
+    params(("token" = String, Path, description = "The token of the link, which is its authorisation")),
+    request_body(content_type = "application/x-www-form-urlencoded", content = String, description = "`name`: who it is; may be empty"),
+    security(()),
+    responses(
+        (status = 200, content_type = "text/html", body = String, description = "It is closed"),
+        (status = 403, content_type = "text/html", body = String, description = "It was not made by this server"),
+        (status = 409, content_type = "text/html", body = String, description = "The circuit is closed already, or a restart is under way"),
+        (status = 410, content_type = "text/html", body = String, description = "It was used, ran out, or is of another outage"),
+        (status = 503, content_type = "text/html", body = String, description = "The store does not answer"),
+    ),
+)]
+#[expect(dead_code, reason = "it describes a page of the alerts")]
+fn restart() {}

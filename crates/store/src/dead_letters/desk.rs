@@ -1,0 +1,87 @@
+//! What a person at a desk wants of dead letters beyond the port: how many there were over time, and to write a note.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tidegate_model::clock::Timestamp;
+use tidegate_model::dead_letter::{DeadLetterId, Fingerprint};
+use tidegate_model::ports::StoreError;
+use tidegate_model::trail::Act;
+
+use crate::error::Failure;
+use crate::sqlite_store::{SqliteStore, unsigned};
+use crate::trail;
+
+/// The action of a note in the audit trail. Its subject is the number of the dead letter, its reason the note.
+const NOTE: &str = "dead-letter.note";
+
+impl SqliteStore {
+    /// How many dead letters were set aside from `from` on, by cause: a count for each of `buckets` times of length `step`,
+    /// the oldest first. Whatever became of them later.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn dead_letter_trend(
+        &self,
+        from: Timestamp,
+        step: Duration,
+        buckets: usize,
+    ) -> Result<Vec<(Fingerprint, Vec<u64>)>, StoreError> {
+        self.readers.run(move |connection| trend(connection, from, step, buckets)).await
+    }
+
+    /// Writes a note about a dead letter into the audit trail: `act.reason` is what it says. False when there is no such
+    /// dead letter.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn note_dead_letter(&self, id: DeadLetterId, act: &Act) -> Result<bool, StoreError> {
+        let act = act.clone();
+        self.write_durably(move |connection| note(connection, id, &act)).await
+    }
+}
+
+fn trend(
+    connection: &Connection,
+    from: Timestamp,
+    step: Duration,
+    buckets: usize,
+) -> Result<Vec<(Fingerprint, Vec<u64>)>, Failure> {
+    let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
+    let end =
+        from.as_millis().saturating_add(step.saturating_mul(i64::try_from(buckets).unwrap_or(i64::MAX)));
+    let mut select = connection.prepare_cached(
+        "SELECT fingerprint, (dead_lettered_at - ?1) / ?2 AS bucket, count(*)
+         FROM dead_letter_states INDEXED BY dead_letters_by_time
+         WHERE dead_lettered_at >= ?1 AND dead_lettered_at < ?3
+         GROUP BY fingerprint, bucket",
+    )?;
+    let mut by_cause: HashMap<i64, Vec<u64>> = HashMap::new();
+    let mut rows = select.query([from.as_millis(), step, end])?;
+    while let Some(row) = rows.next()? {
+        let bucket = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(usize::MAX);
+        let counts = by_cause.entry(row.get(0)?).or_insert_with(|| vec![0; buckets]);
+        if let Some(count) = counts.get_mut(bucket) {
+            *count += unsigned(row.get(2)?, "count")?;
+        }
+    }
+    let mut trend: Vec<(Fingerprint, Vec<u64>)> = (by_cause.into_iter())
+        .map(|(fingerprint, counts)| (Fingerprint(fingerprint.cast_unsigned()), counts))
+        .collect();
+    trend.sort_unstable_by_key(|(fingerprint, counts)| {
+        (std::cmp::Reverse(counts.iter().sum::<u64>()), *fingerprint)
+    });
+    Ok(trend)
+}
+
+fn note(connection: &Connection, id: DeadLetterId, act: &Act) -> Result<bool, Failure> {
+    let Ok(number) = i64::try_from(id.0) else { return Ok(false) };
+    let mut find = connection.prepare_cached("SELECT count(*) FROM dead_letter_states WHERE id = ?1")?;
+    if find.query_row([number], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(false);
+    }
+    trail::write(connection, NOTE, &id.to_string(), act, &Value::Null)?;
+    Ok(true)
+}
