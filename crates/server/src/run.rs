@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use tidegate_api::Setting;
 use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint, InvalidConnectionString};
@@ -36,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) data_dir: PathBuf,
     /// Where it listens.
     pub(crate) listen: SocketAddr,
+    /// The configuration as it holds, to be shown.
+    pub(crate) settings: Vec<Setting>,
 }
 
 /// The configuration file to use: the one given, else the one in the data directory, else the one in the current
@@ -87,6 +90,7 @@ pub(crate) async fn serve(
     };
 
     let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
+    *node.settings.lock() = options.settings.into();
     let doors = Doors::new(amqp_listener, tls, &options.config, &node)?;
     let (console, router) = crate::console::before(&node, node.router().merge(doors.routes()));
     let system = System::start(node, &options.config, registry, Some(local)).await?;

@@ -85,49 +85,85 @@ impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    use tidegate_model::clock::{TestClock, Timestamp};
+    use tidegate_model::clock::Timestamp;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    /// A clock that is set by hand.
+    #[derive(Default)]
+    struct Hands(AtomicU64);
+
+    impl Hands {
+        fn advance(&self, seconds: u64) {
+            self.0.fetch_add(seconds, Ordering::Relaxed);
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp::default().plus(self.monotonic())
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::Relaxed))
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            self.advance(duration.as_secs());
+        }
+
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test]
     async fn an_answer_is_worked_out_once_until_it_is_old() {
-        let clock = TestClock::new(Timestamp::default(), 1);
-        let (cached, worked) = (Cached::new(Duration::from_secs(1)), AtomicU32::new(0));
-        let ask = |key| {
-            let worked = &worked;
-            cached.get(key, &*clock, async { Ok(worked.fetch_add(1, Ordering::Relaxed)) })
-        };
+        let (clock, cached) = (Hands::default(), Cached::new(Duration::from_secs(2)));
+        let worked = AtomicU64::new(0);
+        let ask = |key| cached.get(key, &clock, async { Ok(worked.fetch_add(1, Ordering::Relaxed)) });
         assert_eq!((ask("a").await, ask("a").await, ask("b").await), (Ok(0), Ok(0), Ok(1)));
-        tokio::time::advance(Duration::from_secs(2)).await;
+        clock.advance(1);
+        assert_eq!(ask("a").await, Ok(0));
+        clock.advance(1);
         assert_eq!(ask("a").await, Ok(2));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_takes_long_is_kept_longer_and_those_who_wait_share_it() {
-        let clock = TestClock::new(Timestamp::default(), 1);
-        let (cached, worked) = (Cached::new(Duration::from_secs(1)), AtomicU32::new(0));
+        let (clock, cached) = (Hands::default(), Cached::new(Duration::ZERO));
+        let worked = AtomicU64::new(0);
         let slow = || {
-            cached.get((), &*clock, async {
+            cached.get((), &clock, async {
+                tokio::task::yield_now().await;
                 clock.sleep(Duration::from_secs(1)).await;
                 Ok(worked.fetch_add(1, Ordering::Relaxed))
             })
         };
         let (one, other) = tokio::join!(slow(), slow());
         assert_eq!((one, other), (Ok(0), Ok(0)));
-        tokio::time::advance(Duration::from_secs(19)).await;
+        clock.advance(19);
         assert_eq!(slow().await, Ok(0));
-        tokio::time::advance(Duration::from_secs(2)).await;
+        clock.advance(1);
         assert_eq!(slow().await, Ok(1));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
+    async fn what_is_worked_out_at_once_is_not_kept_without_need() {
+        let (clock, cached) = (Hands::default(), Cached::new(Duration::ZERO));
+        let worked = AtomicU64::new(0);
+        let ask = || cached.get((), &clock, async { Ok(worked.fetch_add(1, Ordering::Relaxed)) });
+        assert_eq!((ask().await, ask().await), (Ok(0), Ok(1)));
+    }
+
+    #[tokio::test]
     async fn an_error_is_kept_for_nobody() {
-        let clock = TestClock::new(Timestamp::default(), 1);
-        let cached = Cached::new(Duration::from_secs(1));
-        let failed = cached.get((), &*clock, async { Err(ApiError::bad_request("no")) }).await;
+        let (clock, cached) = (Hands::default(), Cached::new(Duration::from_secs(1)));
+        let failed = cached.get((), &clock, async { Err(ApiError::bad_request("no")) }).await;
         assert!(failed.is_err());
-        assert_eq!(cached.get((), &*clock, async { Ok(7) }).await, Ok(7));
+        assert_eq!(cached.get((), &clock, async { Ok(7) }).await, Ok(7));
     }
 }

@@ -8,9 +8,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse as _, Response};
 
 use tidegate_api as shapes;
-use tidegate_api::{
-    CircuitActed as CircuitActedShape, PauseRequest, PauseResult, ReasonRequest,
-};
+use tidegate_api::{CircuitActed as CircuitActedShape, PauseRequest, PauseResult, ReasonRequest};
 use tidegate_host::circuit::acts::{self, CircuitActed, PauseTarget};
 use tidegate_host::circuit::{CircuitSettings, CircuitStatus, status};
 use tidegate_model::checkpoint::{FunctionName, Lane};

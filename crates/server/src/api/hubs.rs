@@ -9,9 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use tidegate_api as shapes;
-use tidegate_api::{
-    CreateHubRequest, DeletedHub, HubGroupRequest, HubGroupResult, ReasonRequest,
-};
+use tidegate_api::{CreateHubRequest, DeletedHub, HubGroupRequest, HubGroupResult, ReasonRequest};
 use tidegate_eventlog::{HubLog, RetentionPolicy};
 use tidegate_gateway::namespace::ConsumerGroupName;
 use tidegate_model::event::HubName;

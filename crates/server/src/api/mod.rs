@@ -205,10 +205,7 @@ fn operate_routes() -> Routes {
 }
 
 fn administer_routes() -> Routes {
-    Routes::new()
-        .routes(routes!(hubs::create))
-        .routes(routes!(hubs::delete))
-        .routes(routes!(hubs::group))
+    Routes::new().routes(routes!(hubs::create)).routes(routes!(hubs::delete)).routes(routes!(hubs::group))
 }
 
 fn finished(routes: Routes, api: Arc<Api>) -> Router {

@@ -26,7 +26,28 @@ pub fn document() -> Document {
         Pages::openapi(),
     ];
     parts.into_iter().for_each(|part| document.merge(part));
+    name_operations(&mut document);
     document
+}
+
+/// Handlers of several modules have the same name; operations are named by their method and address.
+fn name_operations(document: &mut Document) {
+    for (path, item) in &mut document.paths.paths {
+        let path = path.strip_prefix("/api/v1").unwrap_or(path);
+        let words = path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty());
+        let name = words.collect::<Vec<_>>().join("-");
+        let operations = [
+            ("get", &mut item.get),
+            ("post", &mut item.post),
+            ("put", &mut item.put),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}-{name}"));
+            }
+        }
+    }
 }
 
 /// The document as it is served and kept in the tree.
@@ -189,3 +210,95 @@ fn restart_page() {}
 )]
 #[expect(dead_code, reason = "it describes a page of the alerts")]
 fn restart() {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/openapi.json");
+
+    #[test]
+    fn the_committed_reference_is_the_document() {
+        if std::env::var_os("TIDEGATE_UPDATE_REFERENCE").is_some() {
+            std::fs::write(COMMITTED, text()).expect("write the reference");
+        }
+        let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
+        assert!(
+            committed == text(),
+            "docs/reference/openapi.json is out of date; regenerate it with\n  \
+             TIDEGATE_UPDATE_REFERENCE=1 cargo test -p tidegate reference"
+        );
+    }
+
+    /// The sources of the crates that have addresses.
+    fn sources() -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut folders: Vec<PathBuf> = ["server", "gateway", "alerts", "access"]
+            .iter()
+            .map(|name| crates.join(name).join("src"))
+            .collect();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+
+    /// Handlers of the API are routed by what they say about themselves. What is routed by hand elsewhere must be said too.
+    #[test]
+    fn every_address_is_in_the_document() {
+        let paths: BTreeSet<String> = document().paths.paths.into_keys().collect();
+        let mut addresses = BTreeSet::new();
+        for source in sources() {
+            let text = std::fs::read_to_string(&source).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let literals = text.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            addresses.extend(literals.map(str::to_owned));
+        }
+        assert!(addresses.contains("/{hub}/messages"), "the sources are looked through");
+        // Tools of demonstrations are no part of the interface.
+        addresses.remove("/reports");
+        let missing: Vec<&String> = addresses.difference(&paths).collect();
+        assert_eq!(missing, [""; 0].iter().collect::<Vec<_>>(), "in no #[utoipa::path]");
+        assert!(paths.contains("/api/v1/overview") && paths.contains("/api/v1/dead-letters/{id}/edit"));
+    }
+
+    #[test]
+    fn every_operation_says_what_it_needs_and_what_can_go_wrong() {
+        let document = serde_json::to_value(document()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let mut operations = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let place = format!("{method} {path}");
+                assert!(operation["summary"].is_string(), "{place} has no summary");
+                let tag = &operation["tags"][0];
+                let tags = document["tags"].as_array().unwrap();
+                assert!(tags.iter().any(|known| known["name"] == *tag), "{place}: the tag {tag}");
+                assert!(operations.insert(operation["operationId"].to_string()), "{place}: two have its id");
+                let responses = operation["responses"].as_object().unwrap();
+                if path.starts_with("/api/") {
+                    for (status, response) in
+                        responses.iter().filter(|(status, _)| status.starts_with(['4', '5']))
+                    {
+                        let content = &response["content"]["application/problem+json"];
+                        assert_eq!(
+                            content["schema"]["$ref"], "#/components/schemas/Problem",
+                            "{place}: {status}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

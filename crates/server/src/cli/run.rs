@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 
+use tidegate_api::Setting;
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
 use crate::cli::output::{Output, quoted};
+use crate::config::effective;
 use crate::config::{Config, DevelopmentKey, FunctionKind, LoadedConfig, Registered};
 use crate::data_dir;
 use crate::failure::{Exit, Failure};
@@ -56,7 +59,8 @@ struct StartedJson<'a> {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
-    let LoadedConfig { mut config, path, notes, .. } = load(&args, &context)?;
+    let LoadedConfig { mut config, path, notes, mut settings, .. } = load(&args, &context)?;
+    say_what_is_overridden(&args, &mut settings);
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -73,7 +77,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         let (config, data_dir) = (config.clone(), data_dir.clone());
         move |started: &Started<'_>| announce(started, &config, &path, &data_dir, args.json)
     };
-    let options = Options { config, data_dir, listen };
+    let options = Options { config, data_dir, listen, settings };
     let result = serve(options, &context.registry, context.clock, announce).await;
     if let Some(temporary) = temporary
         && let Err(error) = temporary.close()
@@ -81,6 +85,19 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         tracing::warn!(%error, "the temporary data directory could not be removed");
     }
     result
+}
+
+/// What the command line says instead of the configuration.
+fn say_what_is_overridden(args: &Args, settings: &mut Vec<Setting>) {
+    let mut overridden = |table, key, value: Option<String>, option| {
+        if let Some(value) = value {
+            effective::overridden(settings, table, key, format!("\"{value}\""), option);
+        }
+    };
+    overridden("[http]", "listen", args.http.map(|address| address.to_string()), "--http");
+    overridden("[amqp]", "listen", args.amqp.map(|address| address.to_string()), "--amqp");
+    let key = args.development_key.and_then(|key| Some(key.to_possible_value()?.get_name().to_owned()));
+    overridden("[amqp]", "development_key", key, "--development-key");
 }
 
 fn load(args: &Args, context: &Context) -> Result<LoadedConfig, Failure> {

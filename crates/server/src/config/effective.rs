@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use tidegate_api::{Origin, Setting};
 use toml_edit::Item;
 
 /// One key of one table, as it holds.
@@ -13,6 +14,64 @@ pub(crate) struct Effective {
     pub(crate) key: &'static str,
     /// What holds.
     pub(crate) value: Holds,
+    /// Whether it is a secret.
+    pub(crate) secret: bool,
+}
+
+impl Effective {
+    /// As the API tells it; `file` is the configuration's.
+    fn setting(&self, file: &str) -> Setting {
+        let (value, meaning) = match &self.value {
+            Holds::Given(written) | Holds::Default(written) => (Some(written.clone()), None),
+            Holds::Described(meaning) => (None, Some((*meaning).to_owned())),
+        };
+        let is_given = matches!(self.value, Holds::Given(_));
+        let from_variable = self.secret && value.as_deref().is_some_and(|value| value.starts_with("{ env"));
+        let origin = match (is_given, from_variable) {
+            (true, true) => Origin::Environment,
+            (true, false) => Origin::File,
+            (false, _) => Origin::Default,
+        };
+        let place = is_given.then(|| file.to_owned());
+        let secret = self.secret;
+        Setting {
+            table: header(&self.table),
+            key: self.key.to_owned(),
+            value,
+            meaning,
+            origin,
+            place,
+            secret,
+        }
+    }
+}
+
+/// Everything that holds, as the API tells it; `file` is the configuration's. What a table within a table says is there
+/// under its own header.
+pub(crate) fn settings(all: &[Effective], file: &str) -> Vec<Setting> {
+    let is_table = |one: &Effective| {
+        let within = format!("`{}` of {}", one.key, one.table);
+        all.iter().any(|other| other.table == within)
+    };
+    all.iter().filter(|one| !is_table(one)).map(|one| one.setting(file)).collect()
+}
+
+/// What a command line says instead: the value of a key that stands in a table once.
+pub(crate) fn overridden(settings: &mut Vec<Setting>, table: &str, key: &str, value: String, option: &str) {
+    let place = settings.iter().position(|setting| setting.table == table && setting.key == key);
+    let setting = Setting {
+        table: table.to_owned(),
+        key: key.to_owned(),
+        value: Some(value),
+        meaning: None,
+        origin: Origin::CommandLine,
+        place: Some(option.to_owned()),
+        secret: false,
+    };
+    match place {
+        Some(place) => settings[place] = setting,
+        None => settings.push(setting),
+    }
 }
 
 /// What holds for a key.

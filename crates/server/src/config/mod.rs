@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, read strictly. Everything that is wrong with it is reported at once, with the line,
 //! the right names and an example; nothing that it says is ignored.
 
-mod effective;
+pub(crate) mod effective;
 pub mod elements;
 mod emulator;
 mod issue;
@@ -38,6 +38,7 @@ pub use elements::source::{CheckpointBlobs, EntraConfig, SourceAccess, SourceCon
 pub use elements::tls::TlsConfig;
 pub use elements::webhook::WebhookConfig;
 
+use crate::config::effective::Effective;
 use crate::failure::Failure;
 use elements::console::origin_of;
 use issue::{Issues, listed, suggest};
@@ -103,6 +104,8 @@ pub struct LoadedConfig {
     pub notes: Vec<String>,
     /// Everything that holds, as a TOML text without secrets.
     pub listing: String,
+    /// The same, key by key.
+    pub settings: Vec<tidegate_api::Setting>,
 }
 
 impl Config {
@@ -119,9 +122,11 @@ impl Config {
             Failure::usage(ErrorCode::CONFIG_SYNTAX, message)
                 .help("give the path of a TOML file in UTF-8 with --config FILE; `tidegate config sample` prints one")
         })?;
-        let (mut config, listing) = Self::parse_with_listing(&text, &path.display().to_string(), registered)?;
+        let origin = path.display().to_string();
+        let (mut config, effective) = Self::parse_all(&text, &origin, registered)?;
+        let (listing, settings) = (effective::listing(&effective), effective::settings(&effective, &origin));
         config.seen_from(path.parent().unwrap_or(Path::new("")));
-        Ok(LoadedConfig { config, path: path.to_owned(), notes: Vec::new(), listing })
+        Ok(LoadedConfig { config, path: path.to_owned(), notes: Vec::new(), listing, settings })
     }
 
     /// Reads the configuration of the Event Hubs emulator, `Config.json`.
@@ -135,8 +140,10 @@ impl Config {
                 .help("give the path of the emulator's Config.json in UTF-8")
         })?;
         let (config, notes) = emulator::read(&text, &path.display().to_string())?;
-        let (_, listing) = Self::parse_with_listing(&emulator::as_toml(&config), "", Registered::Any)?;
-        Ok(LoadedConfig { config, path: path.to_owned(), notes, listing })
+        let (_, effective) = Self::parse_all(&emulator::as_toml(&config), "", Registered::Any)?;
+        let settings = effective::settings(&effective, &path.display().to_string());
+        let listing = effective::listing(&effective);
+        Ok(LoadedConfig { config, path: path.to_owned(), notes, listing, settings })
     }
 
     /// Reads a text; `origin` is what messages call it.
@@ -156,6 +163,16 @@ impl Config {
         origin: &str,
         registered: Registered<'_>,
     ) -> Result<(Self, String), Failure> {
+        let (config, effective) = Self::parse_all(text, origin, registered)?;
+        Ok((config, effective::listing(&effective)))
+    }
+
+    /// The same, and with it everything that holds.
+    fn parse_all(
+        text: &str,
+        origin: &str,
+        registered: Registered<'_>,
+    ) -> Result<(Self, Vec<Effective>), Failure> {
         let mut issues = Issues::new(origin, text);
         let document = match toml_edit::Document::parse(text) {
             Ok(document) => document,
@@ -167,10 +184,10 @@ impl Config {
             }
         };
         let config = read_document(document.as_table(), registered, &mut issues);
-        let listing = effective::listing(&issues.effective);
+        let effective = std::mem::take(&mut issues.effective);
         match (issues.into_failure(), config) {
             (Some(failure), _) => Err(failure),
-            (None, Some(config)) => Ok((config, listing)),
+            (None, Some(config)) => Ok((config, effective)),
             (None, None) => Err(Failure::usage(
                 ErrorCode::CONFIG_BAD_VALUE,
                 format!("{origin}: the configuration is incomplete"),

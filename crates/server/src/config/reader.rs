@@ -57,18 +57,18 @@ impl<'i, 't> Reader<'i, 't> {
         );
         if let Some(item) = self.table.get(name) {
             let written = item.span().map_or("", |span| self.issues.written(span));
-            self.note(name, Holds::Given(shown(item, written, T::SECRET)));
+            self.note(name, Holds::Given(shown(item, written, T::SECRET)), T::SECRET);
             return T::read(item, &mut Place { table: &self.header, key: name, issues: self.issues });
         }
         match key.default() {
             Default::Toml(text) => {
-                self.note(name, Holds::Default(text.to_owned()));
+                self.note(name, Holds::Default(text.to_owned()), T::SECRET);
                 let (value, within) = read_default_at(text, &self.header, name);
                 self.issues.effective.extend(within);
                 value
             }
             Default::Described(meaning) => {
-                self.note(name, Holds::Described(meaning));
+                self.note(name, Holds::Described(meaning), T::SECRET);
                 None
             }
             Default::Required => {
@@ -86,15 +86,15 @@ impl<'i, 't> Reader<'i, 't> {
             return self.get(key).map(Some);
         }
         if let Default::Described(meaning) = key.default() {
-            self.note(key.name(), Holds::Described(meaning));
+            self.note(key.name(), Holds::Described(meaning), T::SECRET);
         }
         Some(None)
     }
 
-    fn note(&mut self, key: &'static str, value: Holds) {
+    fn note(&mut self, key: &'static str, value: Holds, secret: bool) {
         let read_before = self.issues.effective.iter().any(|one| one.key == key && one.table == self.header);
         if !read_before {
-            self.issues.effective.push(Effective { table: self.header.clone(), key, value });
+            self.issues.effective.push(Effective { table: self.header.clone(), key, value, secret });
         }
     }
 

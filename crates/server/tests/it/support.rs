@@ -241,6 +241,26 @@ pub(crate) struct Client {
     key: String,
 }
 
+/// What a server answers.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned()).next()
+    }
+
+    /// The body.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", text(&self.body)))
+    }
+}
+
 impl Client {
     /// The status of an answer and its body; an error when there is none or not all of it.
     pub(crate) fn request(
@@ -266,6 +286,43 @@ impl Client {
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(cut)?;
         let status = answer.get(9..12).and_then(|digits| text(digits).parse().ok()).ok_or_else(cut)?;
         Ok((status, answer.split_off(end + 4)))
+    }
+
+    /// An answer with its headers.
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).expect("the server takes connections");
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n{headers}\
+             connection: close\r\n\r\n",
+            self.address,
+            self.key,
+            body.len()
+        )
+        .and_then(|()| stream.write_all(body))
+        .expect("the server takes the request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the server answers");
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+        let body = answer.split_off(end + 4);
+        let head = text(&answer);
+        Answer { status: head[9..12].parse().expect("a status"), head, body }
+    }
+
+    /// The object at an address.
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let answer = self.ask("GET", path, &[], b"");
+        assert_eq!(answer.status, 200, "{path}: {}", text(&answer.body));
+        answer.json()
+    }
+
+    /// What is answered to an object.
+    pub(crate) fn post_json(&self, path: &str, object: &Value) -> Value {
+        let headers = [("content-type", "application/json")];
+        let answer = self.ask("POST", path, &headers, object.to_string().as_bytes());
+        assert!((200..300).contains(&answer.status), "{path}: {}", text(&answer.body));
+        answer.json()
     }
 
     /// What a listing of the API answers.
