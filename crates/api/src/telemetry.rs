@@ -11,7 +11,7 @@ use tidegate_model::clock::Timestamp;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Series {
     /// The time between two points, in seconds.
-    pub step_s: f64,
+    pub step_s: u64,
     /// When the first point was.
     pub from: Timestamp,
     /// The series, in the order asked for.
@@ -23,8 +23,8 @@ pub struct Series {
 pub struct SeriesLine {
     /// Its name, such as `function.aircraft.processed`.
     pub name: String,
-    /// Its unit, such as `events/s`.
-    pub unit: String,
+    /// Its unit, such as `events/s`; null for a name that is not known.
+    pub unit: Option<String>,
     /// The points, the oldest first; null where nothing was measured.
     pub points: Vec<Option<f64>>,
 }

@@ -89,7 +89,7 @@ impl Judge {
         let generation = *self.workspace.generation().borrow();
         let turn = DocumentsTurn::after(None);
         let invocated = self.invoker.invoke(function, vec![event], time_limit, generation, turn).await?;
-        let Invocated { invoked, documents, lease } = invocated;
+        let Invocated { invoked, documents, lease, .. } = invocated;
         let before = lease.as_ref().map_or(&[][..], |lease| lease.current());
         let mut judged: Vec<JudgedDocument> = (documents.iter().enumerate())
             .map(|(slot, id)| JudgedDocument {

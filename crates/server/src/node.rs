@@ -33,7 +33,7 @@ use tidegate_telemetry::Telemetry;
 use crate::access::{self, Guard};
 use crate::alerting::RestartByLink;
 use crate::api::cached::Cached;
-use crate::api::running::{NotMeasured, Running};
+use crate::api::running::{NotLogged, Running};
 use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
 use crate::config::{Config, FunctionConfig, HubConfig};
 use crate::data_dir::DataDir;
@@ -191,7 +191,8 @@ impl Node {
             function_configs,
             running: running.clone(),
             judge: Judge::new(store.clone(), clock.clone()),
-            measured: Arc::new(NotMeasured),
+            telemetry: telemetry.clone(),
+            logged: Arc::new(NotLogged),
             settings: settings.clone(),
             desk: store.clone(),
             overviews: Cached::new(OVERVIEW_AGE),

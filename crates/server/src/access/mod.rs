@@ -13,6 +13,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
+use utoipa::OpenApi;
+
 use tidegate_access::session::Sessions;
 use tidegate_access::tokens::Tokens;
 use tidegate_access::{Door, Keys, Principal, Proof, Refused, Role};
@@ -43,6 +45,22 @@ pub(crate) fn door(
     let sessions = Sessions::new(config.console.session, clock.clone());
     let keys = Arc::new(AccessRules(rules.clone()));
     Arc::new(Door::new(config.door(), keys, tokens, sessions, clock.clone()))
+}
+
+/// What the addresses for tokens and sessions say about themselves.
+pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
+    #[derive(OpenApi)]
+    #[openapi(paths(
+        session::show,
+        session::open,
+        session::close,
+        tokens::list,
+        tokens::create,
+        tokens::revoke,
+        tokens::rename
+    ))]
+    struct Access;
+    Access::openapi()
 }
 
 /// The addresses for tokens and sessions.

@@ -8,6 +8,7 @@ use axum::http::header::{HeaderValue, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use tidegate_access::token::TokenText;
 use tidegate_access::tokens::TokenRefused;
@@ -19,15 +20,18 @@ use crate::access::{State, refusal};
 use crate::api::ApiError;
 
 /// Who is asking.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 struct SessionShape {
     /// True for somebody who said who they are.
     signed_in: bool,
     /// Their name, as the audit trail has it.
     name: Option<String>,
     /// What they may do; null for nothing.
+    #[schema(value_type = Option<String>, example = "operator")]
     role: Option<Role>,
     /// `token`, `key`, `session` or `loopback`; null for nobody.
+    #[schema(value_type = Option<String>)]
     by: Option<&'static str>,
     /// What requests of a session that change something carry in the header `tidegate-csrf`.
     csrf: Option<String>,
@@ -55,6 +59,13 @@ impl SessionShape {
 }
 
 /// Who is asking. Nobody is an answer as well; a token or key that is wrong is none.
+#[utoipa::path(
+    get, path = "/api/v1/session", tag = "access", security((), ("key" = []), ("signature" = [])),
+    responses(
+        (status = 200, body = SessionShape, description = "Who is asking"),
+        crate::api::openapi::Refused, crate::api::openapi::Throttled, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn show(From_(state): From_<State>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     match state.door.enter(asked(&parts), Role::Reader, "").await {
@@ -65,13 +76,22 @@ pub(super) async fn show(From_(state): From_<State>, request: Request) -> Respon
 }
 
 /// A sign-in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignIn {
+    /// The access token.
     token: String,
 }
 
 /// Signs in with a token: the answer sets the cookie.
+#[utoipa::path(
+    post, path = "/api/v1/session", tag = "access", security(()),
+    request_body(content = SignIn, description = "The token"),
+    responses(
+        (status = 201, body = SessionShape, description = "Signed in; `Set-Cookie` has the session"),
+        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Throttled, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn open(From_(state): From_<State>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     match sign_in(&state, &parts, Request::from_parts(parts.clone(), body)).await {
@@ -135,6 +155,10 @@ fn opened(state: &State, asked: Asked<'_>, principal: Principal) -> Response {
 }
 
 /// Signs out: the cookie is removed, and what it held is worth nothing.
+#[utoipa::path(
+    delete, path = "/api/v1/session", tag = "access", security(()),
+    responses((status = 204, description = "Signed out"), crate::api::openapi::Refused, crate::api::openapi::Throttled, crate::api::openapi::Failed),
+)]
 pub(super) async fn close(From_(state): From_<State>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let (door, asked) = (&state.door, asked(&parts));

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State as From_;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State as From_};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use tidegate_access::Role;
 use tidegate_access::token::TokenId;
@@ -19,6 +20,7 @@ use crate::api::ApiError;
 use crate::api::actor::Actor;
 use crate::api::dead_letter_acts::body;
 use crate::api::page::Page;
+use crate::api::parameters::InPath;
 use crate::config::elements::duration;
 
 /// How long a token lasts where nothing else is said.
@@ -28,12 +30,16 @@ pub(crate) const DEFAULT_EXPIRY: Duration = Duration::from_secs(90 * 24 * 3600);
 pub(crate) const NEVER: &str = "never";
 
 /// A token as it is listed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
 struct TokenShape {
+    #[schema(value_type = String)]
     id: TokenId,
     name: String,
+    #[schema(value_type = String, example = "operator")]
     role: Role,
     /// `active`, `expired` or `revoked`.
+    #[schema(value_type = String)]
     state: &'static str,
     created_at: Timestamp,
     created_by: String,
@@ -71,6 +77,12 @@ impl TokenShape {
 }
 
 /// Every token, ordered by number.
+#[utoipa::path(
+    get, path = "/api/v1/tokens", tag = "access",
+    responses((status = 200, content(
+            (tidegate_api::Page<TokenShape> = "application/json"), (TokenShape = "application/x-ndjson"),
+        ), description = "Tokens, ordered by number"), crate::api::openapi::Refused, crate::api::openapi::Throttled, crate::api::openapi::Failed),
+)]
 pub(super) async fn list(From_(state): From_<State>) -> Result<Response, ApiError> {
     let now = state.clock.now();
     // There are at most as many as a page holds.
@@ -82,10 +94,12 @@ pub(super) async fn list(From_(state): From_<State>) -> Result<Response, ApiErro
 }
 
 /// A token to be made.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CreateTokenRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateRequest {
     name: String,
+    #[schema(value_type = String, example = "operator")]
     role: Role,
     /// How long it lasts, such as `90d`, or `never`.
     #[serde(default)]
@@ -95,7 +109,8 @@ pub(super) struct CreateRequest {
 }
 
 /// A token that was made just now.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedToken)]
 struct CreatedShape {
     /// What its holder shows. It is told here and never again.
     token: String,
@@ -104,6 +119,14 @@ struct CreatedShape {
 }
 
 /// Makes a token.
+#[utoipa::path(
+    post, path = "/api/v1/tokens", tag = "access",
+    request_body(content = CreateRequest, description = "Who gets it, and what they may do"),
+    responses(
+        (status = 201, body = CreatedShape, description = "The token, told once"),
+        crate::api::openapi::Refused, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Throttled, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn create(
     From_(state): From_<State>,
     actor: Actor,
@@ -132,7 +155,8 @@ fn lasting(text: &str) -> Result<Duration, ApiError> {
 }
 
 /// Why it is done.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RevokeTokenRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeRequest {
     #[serde(default)]
@@ -140,7 +164,8 @@ pub(super) struct RevokeRequest {
 }
 
 /// What was changed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangedToken)]
 struct ChangedShape {
     #[serde(flatten)]
     shape: TokenShape,
@@ -149,10 +174,19 @@ struct ChangedShape {
 }
 
 /// Ends a token, and the sessions that were opened with it.
+#[utoipa::path(
+    post, path = "/api/v1/tokens/{id}/revoke", tag = "access",
+    params(("id" = String, Path, description = "The token's 12 hexadecimal digits")),
+    request_body(content = RevokeRequest),
+    responses(
+        (status = 200, body = ChangedShape, description = "The token as it is now"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Throttled, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn revoke(
     From_(state): From_<State>,
     actor: Actor,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     request: Result<Json<RevokeRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"reason":"…"}"#)?;
@@ -164,7 +198,8 @@ pub(super) async fn revoke(
 }
 
 /// A new name.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RenameTokenRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RenameRequest {
     name: String,
@@ -173,10 +208,19 @@ pub(super) struct RenameRequest {
 }
 
 /// Gives the holder of a token another name.
+#[utoipa::path(
+    post, path = "/api/v1/tokens/{id}/rename", tag = "access",
+    params(("id" = String, Path, description = "The token's 12 hexadecimal digits")),
+    request_body(content = RenameRequest),
+    responses(
+        (status = 200, body = ChangedShape, description = "The token as it is now"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Throttled, crate::api::openapi::Failed,
+    ),
+)]
 pub(super) async fn rename(
     From_(state): From_<State>,
     actor: Actor,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
     request: Result<Json<RenameRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"name":"…","reason":"…"}"#)?;

@@ -61,9 +61,10 @@ use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::dead_letter::{DeadLetterGroup, Fingerprint};
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
+use tidegate_telemetry::Telemetry;
 
 use crate::api::cached::Cached;
-use crate::api::running::{Measured, Running};
+use crate::api::running::{Logged, Running};
 use crate::config::FunctionConfig;
 use crate::hubs::Hubs;
 use crate::sources::Sources;
@@ -107,8 +108,10 @@ pub struct Api {
     pub running: Running,
     /// Says what a function would say.
     pub judge: Judge,
-    /// What is measured and logged.
-    pub measured: Arc<dyn Measured>,
+    /// What is measured.
+    pub telemetry: Arc<Telemetry>,
+    /// What is logged.
+    pub logged: Arc<dyn Logged>,
     /// The configuration as it holds.
     pub settings: Settings,
     /// Looks at dead letters beyond the port, and takes notes.

@@ -23,6 +23,8 @@ pub fn document() -> Document {
         super::administer_routes().into_openapi(),
         tidegate_gateway::http::openapi(),
         crate::readiness::openapi(),
+        crate::access::openapi(),
+        crate::telemetry::openapi(),
         Pages::openapi(),
     ];
     parts.into_iter().for_each(|part| document.merge(part));
@@ -75,7 +77,7 @@ pub(super) async fn get(parameters: Parameters) -> Result<Response, ApiError> {
 /// Requests that are not taken.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes answers")]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// The request is malformed; `detail` names the place, `action` the way out.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
@@ -91,7 +93,7 @@ pub(super) enum Refused {
 #[derive(IntoResponses)]
 #[response(status = 404, description = "There is no such thing", content_type = "application/problem+json")]
 #[expect(dead_code, reason = "it describes answers")]
-pub(super) struct NotFound(Problem);
+pub(crate) struct NotFound(Problem);
 
 /// The state does not allow it.
 #[derive(IntoResponses)]
@@ -101,7 +103,7 @@ pub(super) struct NotFound(Problem);
     content_type = "application/problem+json"
 )]
 #[expect(dead_code, reason = "it describes answers")]
-pub(super) struct Conflict(Problem);
+pub(crate) struct Conflict(Problem);
 
 /// The request is too large.
 #[derive(IntoResponses)]
@@ -111,12 +113,22 @@ pub(super) struct Conflict(Problem);
     content_type = "application/problem+json"
 )]
 #[expect(dead_code, reason = "it describes answers")]
-pub(super) struct TooLarge(Problem);
+pub(crate) struct TooLarge(Problem);
+
+/// Too many requests.
+#[derive(IntoResponses)]
+#[response(
+    status = 429,
+    description = "Too many requests, or too many that were refused; `Retry-After` says when to come again",
+    content_type = "application/problem+json"
+)]
+#[expect(dead_code, reason = "it describes answers")]
+pub(crate) struct Throttled(Problem);
 
 /// Requests that fail for a reason of the program's.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes answers")]
-pub(super) enum Failed {
+pub(crate) enum Failed {
     /// Something stored is damaged.
     #[response(status = 500, content_type = "application/problem+json")]
     Damaged(Problem),
@@ -147,6 +159,8 @@ pub(super) enum Failed {
         (name = "checkpoints", description = "How far functions are"),
         (name = "alerts", description = "What a person should look at"),
         (name = "audit", description = "Every event is somewhere, and what was done by hand"),
+        (name = "access", description = "Who may do what"),
+        (name = "telemetry", description = "What is measured"),
         (name = "configuration", description = "What holds, and who says so"),
         (name = "publishing", description = "Event Hubs' REST interface, and lines"),
         (name = "program", description = "The program itself"),

@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
 use tidegate_api::{
-    CollectionOverview, FunctionCircuit, FunctionOverview, HubOverview, LaneOverview, Overview, Pause,
+    CollectionOverview, FunctionCircuit, FunctionOverview, HubOverview, LaneOverview, Latency, Overview,
+    Pause,
 };
 use tidegate_host::circuit::CircuitStatus;
 use tidegate_host::status::{LaneState, LaneStatus};
@@ -18,6 +19,8 @@ use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, ReadLimit};
 use tidegate_model::position::{PartitionId, SequenceNumber};
+
+use tidegate_telemetry::sampler::Rates;
 
 use crate::api::parameters::Parameters;
 use crate::api::{Api, ApiError, alerts, checkpoints, circuits, functions};
@@ -53,7 +56,7 @@ struct Facts {
 }
 
 async fn overview(api: &Api) -> Result<Overview, ApiError> {
-    let now = api.clock.now();
+    let (now, rates) = (api.clock.now(), api.telemetry.rates());
     let mut pairs: BTreeSet<(FunctionName, HubName)> = api.configured.iter().cloned().collect();
     let facts = facts(api).await?;
     pairs.extend(facts.checkpoints.keys().map(|lane| (lane.function.clone(), lane.hub.clone())));
@@ -63,7 +66,9 @@ async fn overview(api: &Api) -> Result<Overview, ApiError> {
             .map(|circuit| (circuit.function.clone(), circuit))
             .collect();
     let functions = (pairs.iter())
-        .map(|(function, hub)| function_overview(api, function, hub, &facts, circuits.get(function), now))
+        .map(|(function, hub)| {
+            function_overview(api, function, hub, &facts, circuits.get(function), &rates, now)
+        })
         .collect();
     let stopped = facts.lanes.values().any(|lane| matches!(lane.state, LaneState::Stopped { .. }));
     let collections = api.store.collections().await?.into_iter();
@@ -72,7 +77,7 @@ async fn overview(api: &Api) -> Result<Overview, ApiError> {
         started_at: api.started_at,
         now,
         ready: !facts.lanes.is_empty() && !stopped,
-        hubs: hubs(api),
+        hubs: hubs(api, &rates),
         functions,
         collections: collections
             .map(|(collection, documents)| CollectionOverview {
@@ -84,10 +89,10 @@ async fn overview(api: &Api) -> Result<Overview, ApiError> {
     })
 }
 
-fn hubs(api: &Api) -> Vec<HubOverview> {
+fn hubs(api: &Api, rates: &Rates) -> Vec<HubOverview> {
     let shape = |log: Arc<dyn EventLog>| {
         let partitions = (0..log.partition_count()).map(PartitionId);
-        let rates = api.measured.hub(log.hub());
+        let rates = rates.hubs.get(log.hub());
         HubOverview {
             hub: log.hub().to_string(),
             source: api.hubs.find(log.hub().as_str()).is_none(),
@@ -96,8 +101,8 @@ fn hubs(api: &Api) -> Vec<HubOverview> {
                 .filter_map(|partition| log.ends(partition).ok())
                 .map(|ends| ends.tail.0)
                 .sum(),
-            incoming_per_s: rates.incoming,
-            bytes_per_s: rates.bytes,
+            incoming_per_s: rates.and_then(|rates| rates.incoming_per_s),
+            bytes_per_s: rates.and_then(|rates| rates.bytes_per_s),
         }
     };
     api.logs().into_iter().map(shape).collect()
@@ -157,10 +162,11 @@ fn function_overview(
     hub: &HubName,
     facts: &Facts,
     circuit: Option<&CircuitStatus>,
+    rates: &Rates,
     now: Timestamp,
 ) -> FunctionOverview {
     let configured_circuit = api.circuits.iter().any(|(name, _)| name == function);
-    let rates = api.measured.function(function, hub);
+    let rates = rates.functions.get(function);
     let known = functions::known(api, function, hub);
     let log = api.log(hub.as_str()).ok();
     let partitions = log.as_ref().map_or(0, |log| log.partition_count());
@@ -187,11 +193,15 @@ fn function_overview(
         held: 0,
         dead_letters: 0,
         oldest_unresolved_at: None,
-        incoming_per_s: rates.incoming,
-        processed_per_s: rates.processed,
-        dead_lettered_per_s: rates.dead_lettered,
-        failed_per_s: rates.failed,
-        latency_ms: rates.latency_ms,
+        incoming_per_s: rates.and_then(|rates| rates.incoming_per_s),
+        processed_per_s: rates.and_then(|rates| rates.processed_per_s),
+        dead_lettered_per_s: rates.and_then(|rates| rates.dead_lettered_per_s),
+        failed_per_s: rates.and_then(|rates| rates.failed_per_s),
+        latency_ms: rates.and_then(|rates| rates.latency_ms).map(|latency| Latency {
+            p50: latency.p50,
+            p99: latency.p99,
+            p999: latency.p999,
+        }),
         lanes: Vec::new(),
     };
     for partition in (0..partitions).map(PartitionId) {

@@ -1,11 +1,11 @@
-//! What is known once functions run: the functions themselves, and what is measured of them.
+//! What is known once functions run: the functions themselves, and what is logged about events.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use tidegate_api::{Latency, LogLine};
+use tidegate_api::LogLine;
 use tidegate_host::settings::FunctionSettings;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::event::HubName;
@@ -44,60 +44,25 @@ impl Running {
     }
 }
 
-/// What is measured and logged. What is not measured is absent, never a guess.
+/// What the program logged, kept for a while.
 #[async_trait]
-pub trait Measured: Send + Sync + 'static {
-    /// What comes into a hub.
-    fn hub(&self, hub: &HubName) -> HubRates {
-        let _ = hub;
-        HubRates::default()
-    }
-
-    /// What a function does.
-    fn function(&self, function: &FunctionName, hub: &HubName) -> FunctionRates {
-        let _ = (function, hub);
-        FunctionRates::default()
-    }
-
+pub trait Logged: Send + Sync + 'static {
     /// What was logged about one event, the newest first, at most `limit` lines.
-    async fn logs_of(
+    async fn of_event(
         &self,
         hub: &HubName,
         partition: PartitionId,
         event: SequenceNumber,
         limit: usize,
-    ) -> Vec<LogLine> {
-        let _ = (hub, partition, event, limit);
-        Vec::new()
-    }
+    ) -> Vec<LogLine>;
 }
 
-/// Nothing is measured.
-pub struct NotMeasured;
+/// Nothing is kept of what is logged.
+pub struct NotLogged;
 
 #[async_trait]
-impl Measured for NotMeasured {}
-
-/// What comes into a hub, a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct HubRates {
-    /// Events.
-    pub incoming: Option<f64>,
-    /// Bytes.
-    pub bytes: Option<f64>,
-}
-
-/// What a function does, a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct FunctionRates {
-    /// Events that come to it.
-    pub incoming: Option<f64>,
-    /// Events that are resolved.
-    pub processed: Option<f64>,
-    /// Events that become dead letters.
-    pub dead_lettered: Option<f64>,
-    /// Attempts that fail.
-    pub failed: Option<f64>,
-    /// How long events take from the log to the commit.
-    pub latency_ms: Option<Latency>,
+impl Logged for NotLogged {
+    async fn of_event(&self, _: &HubName, _: PartitionId, _: SequenceNumber, _: usize) -> Vec<LogLine> {
+        Vec::new()
+    }
 }

@@ -81,7 +81,7 @@ pub(super) async fn get(
         sequence_number: number.0,
         event: event.map(|event| EventShape::new(partition, event)),
         functions,
-        logs: api.measured.logs_of(&hub, partition, number, LOGS).await,
+        logs: api.logged.of_event(&hub, partition, number, LOGS).await,
         trail,
     };
     Ok(Json(trace).into_response())

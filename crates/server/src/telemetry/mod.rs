@@ -4,4 +4,4 @@ mod look;
 mod routes;
 
 pub(crate) use look::ServerLook;
-pub(crate) use routes::reading_routes;
+pub(crate) use routes::{openapi, reading_routes};
