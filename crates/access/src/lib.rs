@@ -8,6 +8,7 @@
 //! - [`role`], [`principal`]: what somebody may do, and how the audit trail calls them.
 //! - [`token`], [`tokens`]: access tokens, whose secrets only their holders have.
 //! - [`session`], [`cookie`], [`request`]: people with browsers, and what pages of other sites cannot make them do.
+//! - [`oidc`]: people whom an identity provider knows.
 //! - [`rate`]: how often a sign-in may be tried.
 //!
 //! It decides and keeps its state behind the ports of `model`; the server puts it in front of its addresses.
@@ -15,6 +16,8 @@
 pub mod cookie;
 pub mod door;
 pub mod name;
+pub mod oidc;
+pub mod persons;
 pub mod principal;
 pub mod rate;
 pub mod refused;

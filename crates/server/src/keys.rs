@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use tidegate_access::oidc::OidcSettings;
 use tidegate_alerts::links::LinkKey;
 use tidegate_gateway::auth::{AccessRule, AccessTokens, Authorizer, Right, Scope, SecretKey};
 use tidegate_model::clock::Clock;
@@ -41,6 +42,8 @@ const DEVELOPMENT_KEY: &str = "SAS_KEY_VALUE";
 pub(crate) struct Guests {
     rules: Vec<AccessRule>,
     tokens: Option<AccessTokens>,
+    /// The identity provider that people sign in with.
+    pub(crate) oidc: Option<OidcSettings>,
 }
 
 impl Guests {
@@ -64,7 +67,8 @@ impl Guests {
         }
         let tokens =
             config.access_token.as_ref().map(|tokens| tokens.tokens()).transpose().map_err(refused)?;
-        Ok(Self { rules, tokens })
+        let oidc = config.oidc.as_ref().map(|oidc| oidc.settings()).transpose().map_err(refused)?;
+        Ok(Self { rules, tokens, oidc })
     }
 }
 

@@ -136,6 +136,7 @@ impl Node {
         clock: SharedClock,
     ) -> Result<Self, Failure> {
         let keys = Keys::open(data_dir.path(), &*clock)?;
+        let provider = guests.oidc.clone().map(|oidc| access::provider(oidc, &clock)).transpose()?;
         let authorizer = Arc::new(keys.authorizer(guests)?);
         let link_key = keys::link_key(data_dir.path(), &*clock)?;
         let hubs = match config {
@@ -215,7 +216,7 @@ impl Node {
         };
         let door = access::door(known, &authorizer, &store_port, &clock);
         let router = routes(gateway.clone(), api, telemetry.clone(), &door)
-            .merge(access::routes(&door, &clock))
+            .merge(access::routes(&door, provider, &store_port, &clock))
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
             .fallback(tidegate_gateway::http::no_such_address);

@@ -3,6 +3,7 @@
 
 mod guard;
 mod headers;
+mod oidc;
 mod session;
 pub(crate) mod tokens;
 
@@ -15,15 +16,18 @@ use axum::routing::{get, post};
 
 use utoipa::OpenApi;
 
+use tidegate_access::oidc::{OidcSettings, Provider};
 use tidegate_access::session::Sessions;
 use tidegate_access::tokens::Tokens;
 use tidegate_access::{Door, Keys, Principal, Proof, Refused, Role};
 use tidegate_gateway::auth::{AuthError, Authorizer, Right};
 use tidegate_gateway::http::ErrorResponse;
 use tidegate_model::clock::{SharedClock, Timestamp};
+use tidegate_model::error::ErrorCode;
 use tidegate_model::ports::{Registers, Store};
 
 use crate::config::Config;
+use crate::failure::Failure;
 
 pub(crate) use guard::Guard;
 pub(crate) use headers::with_headers;
@@ -63,9 +67,22 @@ pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
     Access::openapi()
 }
 
-/// The addresses for tokens and sessions.
-pub(crate) fn routes(door: &Arc<Door>, clock: &SharedClock) -> Router {
-    let state = State { door: door.clone(), clock: clock.clone() };
+/// The addresses for tokens and sessions, and for sign-ins by an identity provider, where there is one.
+pub(crate) fn routes(
+    door: &Arc<Door>,
+    provider: Option<Arc<Provider>>,
+    store: &Arc<dyn Store>,
+    clock: &SharedClock,
+) -> Router {
+    let has_provider = provider.is_some();
+    let state = State { door: door.clone(), has_provider, clock: clock.clone() };
+    let by_provider = provider.map_or_else(Router::new, |provider| {
+        let registers: Arc<dyn Registers> = Arc::<dyn Store>::clone(store);
+        Router::new()
+            .route("/sign-in/oidc", get(oidc::begin))
+            .route("/sign-in/oidc/callback", get(oidc::callback))
+            .with_state(oidc::WithProvider { state: state.clone(), provider, registers })
+    });
     let session = Router::new()
         .route("/api/v1/session", get(session::show).post(session::open).delete(session::close))
         .with_state(state.clone());
@@ -74,14 +91,30 @@ pub(crate) fn routes(door: &Arc<Door>, clock: &SharedClock) -> Router {
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
         .route("/api/v1/tokens/{id}/rename", post(tokens::rename))
         .with_state(state);
-    session.merge(Guard::new(door, Role::Admin).before(tokens)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+    session
+        .merge(by_provider)
+        .merge(Guard::new(door, Role::Admin).before(tokens))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 /// What the addresses are given.
 #[derive(Clone)]
 struct State {
     door: Arc<Door>,
+    has_provider: bool,
     clock: SharedClock,
+}
+
+/// The identity provider that people sign in with.
+///
+/// # Errors
+/// When it cannot be used.
+pub(crate) fn provider(settings: OidcSettings, clock: &SharedClock) -> Result<Arc<Provider>, Failure> {
+    let provider = Provider::new(settings, clock.clone()).map_err(|why| {
+        Failure::usage(ErrorCode::CONFIG_BAD_VALUE, format!("`issuer` of [oidc]: {why}"))
+            .help("correct the configuration, or what it names, and start again")
+    })?;
+    Ok(Arc::new(provider))
 }
 
 /// The answer to somebody who is not let in.

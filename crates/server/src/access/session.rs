@@ -10,9 +10,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use tidegate_access::session::Session;
 use tidegate_access::token::TokenText;
 use tidegate_access::tokens::TokenRefused;
-use tidegate_access::{Asked, Entered, Principal, Proof, Refused, Role};
+use tidegate_access::{Asked, Door, Entered, Principal, Proof, Refused, Role};
 use tidegate_model::trail::Act;
 
 use crate::access::guard::asked;
@@ -35,12 +36,15 @@ struct SessionShape {
     by: Option<&'static str>,
     /// What requests of a session that change something carry in the header `tidegate-csrf`.
     csrf: Option<String>,
+    /// Where a sign-in by the identity provider begins, if there is one.
+    provider: Option<&'static str>,
 }
 
 impl SessionShape {
-    fn of(entered: Option<&Entered>) -> Self {
+    fn of(entered: Option<&Entered>, state: &State) -> Self {
+        let provider = state.has_provider.then_some("/sign-in/oidc");
         let Some(Entered { principal, session }) = entered else {
-            return Self { signed_in: false, name: None, role: None, by: None, csrf: None };
+            return Self { signed_in: false, name: None, role: None, by: None, csrf: None, provider };
         };
         let by = match principal.proof {
             Proof::Key => "key",
@@ -54,6 +58,7 @@ impl SessionShape {
             role: Some(principal.role),
             by: Some(by),
             csrf: session.as_ref().map(|session| session.csrf.reveal().to_owned()),
+            provider,
         }
     }
 }
@@ -69,8 +74,8 @@ impl SessionShape {
 pub(super) async fn show(From_(state): From_<State>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     match state.door.enter(asked(&parts), Role::Reader, "").await {
-        Ok(entered) => Json(SessionShape::of(Some(&entered))).into_response(),
-        Err(Refused::NotSignedIn) => Json(SessionShape::of(None)).into_response(),
+        Ok(entered) => Json(SessionShape::of(Some(&entered), &state)).into_response(),
+        Err(Refused::NotSignedIn) => Json(SessionShape::of(None, &state)).into_response(),
         Err(refused) => refusal(&refused),
     }
 }
@@ -140,18 +145,25 @@ async fn sign_in(state: &State, parts: &Parts, request: Request) -> Result<Respo
     Ok(opened(state, asked, principal))
 }
 
-/// Opens a session for somebody who showed who they are; the answer sets the cookie.
+/// The answer to somebody who signed in.
 fn opened(state: &State, asked: Asked<'_>, principal: Principal) -> Response {
-    let (door, cookie) = (&state.door, state.door.cookie());
+    let (cookie, session) = opened_cookie(&state.door, asked, principal);
+    let principal = session.principal.clone();
+    let shape = SessionShape::of(Some(&Entered { principal, session: Some(session) }), state);
+    let mut response = (StatusCode::CREATED, Json(shape)).into_response();
+    set_cookie(&mut response, &cookie);
+    response
+}
+
+/// Opens a session for somebody who showed who they are: the header that sets the cookie, and the session.
+pub(super) fn opened_cookie(door: &Door, asked: Asked<'_>, principal: Principal) -> (String, Session) {
+    let cookie = door.cookie();
     // The session before, if there was one, is another person's or theirs: it is over.
     if let Some(old) = cookie.read(asked.headers) {
         door.sessions.close(old);
     }
-    let (secret, session) = door.sessions.open(principal.clone());
-    let shape = SessionShape::of(Some(&Entered { principal, session: Some(session) }));
-    let mut response = (StatusCode::CREATED, Json(shape)).into_response();
-    set_cookie(&mut response, &cookie.set(&secret, door.sessions.lifetime()));
-    response
+    let (secret, session) = door.sessions.open(principal);
+    (cookie.set(&secret, door.sessions.lifetime()), session)
 }
 
 /// Signs out: the cookie is removed, and what it held is worth nothing.
@@ -180,7 +192,7 @@ pub(super) async fn close(From_(state): From_<State>, request: Request) -> Respo
     response
 }
 
-fn set_cookie(response: &mut Response, cookie: &str) {
+pub(super) fn set_cookie(response: &mut Response, cookie: &str) {
     let mut value = HeaderValue::from_str(cookie).expect("a cookie of hexadecimal digits is a header");
     value.set_sensitive(true);
     response.headers_mut().append(SET_COOKIE, value);

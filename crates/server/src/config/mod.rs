@@ -32,6 +32,7 @@ pub use elements::email::EmailConfig;
 pub use elements::function::{FunctionConfig, FunctionKind, UpsertConfig};
 pub use elements::http::HttpConfig;
 pub use elements::hub::HubConfig;
+pub use elements::oidc::OidcConfig;
 pub use elements::processor::ProcessorConfig;
 pub use elements::secret::SecretSource;
 pub use elements::source::{CheckpointBlobs, EntraConfig, SourceAccess, SourceConfig};
@@ -72,6 +73,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The page and the API, as people come to them.
     pub console: ConsoleConfig,
+    /// The identity provider that people sign in with.
+    pub oidc: Option<OidcConfig>,
     /// The AMQP front door.
     pub amqp: AmqpConfig,
     /// Who may do what beside the keys of the data directory, ordered by name.
@@ -206,6 +209,9 @@ impl Config {
         if let Some(tokens) = &mut self.access_token {
             tokens.key.seen_from(directory);
         }
+        if let Some(secret) = self.oidc.as_mut().and_then(|oidc| oidc.client_secret.as_mut()) {
+            secret.seen_from(directory);
+        }
         if let Some(tls) = &mut self.amqp.tls {
             tls.seen_from(directory);
         }
@@ -254,7 +260,7 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "hub",
     "source",
     "function",
@@ -265,6 +271,7 @@ const TABLES: [&str; 15] = [
     "audit",
     "http",
     "console",
+    "oidc",
     "amqp",
     "access",
     "access_token",
@@ -315,6 +322,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
     let audit = read_single(root, "audit", &elements::audit::ELEMENT, issues, elements::audit::read);
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
     let console = read_single(root, "console", &elements::console::ELEMENT, issues, elements::console::read);
+    let oidc = read_optional(root, "oidc", &elements::oidc::ELEMENT, issues, elements::oidc::read);
     let amqp = read_single(root, "amqp", &elements::amqp::ELEMENT, issues, elements::amqp::read);
     let access = read_named(root, "access", &elements::access::ELEMENT, issues, |name, reader| {
         Ok(elements::access::read(name, &declared, reader))
@@ -340,6 +348,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         audit: audit?,
         http: http?,
         console: console?,
+        oidc: oidc?,
         amqp: amqp?,
         access: access?,
         access_token: access_token?,

@@ -12,8 +12,6 @@
 //!
 //! Letters are compared without regard to case, other roles are ignored. The rights count in the whole namespace.
 
-mod ring_provider;
-
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
@@ -95,7 +93,7 @@ impl AccessTokens {
     /// # Errors
     /// When the key is not of the kind that the algorithm needs.
     pub fn new(settings: &AccessTokenSettings, key: &[u8]) -> Result<Self, InvalidTokenKey> {
-        ring_provider::install();
+        tidegate_jwt::install();
         let (algorithm, key) = match settings.algorithm {
             TokenAlgorithm::Hs256 if key.len() < MIN_SECRET_BYTES => return Err(InvalidTokenKey::TooShort),
             TokenAlgorithm::Hs256 => (Algorithm::HS256, DecodingKey::from_secret(key)),

@@ -16,6 +16,7 @@ pub mod http;
 pub mod hub;
 mod initial_offset;
 pub(crate) mod number;
+pub mod oidc;
 mod order;
 pub(crate) mod parking;
 pub mod processor;
@@ -33,7 +34,7 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 21] = [
+pub(crate) static ALL: [&Element; 22] = [
     &hub::ELEMENT,
     &source::ELEMENT,
     &source::ENTRA_ELEMENT,
@@ -49,6 +50,7 @@ pub(crate) static ALL: [&Element; 21] = [
     &audit::ELEMENT,
     &http::ELEMENT,
     &console::ELEMENT,
+    &oidc::ELEMENT,
     &amqp::ELEMENT,
     &tls::ELEMENT,
     &access::ELEMENT,
