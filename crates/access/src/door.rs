@@ -13,6 +13,7 @@ use http::header::{AUTHORIZATION, HeaderName};
 use tidegate_model::clock::{SharedClock, Timestamp};
 
 use crate::cookie::Cookie;
+use crate::mask::Masks;
 use crate::principal::{Principal, Proof};
 use crate::rate::Tries;
 use crate::refused::Refused;
@@ -53,6 +54,8 @@ pub struct DoorSettings {
     /// The origin by which people know the server, such as `https://tide.example.com`, where it is not what the server
     /// sees itself.
     pub public_origin: Option<String>,
+    /// What is not shown to every role.
+    pub masks: Masks,
 }
 
 impl DoorSettings {

@@ -9,12 +9,14 @@
 //! - [`token`], [`tokens`]: access tokens, whose secrets only their holders have.
 //! - [`session`], [`cookie`], [`request`]: people with browsers, and what pages of other sites cannot make them do.
 //! - [`oidc`]: people whom an identity provider knows.
+//! - [`mask`]: what of events and documents a role does not see.
 //! - [`rate`]: how often a sign-in may be tried.
 //!
 //! It decides and keeps its state behind the ports of `model`; the server puts it in front of its addresses.
 
 pub mod cookie;
 pub mod door;
+pub mod mask;
 pub mod name;
 pub mod oidc;
 pub mod persons;

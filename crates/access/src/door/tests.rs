@@ -32,7 +32,11 @@ struct Bench {
 fn bench(open_on_loopback: bool, public_origin: Option<&str>) -> Bench {
     let clock = TestClock::new(Timestamp::from_millis(1_700_000_000_000), 7);
     let store: Arc<dyn Registers> = Arc::new(MemoryStore::new());
-    let settings = DoorSettings { open_on_loopback, public_origin: public_origin.map(str::to_owned) };
+    let settings = DoorSettings {
+        open_on_loopback,
+        public_origin: public_origin.map(str::to_owned),
+        masks: Masks::default(),
+    };
     let tokens = Tokens::new(store, clock.clone());
     let sessions = Sessions::new(SessionTimes::default(), clock.clone());
     Bench { door: Door::new(settings, Arc::new(RootKey), tokens, sessions, clock.clone()), clock }

@@ -8,10 +8,14 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 
+use tidegate_access::mask::Origin;
 use tidegate_access::{Asked, Door, Ends, Role};
 use tidegate_gateway::http::ErrorResponse;
 
-use crate::access::refusal;
+use crate::access::{masking, refusal};
+
+/// Where documents are asked for in SQL.
+const QUERY: &str = "/api/v1/query";
 
 /// What a caller must be before the routes behind it are reached. Handlers find them as
 /// `Extension<`[`Principal`](tidegate_access::Principal)`>`.
@@ -56,14 +60,23 @@ async fn check(
         return refused.into_response();
     }
     let (mut parts, body) = request.into_parts();
-    match guard.door.enter(asked(&parts), guard.role, hub).await {
-        Ok(entered) => {
-            parts.extensions.insert(entered.principal);
-            request = Request::from_parts(parts, body);
-            next.run(request).await
-        }
-        Err(refused) => refusal(&refused),
+    let principal = match guard.door.enter(asked(&parts), guard.role, hub).await {
+        Ok(entered) => entered.principal,
+        Err(refused) => return refusal(&refused),
+    };
+    let (masks, role) = (&guard.door.settings.masks, principal.role);
+    if parts.uri.path() == QUERY && !masks.allow_queries(role) {
+        return masking::query_refused();
     }
+    parts.extensions.insert(principal);
+    request = Request::from_parts(parts, body);
+    let response = next.run(request).await;
+    if masks.spare(role) {
+        return response;
+    }
+    let named = |wanted: &str| parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let origin = Origin { hub: named("hub"), collection: named("collection") };
+    masking::masked(masks, role, origin, response).await
 }
 
 /// What is known of a request before anybody is recognised.

@@ -3,6 +3,7 @@
 
 mod guard;
 mod headers;
+mod masking;
 mod oidc;
 mod session;
 pub(crate) mod tokens;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Item, Table};
 
 use tidegate_access::DoorSettings;
+use tidegate_access::mask::{MaskRule, Masks};
 use tidegate_gateway::throughput::ThroughputUnits;
 use tidegate_host::circuit::CircuitSettings;
 use tidegate_model::checkpoint::FunctionName;
@@ -75,6 +76,8 @@ pub struct Config {
     pub console: ConsoleConfig,
     /// The identity provider that people sign in with.
     pub oidc: Option<OidcConfig>,
+    /// What of events and documents is not shown to everybody.
+    pub masks: Vec<MaskRule>,
     /// The AMQP front door.
     pub amqp: AmqpConfig,
     /// Who may do what beside the keys of the data directory, ordered by name.
@@ -246,6 +249,7 @@ impl Config {
         DoorSettings {
             open_on_loopback: self.console.open_on_loopback.unwrap_or(!is_elsewhere),
             public_origin,
+            masks: Masks::new(self.masks.clone()),
         }
     }
 
@@ -260,7 +264,7 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "hub",
     "source",
     "function",
@@ -272,6 +276,7 @@ const TABLES: [&str; 16] = [
     "http",
     "console",
     "oidc",
+    "mask",
     "amqp",
     "access",
     "access_token",
@@ -323,6 +328,9 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
     let console = read_single(root, "console", &elements::console::ELEMENT, issues, elements::console::read);
     let oidc = read_optional(root, "oidc", &elements::oidc::ELEMENT, issues, elements::oidc::read);
+    let masks = read_named(root, "mask", &elements::mask::ELEMENT, issues, |_, reader| {
+        Ok(elements::mask::read(reader))
+    });
     let amqp = read_single(root, "amqp", &elements::amqp::ELEMENT, issues, elements::amqp::read);
     let access = read_named(root, "access", &elements::access::ELEMENT, issues, |name, reader| {
         Ok(elements::access::read(name, &declared, reader))
@@ -349,6 +357,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         http: http?,
         console: console?,
         oidc: oidc?,
+        masks: masks?,
         amqp: amqp?,
         access: access?,
         access_token: access_token?,

@@ -329,3 +329,64 @@ fn a_token_that_was_made_survives_a_crash_and_a_half_made_one_opens_nothing() {
     let of_trail = trail.iter().filter(|line| line["action"] == "token.create").count();
     assert_eq!(of_trail, listed.len());
 }
+
+#[test]
+fn who_is_below_the_role_of_a_rule_sees_neither_field_nor_query() {
+    let masks = "[mask.positions]\nfields = [\"/lat\"]\nproperties = [\"pilot\"]\nerrors = true\n";
+    let place = Place::new(&format!("{CONFIG}\n{masks}"));
+    let server = place.serve();
+    let lines = concat!(r#"{"icao24":"a","lat":"N51-SECRET"}"#, "\n", r#"{"lat":"N51-SECRET"}"#, "\n");
+    assert!(server.client(place.key()).publish("flights", "", lines.as_bytes()));
+    place.caught_up(2);
+    let (_, operator) = token(&place, "ops --role operator");
+    let paths = (0..8).map(|partition| format!("/api/v1/hubs/flights/events?partition={partition}"));
+    let mut paths: Vec<String> = paths.collect();
+    paths.extend(
+        [
+            "/api/v1/collections/aircraft/documents",
+            "/api/v1/collections/aircraft/documents/a",
+            "/api/v1/dead-letters?event=true",
+            "/api/v1/dead-letters/1",
+        ]
+        .map(str::to_owned),
+    );
+    let base64 = "TjUxLVNFQ1JF";
+    let (mut seen, mut hidden) = (0, 0);
+    for path in &paths {
+        for accept in ["application/json", "application/x-ndjson"] {
+            let guest = ask(&server, "GET", path, &[("accept", accept)], "");
+            assert_eq!(guest.status, 200, "{path}: {}", guest.body);
+            assert!(!guest.body.contains("SECRET") && !guest.body.contains(base64), "{path}: {}", guest.body);
+            hidden += usize::from(guest.body.contains("(masked)"));
+            let headers = [("accept", accept), ("authorization", &bearer(&operator))];
+            seen += usize::from(ask(&server, "GET", path, &headers, "").body.contains("SECRET"));
+        }
+    }
+    assert!(seen >= 10 && hidden == seen, "{seen} answers tell an operator, {hidden} mask it from a guest");
+    let sql = r#"{"sql":"SELECT document FROM aircraft"}"#;
+    ask(&server, "POST", "/api/v1/query", &[], sql).refused(403, "TG-505");
+    let rows = ask(&server, "POST", "/api/v1/query", &[("authorization", &bearer(&operator))], sql);
+    assert!(rows.body.contains("SECRET"), "{}", rows.body);
+}
+
+#[test]
+fn an_identity_provider_that_does_not_answer_is_told_at_the_sign_in() {
+    let oidc =
+        "[oidc]\nissuer = \"http://127.0.0.1:1\"\nclient_id = \"tidegate\"\nroles = { all = \"reader\" }\n";
+    let place = Place::new(&format!("{CONFIG}\n{oidc}"));
+    let server = place.serve();
+    assert_eq!(ask(&server, "GET", "/api/v1/session", &[], "").json()["provider"], "/sign-in/oidc");
+    let away = ask(&server, "GET", "/sign-in/oidc?then=/dead-letters", &[], "");
+    let location = away.header("location").unwrap();
+    assert_eq!(away.status, 303);
+    assert!(
+        location.starts_with("/sign-in?problem=") && location.contains("does%20not%20answer"),
+        "{location}"
+    );
+    // What comes back without having been begun here.
+    let back =
+        ask(&server, "GET", "/sign-in/oidc/callback?state=x&code=y", &[("cookie", "tidegate_sign_in=z")], "");
+    assert!(back.header("location").unwrap().contains("TG-420"), "{}", back.head);
+    let rebound = ask(&server, "GET", "/sign-in/oidc", &[("host", "evil.example.com")], "");
+    assert!(rebound.header("location").unwrap().contains("public_url"), "{}", rebound.head);
+}

@@ -15,6 +15,7 @@ pub mod function;
 pub mod http;
 pub mod hub;
 mod initial_offset;
+pub(crate) mod mask;
 pub(crate) mod number;
 pub mod oidc;
 mod order;
@@ -34,7 +35,7 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 22] = [
+pub(crate) static ALL: [&Element; 23] = [
     &hub::ELEMENT,
     &source::ELEMENT,
     &source::ENTRA_ELEMENT,
@@ -51,6 +52,7 @@ pub(crate) static ALL: [&Element; 22] = [
     &http::ELEMENT,
     &console::ELEMENT,
     &oidc::ELEMENT,
+    &mask::ELEMENT,
     &amqp::ELEMENT,
     &tls::ELEMENT,
     &access::ELEMENT,
