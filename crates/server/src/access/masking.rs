@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
@@ -44,6 +44,7 @@ pub(super) async fn masked(masks: &Masks, role: Role, origin: Origin<'_>, respon
     // What is not understood might hold anything.
     let Some(masked) = masked else { return not_masked() };
     head.headers.remove(CONTENT_LENGTH);
+    head.headers.remove(ETAG);
     Response::from_parts(head, Body::from(masked))
 }
 

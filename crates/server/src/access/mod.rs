@@ -59,6 +59,8 @@ pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
         session::show,
         session::open,
         session::close,
+        oidc::begin,
+        oidc::callback,
         tokens::list,
         tokens::create,
         tokens::revoke,

@@ -41,7 +41,12 @@ pub(super) struct Begin {
     then: String,
 }
 
-/// Sends the browser to the provider.
+/// Sends the browser to the identity provider.
+#[utoipa::path(
+    get, path = "/sign-in/oidc", tag = "access", security(()),
+    params(("then" = Option<String>, Query, description = "The path of this server to go to after the sign-in")),
+    responses((status = 303, description = "To the provider; or to the sign-in page, which shows why not")),
+)]
 pub(super) async fn begin(
     From_(with): From_<WithProvider>,
     query: Result<Query<Begin>, QueryRejection>,
@@ -67,7 +72,17 @@ pub(super) async fn begin(
     }
 }
 
-/// The browser comes back.
+/// Takes the browser back from the identity provider.
+#[utoipa::path(
+    get, path = "/sign-in/oidc/callback", tag = "access", security(()),
+    params(
+        ("state" = Option<String>, Query, description = "Which sign-in it is"),
+        ("code" = Option<String>, Query, description = "What the provider gave"),
+        ("error" = Option<String>, Query, description = "Why it gave nothing"),
+        ("error_description" = Option<String>, Query, description = "The same for a person"),
+    ),
+    responses((status = 303, description = "To where the person wanted to go, signed in; or to the sign-in page, which shows why not")),
+)]
 pub(super) async fn callback(
     From_(with): From_<WithProvider>,
     query: Result<Query<Callback>, QueryRejection>,
