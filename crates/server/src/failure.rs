@@ -75,6 +75,13 @@ impl Failure {
         self
     }
 
+    /// What went wrong on one line, for a log.
+    pub(crate) fn on_one_line(&self) -> String {
+        let problems =
+            self.problems.iter().map(|Problem { code, message, .. }| format!("[{code}] {message}"));
+        problems.collect::<Vec<_>>().join("; ").replace('\n', " ")
+    }
+
     /// The code of the first problem.
     pub fn code(&self) -> Option<ErrorCode> {
         self.problems.first().map(|problem| problem.code)

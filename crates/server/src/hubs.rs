@@ -96,6 +96,8 @@ pub(crate) struct Hubs {
     gateway: Arc<Gateway>,
     declared: Vec<Declared>,
     configured: Vec<(FunctionName, HubName)>,
+    /// The names by which functions read hubs of others.
+    sources: Vec<HubName>,
     clock: SharedClock,
     /// One change at a time.
     changing: Mutex<()>,
@@ -165,9 +167,19 @@ impl Hubs {
         gateway: Arc<Gateway>,
         declared: Vec<Declared>,
         configured: Vec<(FunctionName, HubName)>,
+        sources: Vec<HubName>,
         clock: SharedClock,
     ) -> Arc<Self> {
-        Arc::new(Self { log, store, gateway, declared, configured, clock, changing: Mutex::default() })
+        Arc::new(Self {
+            log,
+            store,
+            gateway,
+            declared,
+            configured,
+            sources,
+            clock,
+            changing: Mutex::default(),
+        })
     }
 
     /// Every hub, ordered by name.
@@ -260,6 +272,15 @@ impl Hubs {
                         "there is a hub {name}, and names must differ in more than the case of their letters"
                     ),
                 },
+                help: "give the hub another name".to_owned(),
+            });
+        }
+        let is_taken = |source: &&HubName| source.as_str().eq_ignore_ascii_case(new.name.as_str());
+        if let Some(source) = self.sources.iter().find(is_taken) {
+            return Err(HubError::Conflict {
+                problem: format!(
+                    "{source} is the name of a source: functions read a hub of somebody else by it"
+                ),
                 help: "give the hub another name".to_owned(),
             });
         }

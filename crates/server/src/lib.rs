@@ -13,6 +13,7 @@ mod cli;
 mod client;
 mod demo;
 mod lines;
+mod lineup;
 mod logging;
 mod program;
 

@@ -169,6 +169,7 @@ impl Node {
             gateway.clone(),
             declared,
             configured.clone(),
+            sources_of(config),
             clock.clone(),
         );
         let processing = Processing::default();
@@ -265,14 +266,6 @@ impl Node {
             .ok_or_else(|| Failure::new(ErrorCode::NOT_FOUND, format!("the log has no hub {name}")))
     }
 
-    /// What functions read under this name: a hub of the log, or one of somebody else.
-    pub(crate) fn readable(&self, name: &HubName) -> Result<Arc<dyn EventLog>, Failure> {
-        match self.sources.find(name.as_str()) {
-            Some(source) => Ok(source),
-            None => self.hub(name).map(|hub| hub as Arc<dyn EventLog>),
-        }
-    }
-
     /// Records which functions are configured.
     pub(crate) fn record_functions(&self, config: &Config) -> Result<(), Failure> {
         let functions = config
@@ -301,6 +294,16 @@ impl Node {
         // Closing waits for writers; a panic of theirs is theirs.
         let _ = tokio::task::spawn_blocking(move || log.close()).await;
         Ok(self.store.close().await?)
+    }
+}
+
+/// The names of the sources that are configured.
+fn sources_of(config: NodeConfig<'_>) -> Vec<HubName> {
+    match config {
+        NodeConfig::AsItIs => Vec::new(),
+        NodeConfig::Known(config) | NodeConfig::Declared(config) => {
+            config.sources.iter().map(|source| source.name.clone()).collect()
+        }
     }
 }
 

@@ -1,8 +1,10 @@
-//! The hubs of others that are read: opened when the functions start, and known to all who look at hubs from then on.
+//! The hubs of others that are read: opened when the functions start, or later when they are away then, and known to all
+//! who look at hubs from then on.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::RwLock;
 use tidegate_adapters::event_hubs::blobs::{
     self, BlobAccount, BlobCheckpoints, BlobContainer, ConsumerOf, InvalidAccount, Mirror, first_positions,
@@ -15,18 +17,18 @@ use tidegate_adapters::event_hubs::{RemoteLog, RemoteLogOptions};
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint};
-use tidegate_model::error::ErrorCode;
+use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{EventLog, Store};
+use tidegate_model::ports::{EventLog, ReadError, Store};
 use tidegate_model::position::{PartitionId, StartPosition};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{CheckpointBlobs, Config, EntraConfig, SourceAccess, SourceConfig};
+use crate::config::{CheckpointBlobs, Config, EntraConfig, FunctionConfig, SourceAccess, SourceConfig};
 use crate::failure::Failure;
 
-/// How long the start waits for a hub that is away.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the start waits for hubs that are away. Functions on other hubs go on without them then.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the last copies of checkpoints may take.
 const LAST_COPIES: Duration = Duration::from_secs(10);
@@ -47,31 +49,88 @@ struct Copying {
     task: JoinHandle<()>,
 }
 
+impl Copying {
+    fn start(mirror: Mirror) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self { stop, task: tokio::spawn(mirror.run(stopped)) }
+    }
+}
+
+/// A function on a source, and where it begins when it never ran.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    pub(crate) function: FunctionName,
+    pub(crate) initial_offset: StartPosition,
+}
+
+/// Why a source is not open.
+pub(crate) enum NotOpened {
+    /// It cannot be reached at the moment, or what belongs to it cannot.
+    Away(Failure),
+    /// A person has to do something.
+    Failed(Failure),
+}
+
 impl Sources {
-    /// Opens what is configured, and begins the checkpoints of functions that go on where their consumer group is.
+    /// Opens what is configured, and begins the checkpoints of its functions. Answers which are away.
     ///
     /// # Errors
-    /// When one cannot be opened; the others stay closed then.
+    /// When one cannot be opened, whether it is there or not.
     pub(crate) async fn open(
         &self,
         config: &Config,
         store: &Arc<dyn Store>,
         clock: &SharedClock,
-    ) -> Result<(), Failure> {
-        let mut opened = Open::default();
-        for source in &config.sources {
-            let log = open(source, clock).await?;
-            if let Some(blobs) = &source.checkpoint_blobs {
-                let functions = config.functions.iter().filter(|function| function.hub == source.name);
-                let functions: Vec<_> = functions.map(|function| &function.name).collect();
-                let mirror = mirror(source, blobs, &log, &functions, store, clock).await?;
-                let (stop, stopped) = watch::channel(false);
-                opened.copying.push(Copying { stop, task: tokio::spawn(mirror.run(stopped)) });
+    ) -> Result<Vec<SourceConfig>, Failure> {
+        let opening = config.sources.iter().map(|source| async move {
+            let readers = readers_of(config, &source.name);
+            (source, self.open_one(source, &readers, store, clock).await)
+        });
+        let mut away = Vec::new();
+        for (source, opened) in join_all(opening).await {
+            match opened {
+                Ok(()) => {}
+                Err(NotOpened::Failed(failure)) => return Err(failure),
+                Err(NotOpened::Away(failure)) => {
+                    tracing::warn!(
+                        source = %source.name, error = failure.on_one_line(),
+                        "a source is away: its functions begin when it comes, the others do not wait for it"
+                    );
+                    away.push(source.clone());
+                }
             }
-            opened.logs.push(log);
         }
-        *self.0.write() = opened;
+        Ok(away)
+    }
+
+    /// Opens a source, and begins the checkpoints of its functions: where their consumer group is, or at their initial
+    /// offset. Functions can be run over it then.
+    ///
+    /// # Errors
+    /// Why it is not open.
+    pub(crate) async fn open_one(
+        &self,
+        source: &SourceConfig,
+        readers: &[Reader],
+        store: &Arc<dyn Store>,
+        clock: &SharedClock,
+    ) -> Result<(), NotOpened> {
+        let log = open(source, clock).await?;
+        let mirror = match &source.checkpoint_blobs {
+            Some(blobs) => Some(mirror(source, blobs, &log, readers, store, clock).await?),
+            None => None,
+        };
+        begin(&log, readers, store, clock).await?;
+        let mut open = self.0.write();
+        open.copying.extend(mirror.map(Copying::start));
+        open.logs.push(log);
+        open.logs.sort_by(|one, other| one.hub().cmp(other.hub()));
         Ok(())
+    }
+
+    /// Takes a source away that functions cannot be run over.
+    pub(crate) fn forget(&self, name: &HubName) {
+        self.0.write().logs.retain(|source| source.hub() != name);
     }
 
     /// Copies checkpoints a last time, and closes all of them.
@@ -100,19 +159,67 @@ impl Sources {
     }
 }
 
+/// The functions on a source.
+pub(crate) fn readers_of(config: &Config, source: &HubName) -> Vec<Reader> {
+    let of_source = config.functions.iter().filter(|function| function.hub == *source);
+    let reader = |function: &FunctionConfig| Reader {
+        function: function.name.clone(),
+        initial_offset: function.settings.initial_offset,
+    };
+    of_source.map(reader).collect()
+}
+
+fn lanes_of(log: &RemoteLog, reader: &Reader) -> impl Iterator<Item = Lane> {
+    let (function, hub) = (reader.function.clone(), log.hub().clone());
+    (0..log.partition_count()).map(move |partition| Lane {
+        function: function.clone(),
+        hub: hub.clone(),
+        partition: PartitionId(partition),
+    })
+}
+
+/// Begins the checkpoints that are not there yet, so that no start of functions asks the hub for anything.
+async fn begin(
+    log: &RemoteLog,
+    readers: &[Reader],
+    store: &Arc<dyn Store>,
+    clock: &SharedClock,
+) -> Result<(), NotOpened> {
+    for reader in readers {
+        for lane in lanes_of(log, reader) {
+            if store.checkpoint(&lane).await.map_err(failed)?.is_none() {
+                let start = log.locate(lane.partition, reader.initial_offset).await.map_err(not_located)?;
+                store.begin(&lane, log.incarnation(), start, clock.now()).await.map_err(failed)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn not_located(error: ReadError) -> NotOpened {
+    match error.kind() {
+        ErrorKind::Transient => NotOpened::Away(error.into()),
+        _ => NotOpened::Failed(error.into()),
+    }
+}
+
+fn failed(error: impl Into<Failure>) -> NotOpened {
+    NotOpened::Failed(error.into())
+}
+
 /// What copies the checkpoints of a source. Functions that have none in the store yet are begun where the blobs say.
 async fn mirror(
     source: &SourceConfig,
     wanted: &CheckpointBlobs,
     log: &Arc<RemoteLog>,
-    functions: &[&FunctionName],
+    readers: &[Reader],
     store: &Arc<dyn Store>,
     clock: &SharedClock,
-) -> Result<Mirror, Failure> {
+) -> Result<Mirror, NotOpened> {
     let name = &source.name;
     let unusable = |problem: String| {
         let message = format!("`checkpoint_blobs` of [source.{name}] cannot be used: {problem}");
-        Failure::new(ErrorCode::CONFIG_BAD_VALUE, message)
+        failed(Failure::new(ErrorCode::CONFIG_BAD_VALUE, message))
     };
     let secret = wanted.connection_string.fetch().map_err(unusable)?;
     let account: BlobAccount =
@@ -127,14 +234,8 @@ async fn mirror(
     };
     let copies = BlobCheckpoints::new(container, &consumer);
 
-    let known = store.checkpoints().await?;
-    let lanes = functions.iter().flat_map(|function| {
-        (0..log.partition_count()).map(|partition| Lane {
-            function: (*function).clone(),
-            hub: name.clone(),
-            partition: PartitionId(partition),
-        })
-    });
+    let known = store.checkpoints().await.map_err(failed)?;
+    let lanes = readers.iter().flat_map(|reader| lanes_of(log, reader));
     let new: Vec<Lane> =
         lanes.filter(|lane| !known.iter().any(|checkpoint| checkpoint.lane == *lane)).collect();
     let read = async {
@@ -145,8 +246,9 @@ async fn mirror(
         Ok(positions) => {
             for lane in new {
                 let Some(position) = positions.get(&lane.partition) else { continue };
-                let start = log.locate(lane.partition, StartPosition::SequenceNumber(*position)).await?;
-                store.begin(&lane, log.incarnation(), start, clock.now()).await?;
+                let start = log.locate(lane.partition, StartPosition::SequenceNumber(*position)).await;
+                let start = start.map_err(not_located)?;
+                store.begin(&lane, log.incarnation(), start, clock.now()).await.map_err(failed)?;
                 tracing::info!(%lane, position = %start, "the lane begins where the blobs say that its group is");
             }
         }
@@ -158,18 +260,21 @@ async fn mirror(
             let message = format!(
                 "where the functions on [source.{name}] begin is not known, since the blobs cannot be read: {error}"
             );
-            return Err(Failure::new(ErrorCode::SERVER_UNREACHABLE, message).help(
+            return Err(NotOpened::Away(Failure::new(ErrorCode::SERVER_UNREACHABLE, message).help(
                 "check the account and its key; or remove `checkpoint_blobs` to begin at `initial_offset`",
-            ));
+            )));
         }
     }
     Ok(Mirror { store: Arc::clone(store), log: Arc::clone(log), blobs: copies, clock: clock.clone() })
 }
 
-async fn open(source: &SourceConfig, clock: &SharedClock) -> Result<Arc<RemoteLog>, Failure> {
+async fn open(source: &SourceConfig, clock: &SharedClock) -> Result<Arc<RemoteLog>, NotOpened> {
     let name = &source.name;
     let remote = remote(source, clock).map_err(|problem| {
-        Failure::new(ErrorCode::CONFIG_BAD_VALUE, format!("[source.{name}] cannot be used: {problem}"))
+        failed(Failure::new(
+            ErrorCode::CONFIG_BAD_VALUE,
+            format!("[source.{name}] cannot be used: {problem}"),
+        ))
     })?;
     let options = RemoteLogOptions {
         consumer_group: source.consumer_group.clone(),
@@ -179,19 +284,29 @@ async fn open(source: &SourceConfig, clock: &SharedClock) -> Result<Arc<RemoteLo
         ..RemoteLogOptions::new(name.clone())
     };
     let client = Client::new(remote, clock.clone());
-    let give_up = clock.monotonic().saturating_add(PATIENCE);
-    loop {
-        match RemoteLog::open(client.clone(), options.clone(), clock.clone()).await {
-            Ok(log) => {
-                let (partitions, incarnation) = (log.partition_count(), log.incarnation());
-                tracing::info!(source = %name, partitions, %incarnation, "reads a hub of somebody else");
-                return Ok(log);
+    let mut last = None;
+    let opened = timeout(&**clock, PATIENCE, async {
+        loop {
+            match RemoteLog::open(client.clone(), options.clone(), clock.clone()).await {
+                // The client itself paces its attempts.
+                Err(error) if error.kind() == FailureKind::Transient => {
+                    tracing::debug!(source = %name, %error, "the hub cannot be opened yet");
+                    last = Some(error);
+                }
+                opened => break opened,
             }
-            // The client itself paces its attempts.
-            Err(error) if error.kind() == FailureKind::Transient && clock.monotonic() < give_up => {
-                tracing::warn!(source = %name, %error, "the hub cannot be opened yet");
-            }
-            Err(error) => return Err(not_opened(name, &error)),
+        }
+    });
+    match opened.await {
+        Some(Ok(log)) => {
+            let (partitions, incarnation) = (log.partition_count(), log.incarnation());
+            tracing::info!(source = %name, partitions, %incarnation, "reads a hub of somebody else");
+            Ok(log)
+        }
+        Some(Err(error)) => Err(NotOpened::Failed(not_opened(name, &error))),
+        None => {
+            let error = last.unwrap_or(ClientError::TimedOut { what: "opening the hub", limit: PATIENCE });
+            Err(NotOpened::Away(not_opened(name, &error)))
         }
     }
 }

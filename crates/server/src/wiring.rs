@@ -5,20 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 
-use tidegate_host::processor::{FunctionSetup, Processor, StartError};
-use tidegate_host::settings::{HostOptions, Sharing};
+use tidegate_host::processor::{Processor, StartError};
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_model::error::ErrorCode;
-use tidegate_model::ports::Store;
 
 use crate::alerting::{self, Alerting};
-use crate::api::running::RunningFunction;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::functions::Registry;
+use crate::lineup::Lineup;
 use crate::node::Node;
 use crate::operations::RunningProcessor;
 use crate::telemetry::ServerLook;
@@ -28,6 +26,9 @@ pub(crate) struct System {
     /// The node.
     pub(crate) node: Node,
     processor: Arc<RwLock<Option<Processor>>>,
+    /// Ends the wait for sources that are away.
+    stop_waiting: watch::Sender<bool>,
+    waiting: JoinHandle<()>,
     alerting: Alerting,
     progress_watch: JoinHandle<()>,
     telemetry_watch: JoinHandle<()>,
@@ -48,43 +49,18 @@ impl System {
     ) -> Result<Self, Failure> {
         let random = node.clock.random();
         let owner = format!("{}-{random:016x}", std::process::id());
-        let store: Arc<dyn Store> = node.store.clone();
-        node.sources.open(config, &store, &node.clock).await?;
+        let lineup = Lineup::new(&node, config, registry, owner.clone())?;
+        let away = node.sources.open(config, &lineup.store, &node.clock).await?;
         let alerting = alerting::Prepared::new(&node, config, listen, owner.clone())?;
         node.record_functions(config)?;
-        let (mut setups, mut running) = (Vec::new(), Vec::new());
-        for function in &config.functions {
-            let built = registry.build(function).ok_or_else(|| {
-                Failure::usage(
-                    ErrorCode::CONFIG_MISSING,
-                    format!("no function {} is registered", function.name),
-                )
-            })?;
-            let log = node.readable(&function.hub)?;
-            let mut settings = function.settings.clone();
-            if config.processor.host.sharing == Sharing::Alone {
-                // Nobody is there to leave the lanes to: what the store tells of others was this program before a restart.
-                settings.circuit.step_aside = Duration::ZERO;
-            }
-            running.push(RunningFunction {
-                function: built.clone(),
-                hub: function.hub.clone(),
-                settings: settings.clone(),
-            });
-            setups.push(FunctionSetup { function: built, log, settings });
-        }
-        let options = HostOptions { owner, ..config.processor.host.clone() };
-        let (store, clock) = (node.store.clone(), node.clock.clone());
-        let observer = Some(node.telemetry.observer());
-        let processor = Processor::start_observed(store, clock, options, setups, observer).await?;
-        let processor = Arc::new(RwLock::new(Some(processor)));
+        let processor = Arc::new(RwLock::new(Some(lineup.start().await?)));
         let seen = processor.clone();
         *node.lanes.lock() = Some(Arc::new(move || {
-            // Only a stop holds the lock for itself, and then there is nothing to see any more.
+            // Who holds the lock for itself stops the processor, and there is nothing to see then.
             let processor = seen.try_read();
             processor.ok().and_then(|processor| processor.as_ref().map(Processor::status)).unwrap_or_default()
         }));
-        node.running.set(running);
+        node.running.set(lineup.functions.clone());
         node.processing.set(Some(Arc::new(RunningProcessor(processor.clone()))));
         let alerting = alerting.start();
         let progress_watch = tokio::spawn(node.readiness.clone().watch());
@@ -92,8 +68,19 @@ impl System {
         let circuits = config.circuits().into_iter().map(|(circuit, _)| circuit);
         let look = ServerLook::new(&node, functions.collect(), circuits.collect());
         let telemetry_watch = tokio::spawn(node.telemetry.clone().watch(Arc::new(look)));
+        let (stop_waiting, stopped) = watch::channel(false);
+        let waiting = tokio::spawn(lineup.complete(away, processor.clone(), stopped));
         let drain_timeout = config.processor.drain_timeout;
-        Ok(Self { node, processor, alerting, progress_watch, telemetry_watch, drain_timeout })
+        Ok(Self {
+            node,
+            processor,
+            stop_waiting,
+            waiting,
+            alerting,
+            progress_watch,
+            telemetry_watch,
+            drain_timeout,
+        })
     }
 
     /// Waits until everything that was published before is resolved, or stopped for good.
@@ -114,6 +101,8 @@ impl System {
         *self.node.lanes.lock() = None;
         self.node.running.set(Vec::new());
         self.node.processing.set(None);
+        self.stop_waiting.send_replace(true);
+        let _ = self.waiting.await;
         let processor = self.processor.write().await.take();
         let status = match processor {
             Some(processor) => processor.drain(self.drain_timeout).await,

@@ -116,6 +116,37 @@ impl Connection {
         Ok(settled)
     }
 
+    /// Tells the state of a delivery that is not settled, without settling it: [`settle`](Self::settle) is still to be
+    /// called. There are clients that lose a settlement which comes too soon, and take this one when it comes later.
+    ///
+    /// # Errors
+    /// [`CommandError::NoLink`] when the link is gone.
+    pub fn tell_state(
+        &mut self,
+        link: LinkId,
+        delivery_id: u32,
+        state: &DeliveryState,
+    ) -> Result<(), CommandError> {
+        let Self { sessions, wire, .. } = self;
+        let session = sessions.of_link(link).ok_or(CommandError::NoLink(link))?;
+        if session.unsettled.has(link.slot.into(), delivery_id) {
+            let mut disposition = Disposition {
+                role: Role::Receiver,
+                first: delivery_id,
+                last: None,
+                settled: false,
+                state: Some(state.clone()),
+                batchable: false,
+            };
+            if !wire.send(session.channel, &disposition) {
+                // The settlement says why.
+                disposition.state = Some(DeliveryState::Rejected { error: None });
+                wire.send(session.channel, &disposition);
+            }
+        }
+        Ok(())
+    }
+
     /// Grants a link `more` credit. Answers how much was granted: credit and unsettled deliveries together do not exceed
     /// [`unsettled_per_link`](super::Limits::unsettled_per_link).
     ///

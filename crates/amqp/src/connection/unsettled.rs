@@ -30,6 +30,12 @@ impl Unsettled {
         }
     }
 
+    /// Whether a delivery of `link` is here.
+    pub(super) fn has(&self, link: u32, id: u32) -> bool {
+        let at = self.entries.partition_point(|entry| before(entry.id, id));
+        self.entries.get(at).is_some_and(|entry| entry.id == id && entry.link == link && entry.open)
+    }
+
     /// Adds a delivery of a link. Its id must [fit](Self::fits).
     pub(super) fn push(&mut self, id: u32, link: u32) {
         self.entries.push_back(Entry { id, link, open: true });

@@ -674,3 +674,23 @@ fn half_a_delivery_is_given_up_with_its_link() {
         script.server.answer_detach(link).expect("it was held back");
     }
 }
+
+#[test]
+fn a_state_can_be_told_before_the_settlement() {
+    let mut script = Script::begun(server(), rust_open(), rust_begin());
+    let link = receiving(&mut script, 0, &sender("to", 0, "hub"), 10);
+    script.transfer(0, &first(0, 0, 0), b"event");
+    script.events();
+    script.server.tell_state(link, 0, &DeliveryState::Accepted).expect("told");
+    script.server.tell_state(link, 7, &DeliveryState::Accepted).expect("of none, nothing is told");
+    assert_eq!(script.server.unsettled(link), Some(1));
+    assert_eq!(script.server.settle(link, 0, 0, &DeliveryState::Accepted), Ok(1));
+    script.server.tell_state(link, 0, &DeliveryState::Accepted).expect("nor of one that is settled");
+    let heard = script.heard();
+    let [(0, Performative::Disposition(told), _), (0, Performative::Disposition(settled), _)] = &heard[..]
+    else {
+        panic!("{heard:?}")
+    };
+    assert_eq!((told.first, told.settled, &told.state), (0, false, &Some(DeliveryState::Accepted)));
+    assert_eq!((settled.first, settled.settled, &settled.state), (0, true, &Some(DeliveryState::Accepted)));
+}

@@ -66,6 +66,10 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// which find a link that it has forgotten: then it ends its session and its connection.
 const HOLD: Duration = Duration::from_millis(10);
 
+/// How long after that such a client's delivery is settled. It looks a settlement up once, and other dispositions each
+/// time; so it is told the state first, and what it has lost of that on a busy machine the settlement says again.
+const HOLD_SETTLEMENT: Duration = Duration::from_millis(250);
+
 /// The same for the links to `$cbs`, which such a client drops with their session when it has put its token: nobody waits
 /// for this answer, and the end of the session answers as well.
 const HOLD_CBS: Duration = Duration::from_secs(1);
@@ -947,13 +951,19 @@ impl Client {
             return;
         }
         let state = result.map_or_else(rejected, |()| DeliveryState::Accepted);
+        let is_hasty = !self.hold.is_zero();
         let hold = self.hold.max(hold);
         if hold.is_zero() {
             let _ = self.engine.settle(link, delivery, delivery, &state);
             return;
         }
         let at = self.shared.gateway.clock.monotonic().saturating_add(hold);
-        self.held.put(at, Answer::Settlement { link, delivery, state });
+        let answer = if is_hasty {
+            Answer::State { link, delivery, state }
+        } else {
+            Answer::Settlement { link, delivery, state }
+        };
+        self.held.put(at, answer);
     }
 
     fn answer_due(&mut self, now: Duration) {
@@ -965,12 +975,24 @@ impl Client {
     /// Gives an answer that was held back. An error means that nobody waits for it any more.
     fn give(&mut self, answer: Answer) {
         match answer {
+            Answer::State { link, delivery, state } => {
+                if self.engine.tell_state(link, delivery, &state).is_ok() {
+                    let at = self.shared.gateway.clock.monotonic().saturating_add(HOLD_SETTLEMENT);
+                    self.held.put(at, Answer::Settlement { link, delivery, state });
+                }
+            }
             Answer::Settlement { link, delivery, state } => {
                 let _ = self.engine.settle(link, delivery, delivery, &state);
             }
             Answer::Detach { link, .. } => {
                 // Nothing can be said of the link after that.
-                self.held.take_of_link(link).into_iter().for_each(|settlement| self.give(settlement));
+                for answer in self.held.take_of_link(link) {
+                    if let Answer::State { delivery, state, .. }
+                    | Answer::Settlement { delivery, state, .. } = answer
+                    {
+                        let _ = self.engine.settle(link, delivery, delivery, &state);
+                    }
+                }
                 let _ = self.engine.answer_detach(link);
             }
         }

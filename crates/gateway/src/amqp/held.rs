@@ -9,6 +9,8 @@ use tidegate_amqp::connection::{LinkId, SessionId};
 /// An answer that is held back.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
+    /// What became of a producer's delivery, told but not settled yet.
+    State { link: LinkId, delivery: u32, state: DeliveryState },
     /// What became of a producer's delivery.
     Settlement { link: LinkId, delivery: u32, state: DeliveryState },
     /// The client has detached a link of this session.
@@ -18,7 +20,7 @@ pub(super) enum Answer {
 impl Answer {
     fn link(&self) -> LinkId {
         match self {
-            Self::Settlement { link, .. } | Self::Detach { link, .. } => *link,
+            Self::State { link, .. } | Self::Settlement { link, .. } | Self::Detach { link, .. } => *link,
         }
     }
 }
@@ -72,7 +74,7 @@ impl Held {
 
     /// Whether a producer waits for a settlement.
     pub(super) fn has_settlements(&self) -> bool {
-        self.answers.values().any(|answer| matches!(answer, Answer::Settlement { .. }))
+        self.answers.values().any(|answer| !matches!(answer, Answer::Detach { .. }))
     }
 
     fn take(&mut self, mut wanted: impl FnMut(&Answer) -> bool) -> Vec<Answer> {

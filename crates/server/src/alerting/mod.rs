@@ -89,7 +89,7 @@ impl Prepared {
         let publisher =
             Publisher { origin: host.unwrap_or_else(|| "localhost".to_owned()), source, instance };
         let dispatcher = Dispatcher::new(&store, &targets, &publisher, issuer, node.clock.clone())?;
-        let observer = Arc::new(StoreObserver::new(node, config)?);
+        let observer = Arc::new(StoreObserver::new(node, config));
         let rules = config.alerts.rules.clone();
         let engine = Engine::new(&store, observer, rules, dispatcher.delivery_names(), node.clock.clone());
 

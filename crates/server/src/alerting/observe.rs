@@ -8,23 +8,27 @@ use parking_lot::Mutex;
 
 use tidegate_alerts::engine::Observe;
 use tidegate_alerts::rules::{FunctionObservation, LaneObservation, Observation};
+use tidegate_eventlog::Log;
 use tidegate_host::settings::ParkingLimits;
 use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
 use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState, PAUSE};
 use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
+use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, ReadLimit, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
 use crate::config::Config;
-use crate::failure::Failure;
 use crate::node::Node;
+use crate::sources::Sources;
 
 /// One event: of the first that is pending, only its time is of interest.
 const ONE: ReadLimit = ReadLimit { events: 1, bytes: 1 };
 
 /// Looks at the functions of a configuration.
 pub(super) struct StoreObserver {
+    log: Arc<Log>,
+    sources: Sources,
     store: Arc<dyn Store>,
     functions: Vec<Watched>,
     dead_letter_window: std::time::Duration,
@@ -36,7 +40,7 @@ pub(super) struct StoreObserver {
 
 struct Watched {
     function: FunctionName,
-    log: Arc<dyn EventLog>,
+    hub: HubName,
     parking: ParkingLimits,
 }
 
@@ -51,25 +55,28 @@ struct Facts {
 
 impl StoreObserver {
     /// Looks at the functions of `config` on `node`.
-    ///
-    /// # Errors
-    /// When a function reads a hub that the log does not have.
-    pub(super) fn new(node: &Node, config: &Config) -> Result<Self, Failure> {
-        let watched = config.functions.iter().map(|function| {
-            Ok(Watched {
-                function: function.name.clone(),
-                log: node.readable(&function.hub)?,
-                parking: function.settings.parking,
-            })
+    pub(super) fn new(node: &Node, config: &Config) -> Self {
+        let watched = config.functions.iter().map(|function| Watched {
+            function: function.name.clone(),
+            hub: function.hub.clone(),
+            parking: function.settings.parking,
         });
         let clock: &SharedClock = &node.clock;
-        Ok(Self {
+        Self {
+            log: node.log.clone(),
+            sources: node.sources.clone(),
             store: Arc::<tidegate_store::SqliteStore>::clone(&node.store),
-            functions: watched.collect::<Result<_, Failure>>()?,
+            functions: watched.collect(),
             dead_letter_window: config.alerts.rules.growing_within,
             started_at: clock.now(),
             paused_at: Mutex::default(),
-        })
+        }
+    }
+
+    /// The hub that a function reads; `None` while that is a source which has not come yet.
+    fn log_of(&self, hub: &HubName) -> Option<Arc<dyn EventLog>> {
+        let own = self.log.hub(hub).map(|hub| hub as Arc<dyn EventLog>);
+        own.or_else(|| self.sources.find(hub.as_str()))
     }
 
     async fn facts(&self) -> Result<Facts, StoreError> {
@@ -112,8 +119,10 @@ impl StoreObserver {
         };
         let paused = facts.pauses.iter().any(|name| name == watched.function.as_str());
         let mut lanes = Vec::new();
-        for partition in (0..watched.log.partition_count()).map(PartitionId) {
-            let lane = self.lane(watched, partition, facts, paused, now).await?;
+        let log = self.log_of(&watched.hub);
+        let partitions = log.iter().flat_map(|log| (0..log.partition_count()).map(move |id| (log, id)));
+        for (log, partition) in partitions {
+            let lane = self.lane(watched, log, PartitionId(partition), facts, paused, now).await?;
             lanes.extend(lane.map(|lane| LaneObservation {
                 progress_at: lane.progress_at.max(circuit_since.unwrap_or_default()),
                 ..lane
@@ -134,25 +143,24 @@ impl StoreObserver {
     async fn lane(
         &self,
         watched: &Watched,
+        log: &Arc<dyn EventLog>,
         partition: PartitionId,
         facts: &Facts,
         function_is_paused: bool,
         now: Timestamp,
     ) -> Result<Option<LaneObservation>, StoreError> {
-        let lane = Lane { function: watched.function.clone(), hub: watched.log.hub().clone(), partition };
+        let lane = Lane { function: watched.function.clone(), hub: watched.hub.clone(), partition };
         let Some(checkpoint) = facts.checkpoints.iter().find(|checkpoint| checkpoint.lane == lane) else {
             return Ok(None);
         };
-        let status = watched.log.status(partition).ok();
+        let status = log.status(partition).ok();
         let tail = status.as_ref().map_or(checkpoint.position, |status| status.tail);
         let pending = tail.distance_from(checkpoint.position);
         let oldest_pending_at = match pending {
             0 => None,
             // A partition that cannot be read stands still since its checkpoint does.
             _ => Some(
-                first_pending_at(watched, partition, checkpoint.position)
-                    .await
-                    .unwrap_or(checkpoint.updated_at),
+                first_pending_at(log, partition, checkpoint.position).await.unwrap_or(checkpoint.updated_at),
             ),
         };
         let (parked_events, parked_bytes) = match checkpoint.counts.parked {
@@ -187,11 +195,11 @@ impl StoreObserver {
 }
 
 async fn first_pending_at(
-    watched: &Watched,
+    log: &Arc<dyn EventLog>,
     partition: PartitionId,
     position: SequenceNumber,
 ) -> Option<Timestamp> {
-    let events = watched.log.read(partition, position, ONE).await.ok()?;
+    let events = log.read(partition, position, ONE).await.ok()?;
     events.first().map(|event| event.enqueued_at)
 }
 

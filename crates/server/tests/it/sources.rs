@@ -76,6 +76,54 @@ fn a_function_reads_the_hub_of_another_program_through_all_its_restarts() {
 }
 
 #[test]
+fn a_source_that_is_away_at_the_start_comes_and_goes_and_comes_back() {
+    let theirs = Place::new(THEIRS);
+    let (their_server, said) = start(&theirs, "127.0.0.1:0");
+    let address = said["amqp"].as_str().unwrap().split("://").last().unwrap().to_owned();
+    let mut published = send(&theirs, 0..20);
+    their_server.kill();
+
+    // Ours starts without it, and the function on its own hub runs meanwhile.
+    let ours = Place::new(&format!(
+        "{OURS}\n[hub.own]\n[function.own]\nhub = \"own\"\nkind = \"upsert\"\nkey = \"/id\"\ncollection = \"own\"\n"
+    ));
+    ours.write("theirs.txt", said["connection_string"].as_str().unwrap().as_bytes());
+    let our_server = ours.serve();
+    let body = ours.write("own.ndjson", b"{\"id\":\"1\"}\n");
+    ours.ok(&format!("send own --file {}", body.display()));
+    crate::support::wait_until("the function on our own hub has run", || {
+        ours.json("documents list own").len() == 1
+    });
+    // Nobody can take its name for a hub meanwhile.
+    let refused = ours.run("hubs create theirs");
+    let said = crate::support::text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("theirs is the name of a source"), "{said}");
+
+    let (their_server, _) = start(&theirs, &address);
+    let caught_up = |published: u64| {
+        crate::support::wait_until("everything of theirs is resolved", || {
+            let accounts = ours.json("audit");
+            accounts.iter().any(|account| account["hub"] == "theirs" && account["applied"] == published)
+        });
+    };
+    caught_up(published);
+    assert_eq!(rounds_of(&ours), [19; 20]);
+    their_server.kill();
+    let (their_server, _) = start(&theirs, &address);
+    published += send(&theirs, 20..40);
+    caught_up(published);
+    assert_eq!(rounds_of(&ours), [39; 20]);
+
+    // Nothing is lost, and nothing was applied twice.
+    let accounts = ours.json("audit");
+    let of_source = accounts.iter().find(|account| account["hub"] == "theirs").unwrap();
+    assert_eq!((&of_source["ok"], &of_source["applied"]), (&json!(true), &json!(published)));
+    assert_eq!(ours.json("documents list own").len(), 1);
+    assert!(our_server.terminate().success());
+    assert!(their_server.terminate().success());
+}
+
+#[test]
 fn whoever_is_not_let_in_is_told_so_at_the_start() {
     let (theirs, ours) = (Place::new(THEIRS), Place::new(OURS));
     let (_server, said) = start(&theirs, "127.0.0.1:0");

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tidegate_amqp::codec::frame::Frame;
+use tidegate_amqp::codec::message::MessageBuilder;
 use tidegate_amqp::codec::performative::{DeliveryState, Performative};
 use tidegate_amqp::codec::value::{Map, Value};
-use tidegate_amqp::connection::{Event, LinkId, Login, Options};
+use tidegate_amqp::connection::{Event, LinkId, Login, Options, Outgoing, Part};
 use tidegate_model::clock::{Clock, timeout};
 use tokio::io::AsyncReadExt;
 
@@ -64,6 +65,48 @@ async fn a_detach_is_answered_a_little_later() {
     let (_door, mut other) = client_of(&harness, "azsdk-python-eventhubs").await;
     let link = other.sender("flights").await.unwrap();
     assert_eq!(detaching(&harness, &mut other, link).await, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_told_first_and_settled_later() {
+    let harness = harness();
+    let (_door, mut client) = hasty(&harness).await;
+    let link = client.sender("flights").await.unwrap();
+    client.credit(link).await;
+    let message = MessageBuilder::new().data(Bytes::from_static(b"x")).encode();
+    client.engine.send(link, &Outgoing::default(), &[Part::Share(&message)]).unwrap();
+    client.flush().await;
+    let heard = heard(&harness, &mut client).await;
+    let told: Vec<_> = heard
+        .iter()
+        .filter_map(|performative| match performative {
+            Performative::Disposition(disposition) => Some((disposition.settled, disposition.state.clone()?)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(false, DeliveryState::Accepted), (true, DeliveryState::Accepted)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_goes_is_told_first_what_became_of_its_deliveries() {
+    let harness = harness();
+    let (_door, mut client) = hasty(&harness).await;
+    let link = client.sender("flights").await.unwrap();
+    client.credit(link).await;
+    let message = MessageBuilder::new().data(Bytes::from_static(b"x")).encode();
+    client.engine.send(link, &Outgoing::default(), &[Part::Share(&message)]).unwrap();
+    client.flush().await;
+    // It is stored now, and its settlement is held back.
+    while harness.bodies().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    client.engine.detach(link, true, None).unwrap();
+    client.flush().await;
+    let heard = heard(&harness, &mut client).await;
+    let [.., Performative::Disposition(settled), Performative::Detach(_)] = &heard[..] else {
+        panic!("{heard:?}")
+    };
+    assert!(settled.settled && settled.state == Some(DeliveryState::Accepted));
 }
 
 #[tokio::test(start_paused = true)]

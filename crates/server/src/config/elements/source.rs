@@ -135,7 +135,8 @@ pub(crate) static ELEMENT: Element = Element {
     header: "[source.NAME]",
     doc: "A hub of somebody else that functions read as if it were one of ours: Event Hubs, the built-in endpoint of IoT Hub, \
           or another Tidegate. A function names it as its `hub`. What the hub has dropped \
-          before it was processed stops the lane, and a person decides. The live service could not be reached where this was \
+          before it was processed stops the lane, and a person decides. One that is away when the program starts holds up \
+          nobody: its functions begin when it comes. The live service could not be reached where this was \
           written: it is tested against Tidegate itself.",
     keys: &[
         &KIND as &dyn KeyInfo,
