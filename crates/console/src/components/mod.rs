@@ -2,11 +2,14 @@
 
 pub mod chart;
 pub mod controls;
+pub mod diff;
 pub mod facts;
 pub mod lane;
+pub mod map;
 pub mod mark;
 pub mod notice;
 pub mod payload;
+pub mod plot;
 pub mod table;
 pub mod time;
 pub mod timeline;

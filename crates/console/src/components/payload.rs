@@ -85,8 +85,22 @@ pub fn properties(properties: &Properties) -> Markup {
     }
 }
 
+/// A value as it is shown in a cell: text as it is, anything else as JSON.
+pub fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// JSON text, laid out; its numbers keep their digits.
+pub fn json_text(text: &str) -> Markup {
+    let shown = pretty(text).unwrap_or_else(|| text.to_owned());
+    html! { pre tabindex="0" { code { (text::shortened(&shown, SHOWN_BYTES)) } } }
+}
+
 /// JSON as it is written, with line breaks; numbers keep their digits. Nothing if it is no JSON object or array.
-fn pretty(text: &str) -> Option<String> {
+pub(crate) fn pretty(text: &str) -> Option<String> {
     let begins = text.trim_start().starts_with(['{', '[']);
     // Through a raw value numbers would keep their digits, but nothing would be laid out; so the text itself is.
     (begins && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()).then(|| laid_out(text))

@@ -1,16 +1,25 @@
 //! The pages, one file each. A page asks the API, and returns what it shows; the shell adds the frame.
 
+mod alerts;
+mod circuits;
+mod dead_letters;
+mod documents;
 mod error_codes;
 mod events;
+mod functions;
 mod hubs;
 mod keys;
 mod logs;
 pub mod overview;
 mod partition;
+mod query;
 pub(crate) mod refused;
 mod search;
+mod settings;
 mod sign_in;
+mod tokens;
 mod trace;
+mod trail;
 
 use std::sync::Arc;
 
@@ -35,4 +44,14 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/errors/{code}", get(error_codes::show))
         .route("/sign-in", get(sign_in::show).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
+        .route("/alerts", get(alerts::show))
+        .route("/query", get(query::show))
+        .route("/query/download", get(query::download))
+        .route("/settings", get(settings::show))
+        .route("/trail", get(trail::show))
+        .merge(circuits::router())
+        .merge(dead_letters::router())
+        .merge(documents::router())
+        .merge(functions::router())
+        .merge(tokens::router())
 }

@@ -1,0 +1,102 @@
+//! Alerts: what a person should look at, and what is over.
+
+use maud::{Markup, html};
+
+use tidegate_api::Alert;
+
+use crate::api::{Listing, encoded};
+use crate::components::mark::{Tone, mark};
+use crate::components::notice::empty;
+use crate::components::table::{heads, table};
+use crate::components::time::{ago, ago_if};
+use crate::page::{Page, Section};
+use crate::pages::circuits::outage_lines;
+use crate::problem::Outcome;
+use crate::text;
+use crate::visit::Visit;
+
+/// Alerts that are over, on the page.
+const PAST: usize = 100;
+
+/// The page.
+pub(super) async fn show(visit: Visit) -> Outcome<Page> {
+    let found: Listing<Alert> = visit.api.get("/api/v1/alerts").await?;
+    let subject = visit.parameter("subject");
+    let meant = |alert: &&Alert| subject.as_ref().is_none_or(|subject| alert.subject == *subject);
+    let (open, past): (Vec<&Alert>, Vec<&Alert>) =
+        found.items.iter().filter(meant).partition(|alert| alert.open);
+    let mut page = Page::new(Section::Alerts, "Alerts");
+    let open = page.live("open", open_alerts(&visit, &open));
+    let past = page.live("past", past_alerts(&visit, &past));
+    Ok(page.body(html! {
+        @if let Some(subject) = &subject { p { "Only about " code { (subject) } ". " a href="/alerts" { "All alerts" } } }
+        h2 { "Now" }
+        (open)
+        h2 { "Over" }
+        (past)
+        p class="small" { "Who is told of them, and how, is in the " a href="/settings" { "settings" } "." }
+    }))
+}
+
+fn tone(alert: &Alert) -> Tone {
+    match (alert.open, alert.severity.as_str()) {
+        (false, _) => Tone::Calm,
+        (true, "critical") => Tone::Act,
+        (true, _) => Tone::Watch,
+    }
+}
+
+/// Where the subject of an alert is.
+fn place(alert: &Alert) -> String {
+    match alert.kind.as_str() {
+        "circuit" => format!("/circuits/{}", encoded(&alert.subject)),
+        kind if kind.starts_with("dead-letters") => {
+            crate::api::address("/dead-letters", &[("function", Some(&alert.subject))])
+        }
+        _ => format!("/functions/{}", encoded(alert.subject.split('/').next().unwrap_or_default())),
+    }
+}
+
+fn open_alerts(visit: &Visit, alerts: &[&Alert]) -> Markup {
+    if alerts.is_empty() {
+        return empty("Nothing needs you", &html! { "No circuit is open, and no rule is broken." });
+    }
+    html! {
+        ul class="alerts" {
+            @for alert in alerts {
+                li class=(tone(alert).class()) {
+                    p {
+                        (mark(tone(alert), &alert.severity)) " "
+                        a href=(place(alert)) { strong { (alert.subject) } } ": " span class="w" { (alert.what) }
+                    }
+                    p class="small" {
+                        (alert.kind) ", since " (ago(alert.since, visit.now))
+                        @if let Some(stage) = &alert.stage { ", " (stage) }
+                    }
+                    @if !alert.steps.is_empty() { (outage_lines(visit, alert)) }
+                }
+            }
+        }
+    }
+}
+
+fn past_alerts(visit: &Visit, alerts: &[&Alert]) -> Markup {
+    if alerts.is_empty() {
+        return html! { p class="small" { "None is kept." } };
+    }
+    let rows = html! {
+        @for alert in alerts.iter().take(PAST) {
+            tr {
+                td { (ago(alert.since, visit.now)) }
+                td { (ago_if(alert.ended_at, visit.now)) }
+                th scope="row" class="w" { a href=(place(alert)) { (alert.subject) } }
+                td { (alert.kind) }
+                td class="w" { (text::shortened(&alert.what, 200)) }
+            }
+        }
+    };
+    html! {
+        (table("Alerts that are over", &heads(&["Began", "Ended", "About", "Kind", "What"]), &rows))
+        @if alerts.len() > PAST { p class="small" { "and " (alerts.len() - PAST) " older ones" } }
+    }
+}

@@ -1,0 +1,279 @@
+//! Dead letters: grouped by what caused them, listed, and where they are looked at and decided one by one or together.
+
+mod act;
+mod act_progress;
+mod edit;
+mod filter;
+mod letter;
+mod trend;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::{get, post};
+use maud::{Markup, html};
+
+use tidegate_api::{DeadLetter, DeadLetterGroup};
+
+use crate::Shared;
+use crate::api::{Listing, address, encoded};
+use crate::components::controls;
+use crate::components::facts::{Figure, facts, figures};
+use crate::components::mark::{Tone, mark};
+use crate::components::notice::{empty, notice};
+use crate::components::table::{heads, pager, table};
+use crate::components::time::ago;
+use crate::page::{Page, Section};
+use crate::problem::{Outcome, Problem};
+use crate::text;
+use crate::viewer::Role;
+use crate::visit::Visit;
+
+use filter::Filter;
+use trend::Trends;
+
+/// Dead letters on a page of the list.
+const SHOWN: usize = 50;
+
+/// The characters of a reason or key in a list.
+const SHORT: usize = 160;
+
+/// Their addresses.
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/dead-letters", get(show))
+        .route("/dead-letters/groups/{cause}", get(group))
+        .route("/dead-letters/act", get(act::confirm).post(act::act))
+        .route("/dead-letters/acts/{id}", get(act_progress::show))
+        .route("/dead-letters/acts/{id}/stop", post(act_progress::stop))
+        .route("/dead-letters/{id}", get(letter::show))
+        .route("/dead-letters/{id}/note", post(letter::note))
+        .route("/dead-letters/{id}/edit", get(edit::show).post(edit::edit))
+}
+
+/// How a status is shown.
+pub(super) fn status_mark(status: &str) -> Markup {
+    let tone = match status {
+        "open" => Tone::Act,
+        "quarantined" => Tone::Watch,
+        "redriving" => Tone::Busy,
+        _ => Tone::Calm,
+    };
+    mark(tone, status)
+}
+
+/// A page of them: by cause, or one by one.
+async fn show(visit: Visit) -> Outcome<Page> {
+    let filter = Filter::of(&visit);
+    let is_list = visit.parameter("view").as_deref() == Some("list");
+    let view = |list: bool| filter.address("/dead-letters", &[("view", list.then_some("list"))]);
+    let content = if is_list {
+        list(&visit, &filter, "/dead-letters", &[("view", Some("list"))]).await
+    } else {
+        groups(&visit, &filter).await
+    };
+    let page = Page::new(Section::DeadLetters, "Dead letters");
+    Ok(page.body(html! {
+        (controls::tabs("View", &[("By cause", view(false), !is_list), ("One by one", view(true), is_list)]))
+        (filter.form(is_list))
+        (or_refusal(content)?)
+    }))
+}
+
+/// A filter that the API does not take is said where it is; anything else is a page of its own.
+fn or_refusal(content: Outcome<Markup>) -> Outcome<Markup> {
+    match content {
+        Err(problem) if problem.status == axum::http::StatusCode::BAD_REQUEST => Ok(refusal(&problem)),
+        content => content,
+    }
+}
+
+/// What was refused, in a sentence.
+pub(super) fn refusal(problem: &Problem) -> Markup {
+    html! {
+        div role="alert" {
+            (notice(Tone::Act, &html! {
+                (problem.detail) "."
+                @if !problem.action.is_empty() { " " span class="lines" { (problem.action) } }
+                @if !problem.code.is_empty() { " " a href={ "/errors/" (encoded(&problem.code)) } { (problem.code) } }
+            }))
+        }
+    }
+}
+
+fn nothing(filter: &Filter) -> Markup {
+    match filter.is_narrow() {
+        true => empty(
+            "No dead letter matches",
+            &html! { "Widen the filter, or " a href="/dead-letters" { "look at all that wait for a decision" } "." },
+        ),
+        false => empty(
+            "No dead letter waits for a decision",
+            &html! { "An event becomes one when its function rejects it, or when its attempts are used up." },
+        ),
+    }
+}
+
+async fn groups(visit: &Visit, filter: &Filter) -> Outcome<Markup> {
+    let found: Listing<DeadLetterGroup> = visit
+        .api
+        .get(&format!("/api/v1/dead-letter-groups?{}&limit=200", filter.api_query(visit.now)))
+        .await?;
+    if found.items.is_empty() {
+        return Ok(nothing(filter));
+    }
+    let trends = Trends::ask(visit).await?;
+    let total: u64 = found.items.iter().map(|group| group.count).sum();
+    let first = found.items.iter().map(|group| group.first_at).min();
+    let last = found.items.iter().map(|group| group.last_at).max();
+    let rows = html! {
+        @for group in &found.items {
+            @let at = filter.address(&format!("/dead-letters/groups/{}", encoded(&group.fingerprint)), &[("function", None), ("class", None), ("cause", None)]);
+            tr {
+                td class="n big" { (text::count(group.count)) }
+                th scope="row" class="w" { a href=(at) { (text::shortened(&group.reason, SHORT)) } br; small { (group.function) ", " (group.class) } }
+                td { (ago(group.first_at, visit.now)) }
+                td { (ago(group.last_at, visit.now)) }
+                @if trends.are_known() { td { (trends.spark(&group.fingerprint)) } }
+                td class="acts" {
+                    @if visit.viewer.may(Role::Operator) {
+                        a href=(act::address(crate::bulk::Deed::Redrive, &filter.with("cause", &group.fingerprint))) { "Redrive" span class="unseen" { " all of this cause" } }
+                        a href=(act::address(crate::bulk::Deed::Discard, &filter.with("cause", &group.fingerprint))) { "Discard" span class="unseen" { " all of this cause" } }
+                    }
+                }
+            }
+        }
+    };
+    let mut names = vec![">Count", "Cause", "First", "Last"];
+    if trends.are_known() {
+        names.push("Last day");
+    }
+    names.push("");
+    Ok(html! {
+        (figures(&[
+            Figure::new(filter.meaning(), text::count(total)),
+            Figure::new("Causes", text::count(found.items.len() as u64)),
+            Figure::new("First", first.map_or_else(|| text::NOTHING.to_owned(), |at| text::relative(at, visit.now))),
+            Figure::new("Last", last.map_or_else(|| text::NOTHING.to_owned(), |at| text::relative(at, visit.now))),
+        ]))
+        (table("Dead letters by cause", &html! { (heads(&names[..names.len() - 1])) th scope="col" { span class="unseen" { "Acts" } } }, &rows))
+        p class="small" { "Events have one cause when the same function fails on them with the same words, apart from numbers and names." }
+    })
+}
+
+/// The list of those that match, with a box each. `path` and `more` are the page's own address.
+async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<&str>)]) -> Outcome<Markup> {
+    let after = visit.parameter("after");
+    let cursor = after.as_deref().map_or(String::new(), |after| format!("&after={}", encoded(after)));
+    let found: Listing<DeadLetter> = visit
+        .api
+        .get(&format!("/api/v1/dead-letters?{}&limit={SHOWN}{cursor}", filter.api_query(visit.now)))
+        .await?;
+    if found.items.is_empty() && after.is_none() {
+        return Ok(nothing(filter));
+    }
+    let may = visit.viewer.may(Role::Operator);
+    let rows = html! {
+        @for letter in &found.items {
+            tr {
+                @if may {
+                    td { input type="checkbox" name="id" value=(letter.id) id={ "pick-" (letter.id) }; label class="unseen" for={ "pick-" (letter.id) } { "Dead letter " (letter.id) } }
+                }
+                th scope="row" class="n" { a href={ "/dead-letters/" (letter.id) } { "#" (letter.id) } }
+                td { (status_mark(&letter.status)) }
+                td class="w" { (text::shortened(&letter.reason, SHORT)) }
+                td { (letter.function) br; small { (letter.class) } }
+                td class="m" { (letter.hub) "/" (letter.partition) "/" (letter.sequence_number) }
+                td class="m w" { (text::shortened(letter.partition_key.as_deref().unwrap_or(text::NOTHING), 40)) }
+                td { (ago(letter.dead_lettered_at, visit.now)) }
+                td class="n" { (letter.attempts.len()) @if letter.returns > 0 { br; small { (letter.returns) " came back" } } }
+            }
+        }
+    };
+    let head = html! {
+        @if may { th scope="col" { span class="unseen" { "Select" } } }
+        (heads(&[">Number", "Status", "Reason", "Function", "Event", "Key", "Since", ">Attempts"]))
+    };
+    let listing = table("Dead letters", &head, &rows);
+    let mut first = more.to_vec();
+    first.push(("after", None));
+    let next = found.next.as_deref().map(|next| {
+        let mut more = more.to_vec();
+        more.push(("after", Some(next)));
+        filter.address(path, &more)
+    });
+    let first = after.is_some().then(|| filter.address(path, &first));
+    Ok(html! {
+        @if may {
+            form method="get" action="/dead-letters/act" class="picked" {
+                input type="hidden" name="picks" value="1";
+                (listing)
+                p class="deed" {
+                    button type="submit" name="do" value="redrive" { "Redrive selected" }
+                    button type="submit" name="do" value="discard" { "Discard selected" }
+                    span class="small" { "or, of all that match: " }
+                    a href=(act::address(crate::bulk::Deed::Redrive, filter)) { "redrive" }
+                    a href=(act::address(crate::bulk::Deed::Discard, filter)) { "discard" }
+                }
+            }
+        } @else {
+            (listing)
+        }
+        (pager(first.as_deref(), next.as_deref()))
+    })
+}
+
+/// All of one cause.
+async fn group(visit: Visit, Path(cause): Path<String>) -> Outcome<Page> {
+    let filter = Filter::of(&visit).with("cause", &cause);
+    let found: Listing<DeadLetterGroup> =
+        visit.api.get(&format!("/api/v1/dead-letter-groups?{}&limit=1", filter.api_query(visit.now))).await?;
+    let path = format!("/dead-letters/groups/{}", encoded(&cause));
+    // The cause is in the address already.
+    let beside = filter.without("cause");
+    let page = Page::new(Section::DeadLetters, "Dead letters of one cause")
+        .below("Dead letters", beside.address("/dead-letters", &[]));
+    let Some(group) = found.items.first() else {
+        return Ok(page.body(html! {
+            (beside.status_tabs(&path))
+            (empty("None of this cause are there", &html! { "They were decided, or the filter leaves them out. " a href=(address(&path, &[("status", Some("all"))])) { "Show all of this cause" } "." }))
+        }));
+    };
+    let trends = Trends::ask(&visit).await?;
+    let list = list(&visit, &beside.with("cause", &cause), &path, &[("cause", None)]).await?;
+    Ok(page.body(html! {
+        p class="lead w" { (group.reason) }
+        div class="two" {
+            (facts(&[
+                (filter.meaning(), html! { strong { (text::count(group.count)) } }),
+                ("Function", html! { a href={ "/functions/" (encoded(&group.function)) } { (group.function) } }),
+                ("Class", html! { (group.class) ": " (class_in_words(&group.class)) }),
+                ("First", ago(group.first_at, visit.now)),
+                ("Last", ago(group.last_at, visit.now)),
+                ("Cause", html! { code { (group.fingerprint) } }),
+            ]))
+            (trends.chart(&group.fingerprint))
+        }
+        @if visit.viewer.may(Role::Operator) {
+            p class="deed" {
+                a class="button" href=(act::address(crate::bulk::Deed::Redrive, &filter)) { "Redrive all…" }
+                a class="button" href=(act::address(crate::bulk::Deed::Discard, &filter)) { "Discard all…" }
+                span class="small" { "First it is said how many there are, and a reason is asked." }
+            }
+        } @else {
+            (controls::lacking(&visit, Role::Operator))
+        }
+        (beside.status_tabs(&path))
+        (list)
+    }))
+}
+
+/// What a class means.
+pub(super) fn class_in_words(class: &str) -> &'static str {
+    match class {
+        "permanent" => "it can never be processed as it is",
+        "exhausted" => "its attempts were used up; it may work when its cause is gone",
+        _ => "",
+    }
+}
