@@ -93,12 +93,6 @@ pub fn written(value: &Value) -> String {
     }
 }
 
-/// JSON text, laid out; its numbers keep their digits.
-pub fn json_text(text: &str) -> Markup {
-    let shown = pretty(text).unwrap_or_else(|| text.to_owned());
-    html! { pre tabindex="0" { code { (text::shortened(&shown, SHOWN_BYTES)) } } }
-}
-
 /// JSON as it is written, with line breaks; numbers keep their digits. Nothing if it is no JSON object or array.
 pub(crate) fn pretty(text: &str) -> Option<String> {
     let begins = text.trim_start().starts_with(['{', '[']);

@@ -101,18 +101,16 @@ async fn list(visit: Visit) -> Outcome<Page> {
 /// One circuit.
 async fn show(visit: Visit, Path(function): Path<String>) -> Outcome<Page> {
     let circuit = ask(&visit, &function).await?;
-    let series = [format!("function.{function}.failed"), format!("function.{function}.processed")];
-    let [failed, processed] = &series;
-    let path =
-        format!("/api/v1/series?name={}&name={}&seconds={PAST_SECONDS}", encoded(failed), encoded(processed));
-    let measured: SeriesAnswer = visit.api.find(&path).await?.unwrap_or_default();
+    let [failed, processed] =
+        [format!("function.{function}.failed"), format!("function.{function}.processed")];
+    let measured = Measured::fetch(&visit, [failed.clone(), processed.clone()], PAST_SECONDS).await?;
     let outages = outages(&visit, &function).await?;
     let history = trail::newest(&visit, Some(&function), None, HISTORY).await?;
 
     let mut page =
         Page::new(Section::Circuits, format!("Circuit of {function}")).below("Circuits", "/circuits");
     let state = page.live("state", state(&visit, &circuit));
-    let chart = page.live("chart", chart(&measured, failed, processed));
+    let chart = page.live("chart", chart(&measured, &failed, &processed));
     Ok(page.body(html! {
         (state)
         (acts(&visit, &circuit))

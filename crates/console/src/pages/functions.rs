@@ -12,7 +12,9 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde_json::json;
 
-use tidegate_api::{Circuit, Function, FunctionOverview, FunctionSettings, LaneOverview, Overview, PauseResult};
+use tidegate_api::{
+    Circuit, Function, FunctionOverview, FunctionSettings, LaneOverview, Overview, PauseResult,
+};
 
 use crate::Shared;
 use crate::api::{Listing, address, encoded};
@@ -48,8 +50,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
 }
 
 fn state_mark(state: Option<&FunctionOverview>, function: &Function) -> Markup {
-    let circuit =
-        state.map_or("closed", |state| state.circuit.state.as_str());
+    let circuit = state.map_or("closed", |state| state.circuit.state.as_str());
     let is_paused = state.is_some_and(is_paused);
     html! {
         @if circuit == "open" { (mark(Tone::Act, "circuit open")) }

@@ -1,5 +1,8 @@
 //! An API with fixed answers: two hubs, three functions, one of them in trouble; and hostile text wherever others write.
 
+#[path = "fixture_desk.rs"]
+mod desk;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -79,10 +82,10 @@ pub(crate) fn router(fixture: Arc<Fixture>) -> Router {
         .route("/api/v1/checkpoints", get(checkpoints))
         .route("/api/v1/trace", get(trace))
         .route("/api/v1/logs", get(logs))
-        .route("/api/v1/dead-letters", get(letters))
         .route("/api/v1/parked", get(parked))
         .route("/api/v1/collections/{collection}/documents/{id}", get(document))
         .route("/api/v1/act", post(act))
+        .merge(desk::router())
         .layer(axum::middleware::from_fn_with_state(fixture.clone(), record))
         .with_state(fixture)
 }
@@ -299,10 +302,6 @@ pub(crate) fn trace_value(fixture: &Fixture) -> Value {
     })
 }
 
-async fn letters(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
-    Json(json!({ "items": [letter(&fixture)], "next": null }))
-}
-
 async fn parked(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
     let parked = json!({
         "id": "weather/flights/3/40001", "function": "weather", "hub": "flights", "incarnation": "i", "partition": 3,
@@ -320,9 +319,7 @@ async fn document(
     if collection != "aircraft" {
         return problem(StatusCode::NOT_FOUND, "TG-404", "there is no such document", "");
     }
-    Json(json!({ "id": id, "document": { "icao24": id, "note": HOSTILE }, "partition": 3, "sequence_number": 40_000, "etag": "e",
-        "updated_at": fixture.before(60) }))
-    .into_response()
+    Json(desk::document_value(&fixture, &id, 3)).into_response()
 }
 
 async fn trace(State(fixture): State<Arc<Fixture>>) -> Json<Value> {

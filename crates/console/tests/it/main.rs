@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod browser;
+mod desk;
 mod fixture;
 mod frame;
 mod live;

@@ -218,7 +218,7 @@ mod tests {
         let found = filter("function=a+b&key=%26x&since=1h&until=1970-01-01T00:00:01Z&view=list&odd=1");
         assert_eq!(
             found.api_query(now),
-            "function=a%20b&key=%26x&since=1970-01-01T23%3A00%3A00Z&until=1970-01-01T00%3A00%3A01Z&status=open%2Cquarantined"
+            "function=a%20b&key=%26x&since=1970-01-01T23%3A00%3A00.000Z&until=1970-01-01T00%3A00%3A01Z&status=open%2Cquarantined"
         );
         assert_eq!(filter("status=all").api_query(now), "");
         assert_eq!(filter("since=soon").api_query(now), "since=soon&status=open%2Cquarantined");

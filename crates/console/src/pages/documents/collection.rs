@@ -197,7 +197,7 @@ async fn plot(visit: &Visit, collection: &str, members: &[Member]) -> Outcome<Ma
         (Some(name), Some(other)) => scatter(visit, collection, name, other).await?,
     };
     Ok(html! {
-        section aria-labelledby="plot-title" id="plot" {
+        section aria-labelledby="plot-title" {
             h2 id="plot-title" { "How numbers are spread" }
             (filter(&format!("/documents/{}", encoded(collection)), &html! {
                 (choice("plot", "Number", chosen.as_deref(), &choices("choose one")))
