@@ -489,6 +489,10 @@ async fn query(State(fixture): From, uri: Uri, headers: HeaderMap, Json(body): J
     if sql.contains("min(") {
         return page(vec![json!({ "min": 1200, "max": 41_000 })]).into_response();
     }
+    if sql.contains("AND typeof(") {
+        let point = |nth: u64| json!({ "x": (nth as f64 * 0.7).sin() * 9.0, "y": nth as f64 * 0.3 });
+        return page((0..60).map(point).collect()).into_response();
+    }
     let rows = (0..60_u64).map(|nth| {
         let spread = nth as f64;
         json!({ "id": format!("39{:04x}", 0x4000 + nth * 17), "latitude": 48.7 + (spread * 1.7).sin() * 4.0, "longitude": 7.2 + (spread * 2.3).cos() * 7.0, "note": HOSTILE, "nothing": null })
