@@ -15,6 +15,8 @@ pub enum Exit {
     Usage = 2,
     /// The audit found a sequence number that nothing accounts for.
     AuditGap = 3,
+    /// Something goes on only when a person does something about it.
+    NeedsPerson = 4,
 }
 
 impl From<Exit> for std::process::ExitCode {

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use tidegate_api::{Origin, Setting};
+
 use crate::cli::Context;
-use crate::cli::output::Output;
+use crate::cli::listing::{Asking, Listing};
+use crate::cli::output::{Output, shortened};
 use crate::config::{Config, FILE_NAME, Registered, SAMPLE, reference};
 use crate::failure::{Exit, Failure};
 
@@ -29,16 +32,25 @@ enum Action {
         #[arg(default_value = FILE_NAME)]
         file: PathBuf,
     },
+    /// Shows what holds in the running server, key by key, and where each value comes from.
+    Effective {
+        /// Only what is not a default.
+        #[arg(long, conflicts_with = "json")]
+        set: bool,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Prints a configuration to begin with.
     Sample,
     /// Prints what can be configured: every table and key.
     Reference,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let mut output = Output::new(false);
     let mut next = Vec::new();
     match args.action {
+        Action::Effective { set, asking } => return effective(set, &asking, &context).await,
         Action::Sample => output.line(SAMPLE.trim_end())?,
         Action::Reference => output.line(reference::configuration().trim_end())?,
         Action::Show { file } => {
@@ -57,4 +69,31 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     output.finish(&next)?;
     Ok(Exit::Done)
+}
+
+async fn effective(set: bool, asking: &Asking, context: &Context) -> Result<Exit, Failure> {
+    let mut session = asking.open(context).await?;
+    let columns = ["table", "key", "value", "from"];
+    let listed = session.list(Listing::all("/api/v1/configuration", &columns), |setting: Setting, rows| {
+        if set && setting.origin == Origin::Default {
+            return;
+        }
+        let value = match (setting.value, setting.meaning) {
+            (Some(value), _) => value,
+            (None, Some(meaning)) => format!("({meaning})"),
+            (None, None) => "-".to_owned(),
+        };
+        let from = match setting.origin {
+            Origin::Default => "default",
+            Origin::File => "file",
+            Origin::Environment => "environment",
+            Origin::CommandLine => "command line",
+        };
+        let from = setting.place.map_or_else(|| from.to_owned(), |place| format!("{from}: {place}"));
+        rows.push(vec![setting.table, setting.key, shortened(&value, 80), from]);
+    });
+    if listed.await? == 0 && !asking.json {
+        session.output.line("no configuration is known here: no server runs")?;
+    }
+    session.finish(&[]).await
 }

@@ -1,9 +1,11 @@
 //! The command line: one file a command.
 
+mod alerts;
 pub(crate) mod audit;
 mod audit_deep;
 mod checkpoints;
 mod circuit;
+mod completions;
 mod config;
 mod dead_letters;
 mod demo;
@@ -12,17 +14,25 @@ mod documents;
 mod events;
 pub(crate) mod explain;
 mod fsck;
+mod functions;
 mod hubs;
 mod listing;
+mod logs;
+mod measures;
 pub(crate) mod output;
+mod overview;
 mod pace;
 mod parked;
 #[cfg(test)]
 mod reference;
 mod run;
 mod send;
+mod status;
 mod target;
+mod timeline;
 mod tokens;
+mod top;
+mod trace;
 mod trail;
 
 use clap::{Parser, Subcommand};
@@ -47,7 +57,7 @@ const AFTER_HELP: &str = "\
 Begin with `tidegate demo`.
 
 Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong,
-3 the audit found a sequence number that nothing accounts for.
+3 the audit found a sequence number that nothing accounts for, 4 `status` found something that needs a person.
 
 Environment: TIDEGATE_DATA_DIR, TIDEGATE_SERVER, TIDEGATE_KEY, TIDEGATE_LOG (such as info or tidegate_host=debug),
 NO_COLOR.";
@@ -58,6 +68,12 @@ enum Command {
     Demo(demo::Args),
     /// Runs the server: takes events in and processes them.
     Run(run::Args),
+    /// Tells on one screen whether all is well, and what to do where it is not. Exits with 4 when something needs a person.
+    Status(status::Args),
+    /// Shows functions and partitions as they run, live on the terminal, down to events and dead letters.
+    Top(top::Args),
+    /// Tells everything that happened to an event, in its order: attempts, parking, dead letter, documents, log lines, acts.
+    Trace(trace::Args),
     /// Publishes lines.
     Send(send::Args),
     /// Shows documents: what functions made of the events.
@@ -66,6 +82,10 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Shows parked events, which wait in the store, and what can be done about them.
     Parked(parked::Args),
+    /// Shows the functions, and how they are set.
+    Functions(functions::Args),
+    /// Shows what is alerted about, and what was.
+    Alerts(alerts::Args),
     /// Shows the circuits of functions, and opens, closes or probes them.
     Circuit(circuit::Args),
     /// Stops a function, or one partition of it, until it is resumed. It stays stopped across restarts.
@@ -80,6 +100,8 @@ enum Command {
     Events(events::Args),
     /// Accounts for every sequence number.
     Audit(audit::Args),
+    /// Shows what the server logged.
+    Logs(logs::Args),
     /// Shows what was done by hand, by whom, and why.
     Trail(trail::Args),
     /// Shows access tokens, which say who may do what; makes, renames and revokes them.
@@ -90,6 +112,10 @@ enum Command {
     Config(config::Args),
     /// Makes a certificate to develop with over TLS, and says how clients are told to trust it.
     DevCert(dev_cert::Args),
+    /// Prints what a shell needs to complete commands and options.
+    Completions(completions::CompletionsArgs),
+    /// Writes the manual pages.
+    Man(completions::ManArgs),
     /// Explains an error code such as TG-101.
     Explain(explain::Args),
 }
@@ -108,10 +134,15 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::run(args, context).await,
             Command::Run(args) => run::run(args, context).await,
+            Command::Status(args) => status::run(args, context).await,
+            Command::Top(args) => top::run(args, context).await,
+            Command::Trace(args) => trace::run(args, context).await,
             Command::Send(args) => send::run(args, context).await,
             Command::Documents(args) => documents::run(args, context).await,
             Command::DeadLetters(args) => dead_letters::run(args, context).await,
             Command::Parked(args) => parked::run(args, context).await,
+            Command::Functions(args) => functions::run(args, context).await,
+            Command::Alerts(args) => alerts::run(args, context).await,
             Command::Circuit(args) => circuit::run(args, context).await,
             Command::Pause(args) => circuit::pause(args, context).await,
             Command::Resume(args) => circuit::resume(args, context).await,
@@ -119,11 +150,14 @@ impl Cli {
             Command::Hubs(args) => hubs::run(args, context).await,
             Command::Events(args) => events::run(args, context).await,
             Command::Audit(args) => audit::run(args, context).await,
+            Command::Logs(args) => logs::run(args, context).await,
             Command::Trail(args) => trail::run(args, context).await,
             Command::Tokens(args) => tokens::run(args, context).await,
             Command::Fsck(args) => fsck::run(args, &context),
-            Command::Config(args) => config::run(args, &context),
+            Command::Config(args) => config::run(args, context).await,
             Command::DevCert(args) => dev_cert::run(&args, &context),
+            Command::Completions(args) => completions::completions(&args),
+            Command::Man(args) => completions::man(&args),
             Command::Explain(args) => explain::run(&args),
         }
     }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use tidegate_model::error::ErrorCode;
 
@@ -20,8 +21,7 @@ impl Output {
     /// Prints to standard output, for a program if `json`, else for a person.
     pub(crate) fn new(json: bool) -> Self {
         let stdout = io::stdout();
-        let colour =
-            stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = stdout.is_terminal() && colours_are_wanted();
         Self { json, colour, out: io::BufWriter::new(stdout) }
     }
 
@@ -107,6 +107,11 @@ impl Output {
     }
 }
 
+/// False where the person asked for no colours (<https://no-color.org>).
+pub(crate) fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// A reader such as `head` that has seen enough is no failure.
 fn write_failure(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
@@ -148,15 +153,14 @@ impl Table {
         let widths: Vec<usize> = (0..self.header.len())
             .map(|column| {
                 let cells = std::iter::once(&self.header).chain(&self.rows);
-                cells.filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+                cells.filter_map(|row| row.get(column)).map(|cell| width_of(cell)).max().unwrap_or(0)
             })
             .collect();
         let mut text = String::new();
         let mut write_row = |cells: &[String], style: Option<&str>| {
             let mut line = String::new();
             for (column, cell) in cells.iter().enumerate() {
-                let pad =
-                    " ".repeat(widths.get(column).copied().unwrap_or(0).saturating_sub(cell.chars().count()));
+                let pad = " ".repeat(widths.get(column).copied().unwrap_or(0).saturating_sub(width_of(cell)));
                 let right = self.right_aligned.get(column).copied().unwrap_or(false);
                 let cell = if right { format!("{pad}{cell}") } else { format!("{cell}{pad}") };
                 line.push_str("  ");
@@ -176,17 +180,38 @@ impl Table {
     }
 }
 
-/// Text from events may hold anything; a terminal is shown no control characters.
+/// Text from events may hold anything; a terminal is shown no control characters, and none that turn the direction of what
+/// follows them.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    let misleads = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if misleads(character) { '\u{fffd}' } else { character }).collect()
 }
 
-/// The text, cut to `width` characters.
+/// How many columns of a terminal the text takes.
+pub(crate) fn width_of(text: &str) -> usize {
+    text.width()
+}
+
+/// The text, cut to `width` columns of a terminal.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if width_of(text) <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(std::iter::once('…')).collect()
+    let mut left = width.saturating_sub(1);
+    let fits = |character: &char| {
+        let taken = character.width().unwrap_or(0);
+        let fits = taken <= left;
+        left = left.saturating_sub(taken);
+        fits
+    };
+    let mut cut: String = text.chars().take_while(fits).collect();
+    if width > 0 {
+        cut.push('…');
+    }
+    cut
 }
 
 /// A number with its thousands apart.
@@ -226,6 +251,13 @@ mod tests {
     }
 
     #[test]
+    fn text_neither_commands_the_terminal_nor_turns_round() {
+        let hostile = "a\u{1b}[2J\u{9b}\r\n\u{202e}b\u{2069}\u{2028}";
+        let shown = printable(hostile);
+        assert_eq!(shown, "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}\u{fffd}b\u{fffd}\u{fffd}");
+    }
+
+    #[test]
     fn numbers_and_paths_are_readable() {
         assert_eq!(
             ["0", "999", "1,000", "12,345,678"].map(str::to_owned),
@@ -234,5 +266,6 @@ mod tests {
         assert_eq!(quoted(Path::new("/tmp/a-b_1")), "/tmp/a-b_1");
         assert_eq!(quoted(Path::new("my data's")), r"'my data'\''s'");
         assert_eq!(shortened("abcdef", 4), "abc…");
+        assert_eq!([0, 1, 4, 5].map(|width| shortened("日本語", width)), ["", "…", "日…", "日本…"]);
     }
 }

@@ -72,6 +72,27 @@ impl Target {
         self.connect_as(context, config, true).await
     }
 
+    /// A way to a running server, and its address; nothing is opened.
+    ///
+    /// # Errors
+    /// When no server has the data directory open, or there is no key for it.
+    pub(crate) fn connect_to_server(&self) -> Result<(Connection, String), Failure> {
+        let server = match &self.server {
+            Some(server) => server.clone(),
+            None => match announced_server(&self.data_dir) {
+                Some(server) => server.http,
+                None => {
+                    let message = format!("no server runs on {}", self.data_dir.display());
+                    return Err(Failure::new(ErrorCode::SERVER_UNREACHABLE, message).help(
+                        "start one with `tidegate run`, or name another with --server URL or --data-dir DIR\n\
+                         `tidegate status` tells how a data directory stands that no server has open",
+                    ));
+                }
+            },
+        };
+        Ok((Connection::to_server(&server, &self.key()?)?, server))
+    }
+
     async fn connect_as(
         &self,
         context: &Context,

@@ -34,4 +34,5 @@ mod send;
 mod sources;
 mod support;
 mod telemetry;
+mod terminal;
 mod upsert;
