@@ -3,12 +3,15 @@
 use tidegate_api::Alert;
 
 use crate::cli::Context;
-use crate::cli::listing::{Asking, Listing};
+use crate::cli::listing::{Asking, Listing, address};
 use crate::cli::output::shortened;
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Only those that last.
+    #[arg(long)]
+    open: bool,
     /// Show at most so many, the newest.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -21,7 +24,8 @@ const COLUMNS: [&str; 6] = ["severity", "kind", "subject", "since", "until", "wh
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let mut session = args.asking.open(&context).await?;
     let mut circuit = None;
-    let listing = Listing::all("/api/v1/alerts", &COLUMNS).limit(args.limit);
+    let path = address("/api/v1/alerts", &[("open", args.open.then(|| "true".to_owned()))]);
+    let listing = Listing::all(path, &COLUMNS).limit(args.limit);
     let listed = session.list(listing, |alert: Alert, rows| {
         if alert.open && alert.kind == "circuit" {
             circuit.get_or_insert_with(|| alert.subject.clone());
@@ -41,7 +45,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         ]);
     });
     if listed.await? == 0 && !args.asking.json {
-        session.output.line("there was no alert")?;
+        session.output.line(if args.open { "no alert is open" } else { "there was no alert" })?;
     }
     let next: Vec<String> =
         circuit.map(|function| format!("circuit status {function}")).into_iter().collect();

@@ -43,7 +43,7 @@ pub(crate) fn needs(overview: &Overview, served: bool) -> Vec<Need> {
     for function in &overview.functions {
         stopped(function, &mut needs);
     }
-    if served && !overview.ready && needs.is_empty() {
+    if served && !overview.ready && !overview.functions.is_empty() && needs.is_empty() {
         needs.push(Need::new("the server is not ready: it does not process all it should", "checkpoints"));
     }
     for function in &overview.functions {

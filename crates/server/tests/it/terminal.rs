@@ -34,7 +34,12 @@ impl Screen {
         let terminal = File::options().read(true).write(true).open(name.to_str().expect("a path"));
         let terminal = terminal.expect("it is opened");
         let stdio = || Stdio::from(terminal.try_clone().expect("it is shared"));
-        command.stdin(stdio()).stdout(stdio()).stderr(stdio()).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        command
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR");
         let child = command.spawn().expect("the command starts");
         let keyboard = File::from(master);
         let mut output = keyboard.try_clone().expect("it is shared");
@@ -55,7 +60,9 @@ impl Screen {
     }
 
     fn waits_for(&self, text: &str) {
-        wait_until(&format!("the screen shows {text:?}; it shows\n{}", self.text()), || self.text().contains(text));
+        wait_until(&format!("the screen shows {text:?}; it shows\n{}", self.text()), || {
+            self.text().contains(text)
+        });
     }
 
     fn press(&mut self, keys: &str) {
@@ -66,12 +73,18 @@ impl Screen {
     fn ends(mut self) -> ExitStatus {
         let status = self.child.wait().expect("it ends");
         let modes = tcgetattr(&self.terminal).expect("the terminal tells its modes").local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "what is typed is seen again: {modes:?}");
+        assert!(
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO),
+            "what is typed is seen again: {modes:?}"
+        );
         drop(self.terminal);
         drop(self.keyboard);
         self.reader.take().expect("it is taken once").join().expect("the reader ends");
         let seen = self.seen.lock();
-        assert!(!seen.screen().alternate_screen() && !seen.screen().hide_cursor(), "the screen is given back");
+        assert!(
+            !seen.screen().alternate_screen() && !seen.screen().hide_cursor(),
+            "the screen is given back"
+        );
         status
     }
 }
@@ -170,7 +183,10 @@ fn status_says_whether_all_is_well_and_what_to_do() {
     assert_eq!(status(&place, 0)["server"], true);
     place.ok("pause aircraft --reason later");
     let paused = status(&place, 4);
-    assert_eq!((&paused["well"], &paused["overview"]["functions"][0]["function"]), (&json!(false), &json!("aircraft")));
+    assert_eq!(
+        (&paused["well"], &paused["overview"]["functions"][0]["function"]),
+        (&json!(false), &json!("aircraft"))
+    );
     let need = &paused["needs"][0];
     assert!(need["what"].as_str().unwrap().starts_with("aircraft is paused since"), "{need}");
     let command = need["command"].as_str().unwrap();
@@ -249,7 +265,8 @@ fn shells_and_man_are_told_about_every_command() {
     let read = Command::new("bash").args(["-n"]).arg(&bash).output().expect("bash runs");
     assert!(read.status.success(), "{}", text(&read.stderr));
     place.run_alone("man --dir manual");
-    let page = std::fs::read_to_string(place.path().join("manual/tidegate-dead-letters-redrive.1")).expect("a page");
+    let page =
+        std::fs::read_to_string(place.path().join("manual/tidegate-dead-letters-redrive.1")).expect("a page");
     assert!(page.contains(".TH") && page.contains("redrive"), "{page}");
     assert!(place.path().join("manual/tidegate.1").exists());
 }

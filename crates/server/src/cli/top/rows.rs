@@ -28,10 +28,23 @@ pub(super) struct Rows {
 pub(super) struct Column {
     /// Its name.
     pub(super) name: &'static str,
-    /// Whether it holds numbers.
-    pub(super) right: bool,
+    /// What it holds.
+    pub(super) holds: Holds,
+    /// What it has at least, as the last column, where so much is in it.
+    pub(super) least: usize,
     /// Which columns go first where there is no room; the higher, the earlier. Zero stays.
     pub(super) spare: u8,
+}
+
+/// What a column holds, and so which end of it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// Text, read from its beginning.
+    Text,
+    /// Numbers, one below the other.
+    Numbers,
+    /// Courses, the newest at the right.
+    Courses,
 }
 
 /// A row.
@@ -68,11 +81,15 @@ pub(super) enum Tone {
 }
 
 const fn text(name: &'static str, spare: u8) -> Column {
-    Column { name, right: false, spare }
+    Column { name, holds: Holds::Text, least: 32, spare }
 }
 
 const fn number(name: &'static str, spare: u8) -> Column {
-    Column { name, right: true, spare }
+    Column { name, holds: Holds::Numbers, least: 8, spare }
+}
+
+const fn courses(name: &'static str, spare: u8) -> Column {
+    Column { name, holds: Holds::Courses, least: 8, spare }
 }
 
 const FUNCTIONS: &[Column] = &[
@@ -88,7 +105,7 @@ const FUNCTIONS: &[Column] = &[
     number("DEAD", 0),
     number("OLDEST", 4),
     number("P99", 7),
-    text("PROCESSED", 5),
+    courses("PROCESSED", 5),
 ];
 
 const LANES: &[Column] = &[

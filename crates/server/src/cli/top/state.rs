@@ -13,8 +13,10 @@ use crate::cli::top::rows::{Rows, rows};
 /// How many characters a person may type into one line.
 const MOST_TYPED: usize = 200;
 
-/// How many functions the courses of which are asked for, at most.
-const MOST_COURSES: usize = 40;
+/// How many functions and how many hubs have their courses shown, at most: one request asks for 64 courses, of which three
+/// are of the function that is looked at.
+const MOST_FUNCTIONS: usize = 40;
+const MOST_HUBS: usize = 20;
 
 /// Everything that a frame is made of.
 pub(super) struct State {
@@ -274,15 +276,12 @@ impl State {
 
     /// What is to be asked next time.
     pub(super) fn wanted(&self) -> Wanted {
-        let mut series: Vec<String> = match &self.top().screen {
-            Screen::Functions => {
-                let hubs = self.overview.hubs.iter().map(|hub| format!("hub.{}.incoming", hub.hub));
-                let functions = self.overview.functions.iter();
-                let functions = functions.map(|function| format!("function.{}.processed", function.function));
-                hubs.take(MOST_COURSES).chain(functions.take(MOST_COURSES)).collect()
-            }
-            _ => Vec::new(),
-        };
+        let hubs = self.overview.hubs.iter().map(|hub| format!("hub.{}.incoming", hub.hub));
+        let mut series: Vec<String> = hubs.take(MOST_HUBS).collect();
+        if self.top().screen == Screen::Functions {
+            let functions = self.overview.functions.iter().take(MOST_FUNCTIONS);
+            series.extend(functions.map(|function| format!("function.{}.processed", function.function)));
+        }
         if let (Screen::Functions | Screen::Lanes(_), Some(reader)) = (&self.top().screen, self.reader()) {
             let of_it = ["processed", "lag", "failed"];
             series.extend(of_it.iter().map(|what| format!("function.{}.{what}", reader.function)));

@@ -93,7 +93,12 @@ fn the_first_screen_tells_how_everything_stands() {
         assert!(row.contains(cell), "{cell} in {row}");
     }
     assert!(lines.iter().any(|line| line.contains("processed") && line.contains("▁▅ █")), "{lines:#?}");
-    assert!(lines[22].is_empty() && lines[23].contains("enter partitions"), "{lines:#?}");
+    assert!(
+        lines[22].is_empty() && lines[23].contains("enter partitions") && lines[23].contains("q quit"),
+        "{lines:#?}"
+    );
+    let row = frame(&state, 82, 24).into_iter().find(|line| line.contains("closed  ")).expect("a row");
+    assert!(row.ends_with("▁▅ █"), "of a course the newest is seen: {row}");
     let wide = frame(&state, 160, 40).join("\n");
     for column in ["FUNCTION", "HUB", "P99", "PROCESSED", "OLDEST"] {
         assert!(wide.contains(column), "{column} in {wide}");

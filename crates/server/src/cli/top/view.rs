@@ -12,7 +12,7 @@ use tidegate_api::FunctionOverview;
 use crate::cli::measures::{course, rate, span};
 use crate::cli::output::{grouped, printable, shortened, width_of};
 use crate::cli::overview::{is_closed, needs};
-use crate::cli::top::rows::{Column, Row, Rows, Tone};
+use crate::cli::top::rows::{Column, Holds, Row, Rows, Tone};
 use crate::cli::top::state::{Confirm, Link, Over, Screen, State};
 
 /// A screen lower than this shows no courses below its table.
@@ -20,9 +20,6 @@ const ROOM_FOR_COURSES: u16 = 18;
 
 /// The widest that a column becomes which is not the last.
 const WIDEST: usize = 36;
-
-/// What the last column has at least.
-const LAST_AT_LEAST: usize = 8;
 
 /// How tones look.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +111,7 @@ fn flow_line(state: &State, theme: Theme, width: u16) -> Line<'static> {
         let bars = course(&points[points.len().saturating_sub(20)..], 20);
         let text = format!("{} {}/s {bars}   ", printable(&hub.hub), rate(hub.incoming_per_s));
         if width_of(&text) > left {
-            spans.push(Span::raw(format!("+ {} hubs", hubs.len() - place)));
+            spans.push(Span::raw(format!("+{} more", hubs.len() - place)));
             break;
         }
         left -= width_of(&text);
@@ -160,7 +157,7 @@ fn draw_table(buffer: &mut Buffer, area: Rect, rows: &Rows, cursor: usize, theme
         .iter()
         .map(|(column, width)| {
             let column = &rows.columns[*column];
-            Span::styled(padded(column.name, *width, column.right), theme.of(Tone::Faint))
+            Span::styled(padded(column.name, *width, column.holds), theme.of(Tone::Faint))
         })
         .collect();
     line(buffer, Rect { height: 1, ..area }, Line::from(header));
@@ -177,8 +174,8 @@ fn draw_table(buffer: &mut Buffer, area: Rect, rows: &Rows, cursor: usize, theme
         let y = area.y + 1 + u16::try_from(place - first).unwrap_or(0);
         let under = Rect { y, height: 1, ..area };
         let cells = widths.iter().map(|(column, width)| {
-            let (cell, right) = (&row.cells[*column], rows.columns[*column].right);
-            Span::styled(padded(&cell.text, *width, right), theme.of(cell.tone))
+            let (cell, holds) = (&row.cells[*column], rows.columns[*column].holds);
+            Span::styled(padded(&cell.text, *width, holds), theme.of(cell.tone))
         });
         line(buffer, under, cells.collect());
         if place == cursor {
@@ -188,10 +185,17 @@ fn draw_table(buffer: &mut Buffer, area: Rect, rows: &Rows, cursor: usize, theme
 }
 
 /// A space before it, and as many columns of the terminal as were given to it.
-fn padded(text: &str, width: usize, right: bool) -> String {
-    let text = shortened(text, width);
+fn padded(text: &str, width: usize, holds: Holds) -> String {
+    let text = match holds {
+        // Bars take one column each.
+        Holds::Courses => text.chars().skip(text.chars().count().saturating_sub(width)).collect(),
+        Holds::Text | Holds::Numbers => shortened(text, width),
+    };
     let pad = " ".repeat(width.saturating_sub(width_of(&text)));
-    if right { format!(" {pad}{text}") } else { format!(" {text}{pad}") }
+    match holds {
+        Holds::Numbers => format!(" {pad}{text}"),
+        Holds::Text | Holds::Courses => format!(" {text}{pad}"),
+    }
 }
 
 /// Which columns are seen, and how wide each is: all of what is in them, if there is room; the last takes what is left.
@@ -203,7 +207,7 @@ fn fit(columns: &[Column], rows: &[Row], width: usize) -> Vec<(usize, usize)> {
     let last = columns.len().saturating_sub(1);
     let mut seen: Vec<(usize, usize)> = (0..columns.len())
         .map(|column| {
-            let widest = if column == last { LAST_AT_LEAST } else { WIDEST };
+            let widest = if column == last { columns[column].least } else { WIDEST };
             (column, natural(column).min(widest))
         })
         .collect();
@@ -257,14 +261,6 @@ fn draw_courses(buffer: &mut Buffer, area: Rect, state: &State, theme: Theme) {
 fn standing(function: &FunctionOverview) -> String {
     let FunctionOverview { function: name, circuit, .. } = function;
     let mut parts = vec![printable(name)];
-    let what: Vec<&str> =
-        [&function.kind, &function.order].into_iter().filter_map(Option::as_deref).collect();
-    if !what.is_empty() {
-        parts.push(printable(&what.join(", order ")));
-    }
-    if let Some(collection) = &function.collection {
-        parts.push(format!("into {}", printable(collection)));
-    }
     let threshold =
         circuit.threshold.map_or_else(String::new, |threshold| format!(" of {}", grouped(threshold)));
     let told = !circuit.reason.is_empty() && !is_closed(circuit);
@@ -277,6 +273,14 @@ fn standing(function: &FunctionOverview) -> String {
     ));
     if let Some(latency) = &function.latency_ms {
         parts.push(format!("p50 {:.1} p99 {:.1} p99.9 {:.1} ms", latency.p50, latency.p99, latency.p999));
+    }
+    let what: Vec<&str> =
+        [&function.kind, &function.order].into_iter().filter_map(Option::as_deref).collect();
+    if !what.is_empty() {
+        parts.push(printable(&what.join(", order ")));
+    }
+    if let Some(collection) = &function.collection {
+        parts.push(format!("into {}", printable(collection)));
     }
     parts.join(" · ")
 }
@@ -340,13 +344,12 @@ fn keys_line(state: &State, theme: Theme) -> Line<'static> {
     let mut spans = vec![Span::raw(" ")];
     for (key, does) in keys {
         spans.push(Span::styled(*key, Style::new().add_modifier(Modifier::BOLD)));
-        spans.push(Span::styled(format!(" {does}   "), theme.of(Tone::Faint)));
+        spans.push(Span::styled(format!(" {does}  "), theme.of(Tone::Faint)));
     }
     Line::from(spans)
 }
 
-const HELP: &str = "\
- j k ↓ ↑        down, up           enter l →   look into it
+const HELP: &str = " j k ↓ ↑        down, up           enter l →   look into it
  ^d ^u PgDn PgUp  ten rows         esc h ←     back
  g G Home End   first, last        /           only rows with this text
  d              dead letters by cause
