@@ -60,9 +60,7 @@ impl Screen {
     }
 
     fn waits_for(&self, text: &str) {
-        wait_until(&format!("the screen shows {text:?}; it shows\n{}", self.text()), || {
-            self.text().contains(text)
-        });
+        wait_until(&format!("the screen shows {text:?}"), || self.text().contains(text));
     }
 
     fn press(&mut self, keys: &str) {

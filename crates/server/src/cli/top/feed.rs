@@ -112,10 +112,10 @@ impl Feed {
         let names: Vec<String> = names.iter().map(|name| format!("name={}", percent_encode(name))).collect();
         let path = format!("/api/v1/series?{}&seconds={COURSE_SECONDS}", names.join("&"));
         match self.get(&path).await {
-            Ok(body) => {
-                let answer: Series = understood(&body)?;
-                Ok(answer.series.into_iter().map(|course| (course.name, course.points)).collect())
-            }
+            // A picture that is missing hides nothing else.
+            Ok(body) => Ok(understood::<Series>(&body)
+                .map(|answer| answer.series.into_iter().map(|course| (course.name, course.points)).collect())
+                .unwrap_or_default()),
             Err(refusal) if refusal.answered => Ok(BTreeMap::new()),
             Err(refusal) => Err(refusal.into()),
         }
