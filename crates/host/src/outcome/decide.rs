@@ -92,6 +92,8 @@ pub struct Decision {
     pub health: HealthCounts,
     /// The dependency that an event failed because of, and what that says about it.
     pub because_of: Option<(String, HealthCounts)>,
+    /// What was said of the event that failed, if one did.
+    pub error: Option<String>,
 }
 
 /// How an event ends, or leaves the lane.
@@ -156,15 +158,17 @@ pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
         Invoked::Failed { error, .. } if circumstances.events > 1 => Decision {
             resolved: Vec::new(),
             writes: Vec::new(),
-            next: Next::Isolate { error },
+            next: Next::Isolate { error: error.clone() },
             health: HealthCounts::default(),
             because_of: None,
+            error: Some(error),
         },
         Invoked::Failed { kind, error } => {
             let failed = fail(kind, error, None, circumstances.prior_of(0), circumstances);
             let (resolved, next) = failed.end;
             let resolved = resolved.into_iter().collect();
-            Decision { resolved, writes: Vec::new(), next, health: failed.health, because_of: None }
+            let error = Some(failed.error);
+            Decision { resolved, writes: Vec::new(), next, health: failed.health, because_of: None, error }
         }
         Invoked::Answered(checked) => decide_answered(checked, circumstances),
     }
@@ -173,7 +177,7 @@ pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
 fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decision {
     let mut resolved: Vec<Resolution> = Vec::with_capacity(checked.verdicts.len() + 1);
     let mut health = HealthCounts::default();
-    let mut because_of = None;
+    let (mut because_of, mut error_of_failed) = (None, None);
     for (index, verdict) in checked.verdicts.into_iter().enumerate() {
         resolved.push(match verdict {
             Verdict::Applied => {
@@ -201,6 +205,7 @@ fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decisi
             let failed = fail(kind, error, retry_after, prior, circumstances);
             let (parked_or_set_aside, next) = failed.end;
             resolved.extend(parked_or_set_aside);
+            error_of_failed = Some(failed.error);
             match dependency {
                 Some(dependency) => because_of = Some((dependency, failed.health)),
                 None => health += failed.health,
@@ -208,7 +213,7 @@ fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decisi
             next
         }
     };
-    Decision { resolved, writes: checked.writes, next, health, because_of }
+    Decision { resolved, writes: checked.writes, next, health, because_of, error: error_of_failed }
 }
 
 impl<'a> Circumstances<'a> {
@@ -221,6 +226,7 @@ impl<'a> Circumstances<'a> {
 struct Failed {
     end: (Option<Resolution>, Next),
     health: HealthCounts,
+    error: String,
 }
 
 /// An event failed once more: it is tried again, or its attempts are used up.
@@ -232,6 +238,7 @@ fn fail(
     circumstances: Circumstances<'_>,
 ) -> Failed {
     let reason = bounded_error(error);
+    let error = reason.clone();
     let is_interrupted = kind == FailureKind::Interrupted;
     // Where nothing else ran, the program ended because of the event and not of the world.
     let outage = circumstances.outage && !is_interrupted;
@@ -296,7 +303,7 @@ fn fail(
             }
         }
     };
-    Failed { end, health }
+    Failed { end, health, error }
 }
 
 /// How long a lane waits with an event that is to be held while the parking place is full.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::watch;
@@ -87,14 +87,12 @@ pub(super) enum FirstEvent {
 }
 
 impl FirstEvent {
-    pub(super) fn of(resolved: &[Resolution], next: &Next, ticket: u64) -> Self {
+    pub(super) fn of(resolved: &[Resolution], next: &Next, error: Option<String>, ticket: u64) -> Self {
         match (resolved.first(), next) {
             (Some(Resolution::Applied | Resolution::Filtered), _) => Self::Processed { ticket },
-            (Some(Resolution::Parked { attempts, .. }), _) | (None, Next::Retry { attempts, .. }) => {
-                let error = attempts.last().map_or_else(|| "it failed".to_owned(), |last| last.error.clone());
-                Self::Failed { error }
+            (Some(Resolution::Parked { .. }), _) | (None, Next::Retry { .. } | Next::Isolate { .. }) => {
+                Self::Failed { error: error.unwrap_or_else(|| "it failed".to_owned()) }
             }
-            (None, Next::Isolate { error }) => Self::Failed { error: error.clone() },
             (Some(Resolution::DeadLettered { .. }), _) | (None, Next::Continue) => Self::Unknown,
         }
     }
@@ -228,8 +226,16 @@ impl PartitionPump {
         }
         let failures = self.failed_probes.entry(candidate.clone()).or_default();
         *failures = failures.saturating_add(1);
+        let times = *failures;
+        let becomes = match candidate {
+            Candidate::Next(number) => {
+                let event = work.buffer.iter().find(|event| event.sequence_number == number);
+                event.map(QueueId::of)
+            }
+            Candidate::Parked(_) => None,
+        };
         let tried = {
-            let attempt = self.try_one(work, candidate);
+            let attempt = self.try_one(work, candidate.clone());
             let out_of_time = lease.run_out();
             tokio::select! {
                 biased;
@@ -262,7 +268,12 @@ impl PartitionPump {
                 }
             }
             FirstEvent::Failed { error } => {
-                let _ = lease.failed(&error).await;
+                if let Some(id) = becomes.filter(|id| work.parking.queue(id).is_some()) {
+                    // It is the same event in another place.
+                    self.failed_probes.remove(&candidate);
+                    self.failed_probes.insert(Candidate::Parked(id), times);
+                }
+                let _ = lease.failed(&why_it_failed(&self.lane().lane, &candidate, times, &error)).await;
             }
             FirstEvent::Unknown => {
                 let _ = lease.abandoned().await;
@@ -290,6 +301,27 @@ pub enum Candidate {
     Parked(QueueId),
     /// The next event of the log.
     Next(SequenceNumber),
+}
+
+/// What a person is told of a probe that failed.
+///
+/// Who fails as a probe has another turn only when nobody in the fleet has announced an event that has not. When nothing but such
+/// events is left, no probe can tell whether they are at fault themselves: a person has to.
+fn why_it_failed(lane: &Lane, candidate: &Candidate, times: u32, error: &str) -> String {
+    if times < 2 {
+        return error.to_owned();
+    }
+    let event = match candidate {
+        Candidate::Parked(QueueId::Key(key)) => format!("the first event parked of key {key:?} in {lane}"),
+        Candidate::Parked(QueueId::Alone(number)) | Candidate::Next(number) => {
+            format!("event {number} of {lane}")
+        }
+    };
+    // First, so that a long error does not cut it off.
+    format!(
+        "all that waits has failed as one; {event} did {times} times: if such events are at \
+         fault and not what they need, close the circuit or set them aside. It said: {error}"
+    )
 }
 
 /// Makes an event younger than any other that is announced for a probe and failed less often.

@@ -226,8 +226,8 @@ impl PartitionPump {
             now: self.clock.now(),
             random: self.clock.random(),
         };
-        let Decision { resolved, writes, next, health, because_of } = decide(invoked, circumstances);
-        work.first_event = FirstEvent::of(&resolved, &next, work.tickets + 1);
+        let Decision { resolved, writes, next, health, because_of, error } = decide(invoked, circumstances);
+        work.first_event = FirstEvent::of(&resolved, &next, error, work.tickets + 1);
         let invocation = self.observed.as_ref().map(|observed| {
             let first = events[0].parked.event.sequence_number;
             let invocation = observe::Decided {

@@ -207,6 +207,43 @@ async fn after_an_outage_queues_are_worked_off_before_the_backlog_is_read() {
     );
 }
 
+/// What always fails cannot close the circuit, nor is it set aside while that is open. Somebody has to know.
+#[tokio::test(start_paused = true)]
+async fn when_only_events_are_left_that_always_fail_the_circuit_says_so() {
+    fn act(_: &Event, text: &str) -> Option<Answer> {
+        text.starts_with("poison").then(|| Answer::fail("not this one"))
+    }
+    let world = world(Order::Key, OnExhausted::DeadLetter);
+    world.publish_keyed(0, &["a:poison"]).await;
+    world.publish_keyed(1, &["b:poison"]).await;
+    let deed = || Deed { by: "ada".to_owned(), reason: "works".to_owned(), at: world.clock.now() };
+    let function = &lane(0).function;
+    acts::open(&world.store, function, &deed()).await.unwrap();
+    let processor = world.start(act).await;
+    let failed_probe = async |failed| {
+        acts::probe_now(&world.store, function, &deed()).await.unwrap();
+        while circuit(&world).await.unwrap().failed_probes < failed {
+            world.clock.sleep(Duration::from_millis(100)).await;
+        }
+        circuit(&world).await.unwrap().reason
+    };
+    for failed in [1, 2] {
+        assert_eq!(failed_probe(failed).await, "the probe failed: not this one");
+    }
+    let reason = failed_probe(3).await;
+    assert!(reason.contains("all that waits has failed as one; the first event parked of key"), "{reason}");
+    assert!(reason.contains("close the circuit or set them aside. It said: not this one"), "{reason}");
+
+    // One that is well is tried first.
+    world.publish_keyed(1, &["c:1"]).await;
+    acts::probe_now(&world.store, function, &deed()).await.unwrap();
+    assert!(processor.settled().await);
+    assert_eq!(circuit(&world).await.unwrap().state, CircuitState::Closed);
+    processor.drain(Duration::from_secs(10)).await;
+    assert_eq!(world.dead_letters().await.len(), 2, "now their attempts are used up");
+    assert_eq!(world.document("c").await, ["1"]);
+}
+
 /// Counts how many events are parked in all.
 struct CountsParked {
     store: MemoryStore,
