@@ -40,11 +40,13 @@ pub enum Mutation {
     DeafToPause,
     /// A redriven event is what its producer sent, also after a person repaired it.
     OldRevision,
+    /// Retention does not ask who has yet to read what it drops.
+    DropUnread,
 }
 
 impl Mutation {
     /// Every mutation, with its name and within how many seeds, from 0, it has to be caught.
-    pub const ALL: [(Self, &'static str, u64); 15] = [
+    pub const ALL: [(Self, &'static str, u64); 16] = [
         (Self::CheckpointAhead, "checkpoint-ahead", 5),
         (Self::AckBeforeSync, "ack-before-sync", 20),
         (Self::AckRefused, "ack-refused", 20),
@@ -60,6 +62,7 @@ impl Mutation {
         (Self::KeepParked, "keep-parked", 20),
         (Self::DeafToPause, "deaf-to-pause", 20),
         (Self::OldRevision, "old-revision", 50),
+        (Self::DropUnread, "drop-unread", 10),
     ];
 
     /// Its name.
@@ -129,6 +132,7 @@ impl Mutation {
             | Self::RestartCount
             | Self::DeafToPause
             | Self::OldRevision
+            | Self::DropUnread
             | Self::SwapEvents => {}
         }
         commit

@@ -10,7 +10,7 @@ use axum::http::{Request, StatusCode};
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tidegate_eventlog::simulation::FaultyStorage;
-use tidegate_eventlog::{HubLog, Log, LogError, LogOptions};
+use tidegate_eventlog::{Dropped, HubLog, Log, LogError, LogOptions, RetentionPolicy};
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{AccessRule, Authorizer, Right, Scope, SecretKey};
 use tidegate_gateway::{Gateway, PublishError, http};
@@ -33,7 +33,7 @@ const KEY: &str = "simulated-key";
 const ALL: ReadLimit = ReadLimit { events: usize::MAX, bytes: usize::MAX };
 
 /// Small segments, so that there are many.
-const OPTIONS: LogOptions = LogOptions { segment_bytes: 64 << 10, writer_threads: 1, queue_bytes: 1 << 20 };
+const OPTIONS: LogOptions = LogOptions { segment_bytes: 8 << 10, writer_threads: 1, queue_bytes: 1 << 20 };
 
 /// The machine with the log.
 pub(crate) struct Site {
@@ -109,8 +109,20 @@ impl Site {
     }
 
     /// Everything in the log.
-    pub(crate) fn read_all(&self) -> Vec<(PartitionId, Vec<Event>)> {
+    pub(crate) fn read_all(&self) -> Vec<Content> {
         read_all(&self.hub)
+    }
+
+    /// Drops the events that the policy lets go and that lie before the floors of their partitions.
+    ///
+    /// # Errors
+    /// The disk fails meanwhile.
+    pub(crate) fn drop_old(
+        &self,
+        policy: RetentionPolicy,
+        floors: &[SequenceNumber],
+    ) -> Result<Vec<Dropped>, LogError> {
+        self.hub.enforce_retention(self.clock.now(), policy, floors)
     }
 
     /// How a producer reaches the log.
@@ -126,14 +138,32 @@ fn authorizer() -> Arc<Authorizer> {
     Arc::new(Authorizer::new(vec![rule]).expect("one rule"))
 }
 
+/// What a partition has.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) partition: PartitionId,
+    /// The first event that retention has not dropped.
+    pub(crate) head: SequenceNumber,
+    /// Its events from there on.
+    pub(crate) events: Vec<Event>,
+}
+
+impl Content {
+    /// The number of its next event.
+    pub(crate) fn tail(&self) -> SequenceNumber {
+        self.head.plus(self.events.len() as u64)
+    }
+}
+
 /// Everything in a log whose reads do not wait.
-fn read_all(hub: &HubLog) -> Vec<(PartitionId, Vec<Event>)> {
+fn read_all(hub: &HubLog) -> Vec<Content> {
     (0..EventLog::partition_count(hub))
         .map(|number| {
             let partition = PartitionId(number);
+            let head = EventLog::status(hub, partition).map_or(SequenceNumber::ZERO, |status| status.head);
             let mut events: Vec<Event> = Vec::new();
             loop {
-                let from = events.last().map_or(SequenceNumber::ZERO, |event| event.sequence_number.next());
+                let from = events.last().map_or(head, |event| event.sequence_number.next());
                 let read = hub.read(partition, from, ALL).now_or_never().expect("the disk is in memory");
                 // What cannot be read is missed by the oracle.
                 match read {
@@ -141,7 +171,7 @@ fn read_all(hub: &HubLog) -> Vec<(PartitionId, Vec<Event>)> {
                     _ => break,
                 }
             }
-            (partition, events)
+            Content { partition, head, events }
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidegate_eventlog::simulation::FaultyStorage;
+use tidegate_eventlog::{Dropped, RetentionPolicy};
 use tidegate_host::processor::{FunctionSetup, Processor, StartError};
 use tidegate_host::settings::HostOptions;
 use tidegate_host::status::{LaneState, LaneStatus};
@@ -31,7 +32,7 @@ use crate::function::{Downstream, ScriptedFunction, Shared};
 use crate::mutation::Mutation;
 use crate::oracle::{Oracle, Told, Violation, now};
 use crate::random::Random;
-use crate::scenario::{Scenario, hub_name};
+use crate::scenario::{Scenario, SimFunction, hub_name};
 use crate::site::{Send, Site, note_told};
 use crate::store::{SimStore, StoreFaults};
 use crate::trace::Trace;
@@ -79,6 +80,8 @@ struct World {
     executor: Executor,
     trace: Trace,
     random: Random,
+    /// Of its own, so that the rest of a run does not depend on it.
+    retention: Random,
     oracle: Arc<Oracle>,
     store: MemoryStore,
     store_faults: Arc<StoreFaults>,
@@ -131,6 +134,7 @@ impl World {
             .collect();
         Self {
             random: Random::of(seed, "world"),
+            retention: Random::of(seed, "retention"),
             site_clock: SimClock::new(&executor, Random::of(seed, "clock of the log")),
             outside: executor.new_process(),
             sends_left: scenario.sends,
@@ -250,6 +254,7 @@ impl World {
             }
             if self.steps.is_multiple_of(512) {
                 self.close_circuits();
+                self.drop_old();
             }
             let step = self.step();
             if step == Step::Idle || self.executor.now() > deadline {
@@ -295,8 +300,9 @@ impl World {
         }
         let contents = site.read_all();
         self.scenario.functions.iter().all(|function| {
-            contents.iter().all(|(partition, events)| {
-                let lane = Lane { function: function.name.clone(), hub: hub_name(), partition: *partition };
+            contents.iter().all(|content| {
+                let lane =
+                    Lane { function: function.name.clone(), hub: hub_name(), partition: content.partition };
                 let parked = now(self.store.list_parked(&lane, SequenceNumber::ZERO, usize::MAX));
                 let held: Vec<_> =
                     parked.iter().filter(|stored| matches!(stored.parked.turn, Turn::Held { .. })).collect();
@@ -307,8 +313,8 @@ impl World {
                                 || head.parked.event.sequence_number == stored.parked.event.sequence_number)
                     })
                 };
-                let position = now(self.store.checkpoint(&lane)).map(|checkpoint| checkpoint.position.0);
-                let is_at_end = position == Some(events.len() as u64);
+                let position = now(self.store.checkpoint(&lane)).map(|checkpoint| checkpoint.position);
+                let is_at_end = position == Some(content.tail());
                 (is_at_end || !held.is_empty()) && parked.iter().all(waits_behind_held)
             })
         })
@@ -561,6 +567,44 @@ impl World {
         }
     }
 
+    // --- Retention ------------------------------------------------------------------------------------------------------
+
+    /// Old events go that every function has passed, as the server has it.
+    fn drop_old(&mut self) {
+        let Some(site) = &self.site else { return };
+        let position = |function: &SimFunction, partition| {
+            let lane = Lane { function: function.name.clone(), hub: hub_name(), partition };
+            now(self.store.checkpoint(&lane)).map_or(SequenceNumber::ZERO, |checkpoint| checkpoint.position)
+        };
+        let is_needed_by_nobody = self.mutation == Some(Mutation::DropUnread);
+        let floors: Vec<SequenceNumber> = (0..self.scenario.partitions)
+            .map(|partition| {
+                let of_all = self.scenario.functions.iter();
+                let lowest = of_all.map(|function| position(function, PartitionId(partition))).min();
+                lowest.filter(|_| !is_needed_by_nobody).unwrap_or(SequenceNumber(u64::MAX))
+            })
+            .collect();
+        let policy = match self.retention.below(3) {
+            0 => RetentionPolicy { max_age: None, max_bytes: Some(self.retention.below(20_000)) },
+            _ => RetentionPolicy {
+                max_age: Some(Duration::from_millis(self.retention.pick(&[0, 10, 300, 3000]))),
+                max_bytes: None,
+            },
+        };
+        // Where it ends when the machine stops meanwhile nobody knows.
+        for (content, floor) in site.read_all().iter().zip(&floors) {
+            self.oracle.drops(content.partition, content.tail().min(*floor), &self.store);
+        }
+        match site.drop_old(policy, &floors) {
+            Ok(dropped) => {
+                for Dropped { partition, head, .. } in dropped {
+                    self.trace.note("site", format_args!("drops partition {partition} up to event {head}"));
+                }
+            }
+            Err(error) => self.trace.note("site", format_args!("old events stay: {error}")),
+        }
+    }
+
     // --- Producers ------------------------------------------------------------------------------------------------------
 
     fn send(&mut self) {
@@ -612,6 +656,9 @@ impl World {
 
     fn make_trouble(&mut self) {
         self.check_status();
+        if self.retention.one_in(2) {
+            self.drop_old();
+        }
         let now = self.executor.now();
         let index = usize::try_from(self.random.below(self.instances.len() as u64)).expect("an index");
         let name = self.instances[index].name.clone();

@@ -63,7 +63,8 @@ impl Log {
     }
 
     /// Opens a log on a disk in memory. It has no threads: nothing is written but by [`work_once`](Self::work_once) and
-    /// [`close`](Self::close), so the same calls in the same order always give the same log.
+    /// [`close`](Self::close), so the same calls in the same order always give the same log. Its segments may be as small
+    /// as 8 KiB.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -74,6 +75,8 @@ impl Log {
         options: LogOptions,
         clock: SharedClock,
     ) -> Result<Self, LogError> {
+        let segment_bytes = options.segment_bytes.max(8 << 10);
+        let options = LogOptions { segment_bytes, ..options.held_in_range() };
         Self::open_with(Arc::new(disk.clone()), dir, options, clock, false)
     }
 
@@ -96,7 +99,7 @@ impl Log {
         options: LogOptions,
         clock: SharedClock,
     ) -> Result<Self, LogError> {
-        Self::open_with(storage, dir, options, clock, true)
+        Self::open_with(storage, dir, options.held_in_range(), clock, true)
     }
 
     fn open_with(
@@ -108,7 +111,6 @@ impl Log {
     ) -> Result<Self, LogError> {
         make_dir(&*storage, dir)?;
         let lock = lock(&*storage, dir)?;
-        let options = options.held_in_range();
         let shared = Arc::new(Shared {
             storage,
             clock,

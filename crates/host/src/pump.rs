@@ -465,6 +465,11 @@ impl PartitionPump {
                     return Ok(());
                 }
                 Ok(Found::Nothing) => (ErrorKind::Transient, "the log has events, but gives none".to_owned()),
+                Err(error @ ReadError::Expired { .. }) => match self.is_overtaken(work).await {
+                    Ok(true) => return Err(Stop::Reload),
+                    Ok(false) => (error.kind(), error.to_string()),
+                    Err(unknown) => (unknown.kind(), unknown.to_string()),
+                },
                 Err(error) => (error.kind(), error.to_string()),
             };
             if kind != ErrorKind::Transient {
@@ -473,6 +478,13 @@ impl PartitionPump {
             failures += 1;
             self.wait_out(failures, &error).await?;
         }
+    }
+
+    /// Whether the checkpoint is further than this pump: somebody else owns the lane and went on, or moved it. Retention
+    /// follows the checkpoint.
+    async fn is_overtaken(&self, work: &Work) -> Result<bool, StoreError> {
+        let checkpoint = self.store.checkpoint(&self.lane().lane).await?;
+        Ok(checkpoint.is_some_and(|checkpoint| checkpoint.position > work.position))
     }
 
     async fn read_or_skip(&self, from: SequenceNumber) -> Result<Found, ReadError> {

@@ -51,6 +51,8 @@ struct Seen {
     sends: sends::Sends,
     /// The events of each partition, as far as anybody read them.
     log: BTreeMap<PartitionId, Vec<LoggedEvent>>,
+    /// Up to where retention may have dropped the events of each partition.
+    dropped: BTreeMap<PartitionId, SequenceNumber>,
     /// Where each event is.
     places: BTreeMap<String, (PartitionId, SequenceNumber)>,
     owners: BTreeMap<Lane, (String, Epoch)>,

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_model::checkpoint::Lane;
 use tidegate_model::event::Event;
+use tidegate_model::memory::MemoryStore;
+use tidegate_model::ports::Checkpoints;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
-use super::{LoggedEvent, Oracle, Seen};
+use super::{LoggedEvent, Oracle, Seen, now};
 use crate::event::parse;
+use crate::scenario::hub_name;
+use crate::site::Content;
 
 /// What the producer of an event was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +41,39 @@ impl Oracle {
         }
     }
 
-    /// The log was read as a whole: the events of each partition.
-    pub(crate) fn read_all(&self, partitions: &[(PartitionId, Vec<Event>)]) {
+    /// The events before this one are dropped from the log, as far as that is done.
+    pub(crate) fn drops(&self, partition: PartitionId, floor: SequenceNumber, store: &MemoryStore) {
         let mut seen = self.seen.lock();
-        for (partition, events) in partitions {
+        for function in &self.scenario.functions {
+            let lane = Lane { function: function.name.clone(), hub: hub_name(), partition };
+            let checkpoint = now(store.checkpoint(&lane));
+            let position = checkpoint.map_or(SequenceNumber::ZERO, |checkpoint| checkpoint.position);
+            if position < floor {
+                let detail = format!("{lane} is at {position}, and what is before {floor} is dropped");
+                self.violate(&mut seen, "nothing is dropped that is still needed", detail);
+            }
+        }
+        let dropped = seen.dropped.entry(partition).or_default();
+        *dropped = floor.max(*dropped);
+    }
+
+    /// The log was read as a whole.
+    pub(crate) fn read_all(&self, partitions: &[Content]) {
+        let mut seen = self.seen.lock();
+        for content in partitions {
+            let Content { partition, head, events } = content;
             for event in events {
                 self.found(&mut seen, *partition, event);
             }
-            let known = seen.log.entry(*partition).or_default().len();
-            if known > events.len() {
-                let detail = format!(
-                    "partition {partition} had {known} readable events, and has {} now",
-                    events.len()
-                );
+            let (known, tail) = (seen.log.entry(*partition).or_default().len() as u64, content.tail().0);
+            if known > tail {
+                let detail = format!("partition {partition} had {known} readable events, and has {tail} now");
+                self.violate(&mut seen, "what was read once stays", detail);
+            }
+            let dropped = seen.dropped.get(partition).copied().unwrap_or_default();
+            if *head > dropped {
+                let detail =
+                    format!("partition {partition} begins at {head}, and was dropped up to {dropped}");
                 self.violate(&mut seen, "what was read once stays", detail);
             }
         }

@@ -228,16 +228,14 @@ impl World {
         }
         let contents = site.read_all();
         // What is skipped now is read by nobody else.
-        contents.iter().for_each(|(partition, events)| self.oracle.read(*partition, events));
+        contents.iter().for_each(|content| self.oracle.read(content.partition, &content.events));
         let checkpoint = self.random.pick(&checkpoints);
         let (lane, from) = (checkpoint.lane, checkpoint.position);
-        let tail = contents
-            .iter()
-            .find(|(partition, _)| *partition == lane.partition)
-            .map_or(0, |(_, events)| events.len() as u64);
+        let content = contents.iter().find(|content| content.partition == lane.partition);
+        let (head, tail) = content.map_or((0, 0), |content| (content.head.0, content.tail().0));
         let to = match self.random.one_in(4) {
             true => from.0 + self.random.below(5).min(tail.saturating_sub(from.0)),
-            false => from.0 - self.random.below(20).min(from.0),
+            false => from.0 - self.random.below(20).min(from.0.saturating_sub(head)),
         };
         let to = SequenceNumber(to);
         if to == from {

@@ -36,6 +36,7 @@ fn the_seeds_go_through_what_can_happen() {
         "resumes",
         "the circuit of",
         "moves the checkpoint",
+        "drops partition",
         "Shared {",
         "order: Partition",
         "order: Key",

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tidegate_host::circuit::acts::{self, PauseTarget};
 use tidegate_host::settings::{AtLimit, OnExhausted, Order};
 use tidegate_host::status::LaneState;
 use tidegate_model::answer::Answer;
@@ -12,7 +13,7 @@ use tidegate_model::dead_letter::{Acted, DeadLetterId, DeadLetterStatus};
 use tidegate_model::event::Event;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::{Checkpoints, DeadLetters, Parking, StoreError};
-use tidegate_model::position::SequenceNumber;
+use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_model::trail::{Act as Deed, NewTrailEntry};
 
 use crate::harness::{NOW, World, apply, lane};
@@ -25,6 +26,15 @@ fn world(order: Order) -> World {
 
 fn deed() -> Deed {
     Deed { by: "ada".to_owned(), reason: "it was fixed".to_owned(), at: NOW }
+}
+
+fn seeks() -> NewTrailEntry {
+    NewTrailEntry {
+        action: "checkpoint.seek",
+        subject: lane(0).to_string(),
+        act: deed(),
+        detail: serde_json::Value::Null,
+    }
 }
 
 fn poison_is_down(_: &Event, text: &str) -> Option<Answer> {
@@ -306,13 +316,7 @@ async fn a_checkpoint_that_is_moved_back_repeats_the_events_from_there_while_the
     world.publish_keyed(0, &["a:1", "a:2", "a:3"]).await;
     let processor = world.start(apply).await;
     processor.caught_up().await;
-    let entry = || NewTrailEntry {
-        action: "checkpoint.seek",
-        subject: lane(0).to_string(),
-        act: deed(),
-        detail: serde_json::Value::Null,
-    };
-    world.store.seek(&lane(0), SequenceNumber(3), SequenceNumber(1), entry()).await.unwrap();
+    world.store.seek(&lane(0), SequenceNumber(3), SequenceNumber(1), seeks()).await.unwrap();
     processor.lanes()[0].checkpoint_was_moved();
     world.publish_keyed(0, &["a:4"]).await;
     while world.checkpoint(0).await.position < SequenceNumber(4) {
@@ -322,7 +326,7 @@ async fn a_checkpoint_that_is_moved_back_repeats_the_events_from_there_while_the
     assert_eq!(world.checkpoint(0).await.start, SequenceNumber(1));
 
     // Without being told it notices when it commits.
-    world.store.seek(&lane(0), SequenceNumber(4), SequenceNumber(3), entry()).await.unwrap();
+    world.store.seek(&lane(0), SequenceNumber(4), SequenceNumber(3), seeks()).await.unwrap();
     world.publish_keyed(0, &["a:5"]).await;
     while world.checkpoint(0).await.position < SequenceNumber(5) {
         world.clock.sleep(Duration::from_millis(1)).await;
@@ -343,13 +347,7 @@ async fn a_lane_whose_checkpoint_was_moved_goes_on_also_if_the_store_does_not_sa
     while world.given().len() < 3 {
         world.clock.sleep(Duration::from_millis(1)).await;
     }
-    let entry = NewTrailEntry {
-        action: "checkpoint.seek",
-        subject: lane(0).to_string(),
-        act: deed(),
-        detail: serde_json::Value::Null,
-    };
-    world.store.seek(&lane(0), SequenceNumber(2), SequenceNumber(1), entry).await.unwrap();
+    world.store.seek(&lane(0), SequenceNumber(2), SequenceNumber(1), seeks()).await.unwrap();
     for _ in 0..20 {
         world.store.fail_next_read(StoreError::Unavailable { detail: "gone fishing".into() });
     }
@@ -360,4 +358,27 @@ async fn a_lane_whose_checkpoint_was_moved_goes_on_also_if_the_store_does_not_sa
     processor.drain(Duration::from_secs(10)).await;
     assert_eq!(world.checkpoint(0).await.position, SequenceNumber(3));
     assert_eq!(world.document("a").await, ["1", "2", "2", "3"]);
+}
+
+/// Retention follows the checkpoint, and this pump has not heard yet that somebody moved it.
+#[tokio::test(start_paused = true)]
+async fn a_lane_whose_next_events_are_gone_because_its_checkpoint_was_moved_goes_on_from_there() {
+    let world = world(Order::Key);
+    world.publish_keyed(0, &["a:1", "a:2", "a:3"]).await;
+    let processor = world.start(apply).await;
+    processor.caught_up().await;
+    let function = PauseTarget::Function(lane(0).function);
+    acts::pause(&world.store, &function, &deed()).await.unwrap();
+    while !matches!(processor.status()[0].state, LaneState::Gated { .. }) {
+        world.clock.sleep(Duration::from_millis(10)).await;
+    }
+    world.publish_keyed(0, &["a:4", "a:5", "a:6"]).await;
+    let (from, to) = (SequenceNumber(3), SequenceNumber(5));
+    world.store.seek(&lane(0), from, to, seeks()).await.unwrap();
+    assert_eq!(world.log.drop_before(PartitionId(0), to), Some(to));
+    acts::resume(&world.store, &function, &deed()).await.unwrap();
+    processor.caught_up().await;
+    assert_eq!(processor.status()[0].state, LaneState::Running);
+    processor.drain(Duration::from_secs(10)).await;
+    assert_eq!(world.document("a").await, ["1", "2", "3", "6"]);
 }
