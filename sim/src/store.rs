@@ -19,7 +19,7 @@ use tidegate_model::event::EventData;
 use tidegate_model::health::InstanceHealth;
 use tidegate_model::memory::MemoryStore;
 use tidegate_model::notice::{DeliveryState, Notice, NoticeId};
-use tidegate_model::parking::{OrderKey, ParkingPlace, StoredParked};
+use tidegate_model::parking::{OrderKey, ParkedVersion, ParkingPlace, StoredParked};
 use tidegate_model::ports::{
     Checkpoints, Commits, DeadLetters, Documents, Outbox, Ownerships, Parking, RegisterChange, Registers,
     StoreError,
@@ -256,6 +256,10 @@ impl Documents for SimStore {
 impl Parking for SimStore {
     async fn parking_place(&self, lane: &Lane) -> Result<ParkingPlace, StoreError> {
         self.call("parking place", Call::Read, self.store.parking_place(lane)).await
+    }
+
+    async fn parked_version(&self) -> Result<ParkedVersion, StoreError> {
+        self.call("parked version", Call::Read, self.store.parked_version()).await
     }
 
     async fn parked(&self, lane: &Lane, number: SequenceNumber) -> Result<Option<StoredParked>, StoreError> {

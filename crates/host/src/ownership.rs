@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidegate_model::checkpoint::{FunctionName, Lane, Ownership};
 use tidegate_model::clock::{SharedClock, Timestamp, timeout};
+use tidegate_model::parking::ParkedVersion;
 use tidegate_model::ports::{RegisterChange, Store, StoreError};
 use tidegate_model::register::{Register, RegisterKey, Version};
 use tokio::sync::watch;
@@ -74,6 +75,8 @@ pub(crate) struct Keeper {
     peers: Peers,
     /// Once it is true nothing is claimed or given up any more.
     draining: watch::Receiver<bool>,
+    /// When somebody acted on what is parked, as far as this processor has seen.
+    parked: Option<ParkedVersion>,
     /// What was wrong in the last round.
     trouble: Option<String>,
 }
@@ -139,6 +142,7 @@ impl Keeper {
             mine,
             peers: Peers::default(),
             draining,
+            parked: None,
             trouble: None,
         }
     }
@@ -182,6 +186,7 @@ impl Keeper {
         self.breaker.set_others(self.others(&registers).map(|register| register.name.clone()));
         self.announce(&registers).await?;
         self.clear_away(&registers).await?;
+        self.notice_acts().await?;
         // From before the look: a lane that is released meanwhile is not taken for one that was forgotten.
         let owned: Vec<bool> = self.lanes.iter().map(OwnedLane::is_owned).collect();
         let ownerships = self.store.ownerships().await?;
@@ -266,6 +271,16 @@ impl Keeper {
     }
 
     // ---------------------------------------------------------------- lanes
+
+    /// Has the lanes look again at what is parked when somebody acted on that, perhaps through another processor. It is
+    /// looked at first before any lane is claimed, so none can miss what comes later.
+    async fn notice_acts(&mut self) -> Result<(), Trouble> {
+        let version = self.store.parked_version().await?;
+        if self.parked.replace(version).is_some_and(|before| before != version) {
+            self.lanes.iter().filter(|lane| lane.is_owned()).for_each(OwnedLane::changed_from_outside);
+        }
+        Ok(())
+    }
 
     /// Gives up at once what somebody else has claimed, instead of finding out with the next commit.
     fn notice_losses(&self, ownerships: &[Ownership]) {

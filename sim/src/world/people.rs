@@ -269,9 +269,14 @@ impl World {
         self.instances.iter().map(|instance| instance.name.clone()).collect()
     }
 
-    /// Those that process are told that something was changed from outside.
-    fn tell_of_changes(&self) {
-        for instance in &self.instances {
+    /// Those that process are told that something was changed from outside; of those that share the lanes only one, through
+    /// which a person acted.
+    fn tell_of_changes(&mut self) {
+        let told = match self.scenario.options.sharing {
+            Sharing::Alone => self.instances_by_name(),
+            Sharing::Shared { .. } => vec![self.random.pick(&self.instances_by_name())],
+        };
+        for instance in self.instances.iter().filter(|instance| told.contains(&instance.name)) {
             if let Some(processor) = &*instance.processor.lock() {
                 processor.lanes().iter().for_each(OwnedLane::changed_from_outside);
             }

@@ -15,11 +15,15 @@ use tidegate_model::answer::Answer;
 use tidegate_model::checkpoint::{Epoch, Lane, Ownership};
 use tidegate_model::clock::{Clock, TestClock, Timestamp};
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
+use tidegate_model::dead_letter::Acted;
 use tidegate_model::event::Event;
 use tidegate_model::health::InstanceHealth;
 use tidegate_model::memory::MemoryStore;
-use tidegate_model::ports::{Checkpoints, Commits, Ownerships, RegisterChange, Registers, Store, StoreError};
+use tidegate_model::ports::{
+    Checkpoints, Commits, DeadLetters, Ownerships, RegisterChange, Registers, Store, StoreError,
+};
 use tidegate_model::register::{Register, RegisterKey, Version};
+use tidegate_model::trail::Act as Deed;
 use tokio::sync::watch;
 
 use crate::harness::{Act, Journal, NOW, World, apply, descriptor, lane};
@@ -446,6 +450,25 @@ async fn one_that_is_sick_alone_gives_its_lanes_to_the_others() {
     until_shared(&world, &[("a", 4), ("b", 4)]).await;
     a.drain(GRACE).await;
     b.drain(GRACE).await;
+}
+
+/// A person redrives through another program, which cannot tell this one.
+#[tokio::test(start_paused = true)]
+async fn a_redrive_elsewhere_is_found_with_a_heartbeat() {
+    static IS_BROKEN: AtomicBool = AtomicBool::new(true);
+    fn broken(_: &Event, _: &str) -> Option<Answer> {
+        IS_BROKEN.load(Ordering::SeqCst).then(|| Answer::reject("cannot read it"))
+    }
+    let world = fleet(1);
+    let processor = join(&world, "a", broken).await;
+    publish(&world, 0..1).await;
+    until(&world, "it is set aside", async || !world.dead_letters().await.is_empty()).await;
+    IS_BROKEN.store(false, Ordering::SeqCst);
+    let deed = Deed { by: "ada".to_owned(), reason: "it was fixed".to_owned(), at: world.clock.now() };
+    let letter = world.dead_letters().await[0].id;
+    assert_eq!(world.store.redrive(&[letter], false, &deed).await, Ok(vec![Acted::Done]));
+    until(&world, "it is applied", async || world.document("p0").await == ["0"]).await;
+    processor.drain(GRACE).await;
 }
 
 /// They come and go, crash and are cut off, in an order that chance decides.

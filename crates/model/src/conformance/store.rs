@@ -102,6 +102,7 @@ macro_rules! store_suite {
             a_parked_event_can_be_tried_now,
             held_events_are_released_function_by_function,
             a_parked_event_can_be_set_aside,
+            acts_on_parked_events_move_the_mark_and_commits_do_not,
             a_redrive_that_is_set_aside_goes_back_to_its_dead_letter,
             dead_letters_are_found_by_each_condition,
             dead_letters_are_grouped_by_cause,

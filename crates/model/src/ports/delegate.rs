@@ -102,6 +102,10 @@ macro_rules! delegate_store {
                 use $crate::ports::Parking as _;
                 self.$field.parking_place(lane).await
             }
+            async fn parked_version(&self) -> Result<$crate::parking::ParkedVersion, $crate::ports::StoreError> {
+                use $crate::ports::Parking as _;
+                self.$field.parked_version().await
+            }
             async fn parked(&self, lane: &$crate::checkpoint::Lane, sequence_number: $crate::position::SequenceNumber) -> Result<Option<$crate::parking::StoredParked>, $crate::ports::StoreError> {
                 use $crate::ports::Parking as _;
                 self.$field.parked(lane, sequence_number).await

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::checkpoint::{FunctionName, Lane};
 use crate::clock::Timestamp;
 use crate::dead_letter::Acted;
-use crate::parking::{OrderKey, ParkingPlace, StoredParked};
+use crate::parking::{OrderKey, ParkedVersion, ParkingPlace, StoredParked};
 use crate::ports::StoreError;
 use crate::position::SequenceNumber;
 use crate::trail::Act;
@@ -18,10 +18,17 @@ use crate::trail::Act;
 /// - The parked events of a key are a queue, ordered by sequence number. Finding its head and what comes next takes no
 ///   longer for a queue of millions.
 /// - Each change of a parked event gives it a version greater than all versions before.
+/// - Each act on parked events moves the [mark](Parking::parked_version) by which owners of lanes see that somebody acted;
+///   commits do not.
 #[async_trait]
 pub trait Parking: Send + Sync + 'static {
     /// What is parked in a lane, without the events.
     async fn parking_place(&self, lane: &Lane) -> Result<ParkingPlace, StoreError>;
+
+    /// The newest version when somebody acted on parked events last: by a redrive, by
+    /// [`try_parked_now`](Self::try_parked_now), [`release_held`](Self::release_held) or [`set_aside`](Self::set_aside); zero
+    /// before the first time.
+    async fn parked_version(&self) -> Result<ParkedVersion, StoreError>;
 
     /// The parked event with this sequence number, if there is one.
     async fn parked(

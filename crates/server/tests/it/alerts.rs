@@ -32,7 +32,7 @@ impl Mails {
     }
 
     /// The next mail whose subject has this in it.
-    fn next(&mut self, subject: &str) -> CaughtMail {
+    pub(crate) fn next(&mut self, subject: &str) -> CaughtMail {
         self.runtime.block_on(async {
             loop {
                 let mail = self.mails.recv().await.expect("the mail server runs");
@@ -45,10 +45,16 @@ impl Mails {
 
     /// A configuration that has mails sent here, with `more` in it.
     fn config(&self, more: &str) -> String {
+        let function =
+            "[hub.h]\npartitions = 1\n[function.f]\nhub = \"h\"\nkind = \"upsert\"\nkey = \"/id\"\n";
+        format!("{function}{}{more}", self.email())
+    }
+
+    /// The part of a configuration that has mails sent here.
+    pub(crate) fn email(&self) -> String {
         format!(
-            "[hub.h]\npartitions = 1\n[function.f]\nhub = \"h\"\nkind = \"upsert\"\nkey = \"/id\"\n\
-             [email.ops]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"tidegate@example.com\"\n\
-             to = [\"mia@example.com\"]\n{more}",
+            "[email.ops]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"tidegate@example.com\"\n\
+             to = [\"mia@example.com\"]\n",
             self.catcher.address().port()
         )
     }

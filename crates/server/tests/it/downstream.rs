@@ -131,7 +131,8 @@ impl BatchFunction for Posts {
                 }
                 _ => {
                     let error = format!("the downstream is away: {answer}");
-                    batch.on(event).fail(Failure::new(error));
+                    // Where no such dependency is declared, that means nothing.
+                    batch.on(event).fail(Failure::new(error).because_of("downstream"));
                     return Ok(());
                 }
             }

@@ -13,6 +13,7 @@ mod config;
 mod crash;
 mod dead_letters;
 mod demo;
+mod dependency;
 mod disk_full;
 mod doors;
 mod downstream;

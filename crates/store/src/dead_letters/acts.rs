@@ -69,6 +69,9 @@ pub(super) fn redrive(
         write_trail(&transaction, *id, action::REDRIVE, act)?;
         answers.push(Acted::Done);
     }
+    if !places.is_empty() {
+        rows::is_acted_on(&transaction)?;
+    }
     places.into_values().try_for_each(|place| place.finish(&transaction))?;
     accounts.write(&transaction)?;
     transaction.commit()?;

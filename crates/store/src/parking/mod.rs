@@ -30,6 +30,12 @@ impl Parking for SqliteStore {
         self.readers.run(move |connection| describe(connection, &lane)).await
     }
 
+    async fn parked_version(&self) -> Result<ParkedVersion, StoreError> {
+        self.readers
+            .run(|connection| Ok(ParkedVersion(unsigned(rows::acted_at(connection)?, "version")?)))
+            .await
+    }
+
     async fn parked(
         &self,
         lane: &Lane,
@@ -203,6 +209,7 @@ fn try_now(
     let Some((number, row)) = find(&transaction, lane, event)? else { return Ok(Acted::NotFound) };
     let version = rows::new_versions(&transaction, 1)?;
     rows::turn_to(&transaction, number, lane, row, &Turn::At(act.at), None, version)?;
+    rows::is_acted_on(&transaction)?;
     write_trail(&transaction, lane, event, action::TRY_NOW, act)?;
     transaction.commit()?;
     Ok(Acted::Done)
@@ -227,6 +234,9 @@ fn release_held(connection: &mut Connection, function: &FunctionName, at: Timest
                 rows::turn_to(&transaction, number, &lane, row, &Turn::At(at), None, version)?;
             }
         }
+    }
+    if released > 0 {
+        rows::is_acted_on(&transaction)?;
     }
     transaction.commit()?;
     Ok(released)
@@ -268,6 +278,7 @@ fn set_aside(
         }
         None => dead_letters::open(&transaction, &parked.set_aside(act.at), act.at)?,
     }
+    rows::is_acted_on(&transaction)?;
     write_trail(&transaction, lane, event, action::SET_ASIDE, act)?;
     transaction.commit()?;
     Ok(Acted::Done)

@@ -283,6 +283,25 @@ pub(crate) fn new_versions(connection: &Connection, count: usize) -> Result<i64,
     Ok(last - count + 1)
 }
 
+/// Notes that somebody acts on parked events.
+pub(crate) fn is_acted_on(connection: &Connection) -> Result<(), Failure> {
+    let version = new_versions(connection, 1)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO counters (name, value) VALUES ('parked-acts', ?1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([version])?;
+    Ok(())
+}
+
+/// The newest version when somebody acted on parked events last.
+pub(crate) fn acted_at(connection: &Connection) -> Result<i64, Failure> {
+    let mut last = connection
+        .prepare_cached("SELECT coalesce(max(value), 0) FROM counters WHERE name = 'parked-acts'")?;
+    Ok(last.query_row([], |row| row.get(0))?)
+}
+
 fn next_event(connection: &Connection) -> Result<i64, Failure> {
     let mut last = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM parked_events")?;
     Ok(last.query_row([], |row| row.get::<_, i64>(0))? + 1)

@@ -13,7 +13,7 @@ use tidegate_model::document::{CollectionName, Document, DocumentId};
 use tidegate_model::event::{Event, HubName};
 use tidegate_model::health::InstanceHealth;
 use tidegate_model::memory::{MemoryLog, MemoryStore};
-use tidegate_model::parking::{OrderKey, ParkingPlace, StoredParked};
+use tidegate_model::parking::{OrderKey, ParkedVersion, ParkingPlace, StoredParked};
 use tidegate_model::ports::{
     Checkpoints, Commits, Documents, EventLog, Ownerships, Parking, PartitionStatus, ReadError, ReadLimit,
     RegisterChange, Registers, StoreError,
@@ -156,6 +156,11 @@ impl Parking for TroubledStore {
     async fn parking_place(&self, lane: &Lane) -> Result<ParkingPlace, StoreError> {
         self.answers().await?;
         self.store.parking_place(lane).await
+    }
+
+    async fn parked_version(&self) -> Result<ParkedVersion, StoreError> {
+        self.answers().await?;
+        self.store.parked_version().await
     }
 
     async fn parked(

@@ -3,7 +3,7 @@
 use crate::attempt::FailureClass;
 use crate::dead_letter::{Acted, DeadLetterFilter, DeadLetterId, DeadLetterStatus};
 use crate::outcome::OutcomeCounts;
-use crate::parking::{ParkedEvent, Turn, UnparkedEnd};
+use crate::parking::{ParkedEvent, ParkedVersion, Turn, UnparkedEnd};
 use crate::ports::{Commits, DeadLetters, Parking, StoreError};
 use crate::position::SequenceNumber;
 use crate::trail::action;
@@ -189,4 +189,38 @@ fn held(event: u64, key: &str) -> ParkedEvent {
         attempts,
         ..parked(0, event, Some(key))
     }
+}
+
+/// Whoever owns a lane sees by the mark that somebody acted on what is parked.
+pub async fn acts_on_parked_events_move_the_mark_and_commits_do_not<F: StoreFactory>(factory: &F) {
+    let store = factory.open().await;
+    let mark = async || store.parked_version().await.unwrap();
+    assert_eq!(mark().await, ParkedVersion(0));
+    let epoch = begin(&store, 0, 0).await;
+    park_events(&store, epoch, 0, vec![held(0, "a"), held(1, "b"), held(2, "c")]).await;
+    assert_eq!(mark().await, ParkedVersion(0), "a commit is no act");
+    let mut before = mark().await;
+    let mut has_moved = async || {
+        let now = mark().await;
+        let has_moved = now > before;
+        assert!(has_moved || now == before, "it went back");
+        before = now;
+        has_moved
+    };
+
+    let (ann, number) = (act("ann", 50), SequenceNumber);
+    assert_eq!(store.try_parked_now(&lane(0), number(0), &ann).await, Ok(Acted::Done));
+    assert!(has_moved().await);
+    assert_eq!(store.try_parked_now(&lane(0), number(9), &ann).await, Ok(Acted::NotFound));
+    assert!(!has_moved().await, "nothing was done");
+    assert_eq!(store.release_held(&lane(0).function, at(60)).await, Ok(2));
+    assert!(has_moved().await);
+    assert_eq!(store.release_held(&lane(0).function, at(60)).await, Ok(0));
+    assert!(!has_moved().await);
+    assert_eq!(store.set_aside(&lane(0), number(1), &ann).await, Ok(Acted::Done));
+    assert!(has_moved().await);
+    let letters = store.find_dead_letters(&DeadLetterFilter::default(), None, 9).await.unwrap();
+    assert_eq!(store.redrive(&letters, false, &ann).await, Ok(vec![Acted::Done]));
+    assert!(has_moved().await);
+    assert!(!has_moved().await);
 }

@@ -58,6 +58,7 @@ impl State {
         dead_letter.lease = None;
         let parked = ParkedEvent::redrive(dead_letter, act.at);
         self.parked.park(parked);
+        self.parked.is_acted_on();
         self.recount(&letter.lane, letter.event.sequence_number, |counts| {
             counts.dead_lettered -= 1;
             counts.parked += 1;

@@ -21,6 +21,8 @@ use super::{MemoryStore, State};
 pub(super) struct ParkingPlaces {
     lanes: BTreeMap<Lane, LanePlace>,
     last_version: u64,
+    /// The newest version when somebody acted last.
+    acted_at: u64,
 }
 
 /// What is parked in one lane: the events, and the queues of the keys.
@@ -33,6 +35,12 @@ struct LanePlace {
 impl ParkingPlaces {
     pub(super) fn get(&self, lane: &Lane, event: SequenceNumber) -> Option<&StoredParked> {
         self.lanes.get(lane)?.events.get(&event)
+    }
+
+    /// Notes that somebody acts.
+    pub(super) fn is_acted_on(&mut self) {
+        self.last_version += 1;
+        self.acted_at = self.last_version;
     }
 
     /// Parks an event.
@@ -162,6 +170,10 @@ impl Parking for MemoryStore {
         })
     }
 
+    async fn parked_version(&self) -> Result<ParkedVersion, StoreError> {
+        self.read(|state| ParkedVersion(state.parked.acted_at))
+    }
+
     async fn parked(
         &self,
         lane: &Lane,
@@ -221,6 +233,7 @@ impl Parking for MemoryStore {
             if !is_parked {
                 return Ok(Acted::NotFound);
             }
+            state.parked.is_acted_on();
             state.write_trail(about(lane, sequence_number, action::TRY_NOW, act));
             Ok(Acted::Done)
         })
@@ -239,6 +252,9 @@ impl Parking for MemoryStore {
                 .collect();
             for (lane, number) in &held {
                 state.parked.change(lane, *number, |parked| parked.turn = Turn::At(at));
+            }
+            if !held.is_empty() {
+                state.parked.is_acted_on();
             }
             Ok(held.len() as u64)
         })
@@ -265,6 +281,7 @@ impl Parking for MemoryStore {
                 }
                 None => state.open_dead_letter(parked.set_aside(act.at), act.at),
             }
+            state.parked.is_acted_on();
             state.write_trail(about(lane, sequence_number, action::SET_ASIDE, act));
             Ok(Acted::Done)
         })
