@@ -96,6 +96,14 @@ impl Console {
             .merge(framed)
     }
 
+    /// The page for an address that does not exist, whatever is asked for.
+    pub fn nowhere(&self) -> Router {
+        Router::new()
+            .fallback(pages::nowhere)
+            .layer(from_fn_with_state(self.shared.clone(), shell::frame))
+            .with_state(self.shared.clone())
+    }
+
     /// Ends the live streams, so that a server that stops need not wait for them.
     pub fn close(&self) {
         self.shared.feeds.close();

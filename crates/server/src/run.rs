@@ -92,7 +92,14 @@ pub(crate) async fn serve(
     let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
     *node.settings.lock() = options.settings.into();
     let doors = Doors::new(amqp_listener, tls, &options.config, &node)?;
-    let (console, router) = crate::console::before(&node, node.router().merge(doors.routes()));
+    let router = node.router().merge(doors.routes());
+    let (console, router) = match options.config.console.enabled {
+        true => {
+            let (console, router) = crate::console::before(&node, router);
+            (Some(console), router)
+        }
+        false => (None, router),
+    };
     let system = System::start(node, &options.config, registry, Some(local)).await?;
     let (close_door, door_closes) = oneshot::channel::<()>();
     let door_closes = async {
@@ -133,7 +140,9 @@ pub(crate) async fn serve(
         // The sender may be gone only if the server ended by itself.
         let _ = close_door.send(());
         // Who looks at a live page would be waited for.
-        console.close();
+        if let Some(console) = console {
+            console.close();
+        }
         amqp.stop().await;
         if timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
             server.abort();

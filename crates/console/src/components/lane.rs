@@ -17,8 +17,8 @@ pub fn state(lane: &LaneOverview) -> (Tone, &str) {
         None => (Tone::Calm, "not running"),
         Some(word @ "stopped") => (Tone::Act, word),
         Some(word @ ("retrying" | "held" | "waiting")) => (Tone::Watch, word),
-        Some("gated") => (Tone::Watch, "stopped by the circuit or a pause"),
-        Some("unowned") => (Tone::Busy, "runs elsewhere, or nowhere yet"),
+        Some(word @ "gated") => (Tone::Busy, word),
+        Some("unowned") => (Tone::Busy, "elsewhere"),
         Some(word) => (Tone::Calm, word),
     }
 }

@@ -24,9 +24,11 @@ mod trail;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Uri;
 use axum::routing::{get, post};
 
 use crate::Shared;
+use crate::problem::Problem;
 
 /// All pages and their forms, without the frame.
 pub(crate) fn router() -> Router<Arc<Shared>> {
@@ -54,4 +56,11 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .merge(documents::router())
         .merge(functions::router())
         .merge(tokens::router())
+}
+
+/// There is no such page.
+pub(crate) async fn nowhere(uri: Uri) -> Problem {
+    let path = crate::text::shortened(uri.path(), 256);
+    Problem::not_found(format!("there is nothing at {path}"))
+        .action("correct the address, or begin at the overview")
 }

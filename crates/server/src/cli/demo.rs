@@ -2,6 +2,8 @@
 
 mod outage;
 
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +17,10 @@ use crate::cli::Context;
 use crate::cli::audit::Account;
 use crate::cli::output::{Output, Table, grouped, printable, quoted, shortened};
 use crate::client::{Connection, Pages, understood};
+use crate::config::{Config, FILE_NAME, LoadedConfig, Registered};
 use crate::demo::{self, Finished, Published, Verdict};
 use crate::failure::{Exit, Failure};
+use crate::run::{Options, Started, serve};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,6 +32,13 @@ pub(crate) struct Args {
     /// directory must be a new one.
     #[arg(long)]
     outage: bool,
+    /// Go on serving what the demo made at the end, until Ctrl-C, so that it can be looked at in a browser. On a terminal
+    /// the demo does so anyway.
+    #[arg(long, conflicts_with_all = ["json", "outage"])]
+    serve: bool,
+    /// End when the demo is over, also on a terminal.
+    #[arg(long, conflicts_with = "serve")]
+    no_serve: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -99,6 +110,8 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         return outage::run(&data_dir, args.json, &context.clock).await;
     }
     let mut output = Output::new(args.json);
+    let on_a_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let serves = args.serve || (on_a_terminal && !args.no_serve && !args.json);
     if !args.json {
         output.heading(
             "Tidegate demo: aircraft around Paris, 7 October 2021, with corrupt events among them",
@@ -126,7 +139,33 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     finished.system.stop().await?;
     let next = next_commands(&data_dir, seen.example.as_deref(), &verdict);
     output.finish(&next)?;
-    if ok { Ok(Exit::Done) } else { Err(not_ok(accounted, &published, &verdict)) }
+    match (ok, serves) {
+        (false, _) => Err(not_ok(accounted, &published, &verdict)),
+        (true, false) => Ok(Exit::Done),
+        (true, true) => look_at_it(&data_dir, context).await,
+    }
+}
+
+/// Serves what the demo made until Ctrl-C, for a browser.
+async fn look_at_it(data_dir: &Path, context: Context) -> Result<Exit, Failure> {
+    let path = data_dir.join(FILE_NAME);
+    let LoadedConfig { config, .. } = Config::load(&path, Registered::Only(&[]))?;
+    // Another server may be running. It is the demo's own, so the port does not matter.
+    let is_free = std::net::TcpListener::bind(config.http.listen).is_ok();
+    let listen = if is_free { config.http.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let shown = quoted(data_dir);
+    let announce = move |started: &Started<'_>| {
+        let mut output = Output::new(false);
+        output.line("")?;
+        output.heading("now look at it in a browser")?;
+        output.line(&format!("  {}/", started.address.http))?;
+        output.line("\nto put right there what failed, sign in with a token; this makes one:")?;
+        output.line(&format!("  tidegate tokens create me --role operator --data-dir {shown}"))?;
+        output.line("\nstop with Ctrl-C")?;
+        output.finish(&[])
+    };
+    let options = Options { config, data_dir: data_dir.to_owned(), listen };
+    serve(options, &context.registry, context.clock, announce).await
 }
 
 fn fresh_directory() -> Result<PathBuf, Failure> {
@@ -331,7 +370,7 @@ fn next_commands(data_dir: &Path, document: Option<&str>, verdict: &Verdict) -> 
     }
     commands.push(format!("tidegate audit {options}"));
     commands.push(format!(
-        "tidegate run {options}      # goes on from here; its configuration is tidegate.toml in there"
+        "tidegate run {options}      # goes on from here, and shows it in a browser at http://127.0.0.1:8780/"
     ));
     commands
         .push("tidegate demo --outage      # what happens when something it depends on goes away".to_owned());

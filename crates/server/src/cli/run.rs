@@ -49,7 +49,8 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct StartedJson<'a> {
     http: &'a str,
-    console: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amqp: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +139,7 @@ fn announce(
     let address = started.address;
     let amqp = address.amqp.as_deref();
     let connection_string = started.connection_string.as_ref().map(|string| string.reveal());
-    let console = format!("{}/", address.http);
+    let console = config.console.enabled.then(|| format!("{}/", address.http));
     if json {
         let pid = address.pid;
         output.object(&StartedJson {
@@ -152,7 +153,9 @@ fn announce(
         return output.finish(&[]);
     }
     output.heading(&format!("tidegate {} is running", env!("CARGO_PKG_VERSION")))?;
-    output.line(&format!("  console   {console}     open it in a browser"))?;
+    if let Some(console) = console {
+        output.line(&format!("  console   {console}    open it in a browser"))?;
+    }
     output.line(&format!("  http      {}", address.http))?;
     if let Some(amqp) = amqp {
         output.line(&format!("  amqp      {amqp}"))?;

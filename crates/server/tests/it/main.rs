@@ -10,6 +10,7 @@ mod checkpoint_seek;
 mod circuit;
 mod cli;
 mod config;
+mod console;
 mod crash;
 mod dead_letters;
 mod demo;

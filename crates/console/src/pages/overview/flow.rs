@@ -53,7 +53,7 @@ fn branch(function: &FunctionOverview, overview: &Overview, visit: &Visit) -> Ma
     let documents = overview.collections.iter().find(|known| Some(known.collection.as_str()) == collection);
     html! {
         div class="branch" {
-            (wire(function.incoming_per_s, "given to it", is_cut))
+            (wire(function.incoming_per_s, &format!(" from {}", function.hub), is_cut))
             div class={ "node function " (tone.class()) } {
                 h3 { a href={ "/functions/" (encoded(&function.function)) } { (function.function) } (mark(tone, word)) }
                 dl class="pairs" {
@@ -81,7 +81,7 @@ fn branch(function: &FunctionOverview, overview: &Overview, visit: &Visit) -> Ma
                     }
                 }
             }
-            (wire(function.processed_per_s, "processed", false))
+            (wire(function.processed_per_s, " processed", false))
             div class="node collection" {
                 @match collection {
                     Some(collection) => {
@@ -101,7 +101,7 @@ fn branch(function: &FunctionOverview, overview: &Overview, visit: &Visit) -> Ma
 fn wire(per_second: Option<f64>, what: &str, is_cut: bool) -> Markup {
     html! {
         div class=(if is_cut { "wire cut" } else { "wire" }) {
-            span { (known(per_second, text::rate)) span class="unseen" { " " (what) } }
+            span { (known(per_second, text::rate)) span class="what" { (what) } }
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::config::value::{Place, Setting};
 /// The page and the API, as people come to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleConfig {
+    /// Whether the page is served.
+    pub enabled: bool,
     /// Whether somebody on this machine may look without signing in; `None` for yes, unless a proxy is in front.
     pub open_on_loopback: Option<bool>,
     /// By which address people know the server, without a path.
@@ -20,6 +22,8 @@ pub struct ConsoleConfig {
     pub session: SessionTimes,
 }
 
+const ENABLED: Key<bool> =
+    Key::with_default("enabled", "true", "Whether the page is served. The API is there in any case.");
 const OPEN_ON_LOOPBACK: Key<bool> = Key::optional(
     "open_on_loopback",
     "true, and false where `public_url` or `base_url` of [alerts] is set",
@@ -45,16 +49,18 @@ pub(crate) static ELEMENT: Element = Element {
     header: "[console]",
     doc: "The page and the API, as people come to them: who may look without signing in, and how long a sign-in lasts. What \
           the roles may do is in [access](../design/access.md).",
-    keys: &[&OPEN_ON_LOOPBACK as &dyn KeyInfo, &PUBLIC_URL, &SESSION_IDLE, &SESSION_LIFETIME],
+    keys: &[&ENABLED as &dyn KeyInfo, &OPEN_ON_LOOPBACK, &PUBLIC_URL, &SESSION_IDLE, &SESSION_LIFETIME],
     example: "[console]\npublic_url = \"https://tide.example.com\"\nsession_lifetime = \"8h\"\n",
 };
 
 /// Reads the table.
 pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Option<ConsoleConfig> {
+    let enabled = reader.get(&ENABLED);
     let open_on_loopback = reader.get_optional(&OPEN_ON_LOOPBACK);
     let public_url = reader.get_optional(&PUBLIC_URL);
     let (idle, lifetime) = (reader.get(&SESSION_IDLE), reader.get(&SESSION_LIFETIME));
     Some(ConsoleConfig {
+        enabled: enabled?,
         open_on_loopback: open_on_loopback?,
         public_url: public_url?.map(|url| url.0),
         session: SessionTimes { idle: idle?.0, lifetime: lifetime?.0 },
