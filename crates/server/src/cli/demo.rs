@@ -149,7 +149,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
 /// Serves what the demo made until Ctrl-C, for a browser.
 async fn look_at_it(data_dir: &Path, context: Context) -> Result<Exit, Failure> {
     let path = data_dir.join(FILE_NAME);
-    let LoadedConfig { config, .. } = Config::load(&path, Registered::Only(&[]))?;
+    let LoadedConfig { config, settings, .. } = Config::load(&path, Registered::Only(&[]))?;
     // Another server may be running. It is the demo's own, so the port does not matter.
     let is_free = std::net::TcpListener::bind(config.http.listen).is_ok();
     let listen = if is_free { config.http.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
@@ -164,7 +164,7 @@ async fn look_at_it(data_dir: &Path, context: Context) -> Result<Exit, Failure> 
         output.line("\nstop with Ctrl-C")?;
         output.finish(&[])
     };
-    let options = Options { config, data_dir: data_dir.to_owned(), listen };
+    let options = Options { config, settings, data_dir: data_dir.to_owned(), listen };
     serve(options, &context.registry, context.clock, announce).await
 }
 
