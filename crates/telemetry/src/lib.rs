@@ -15,11 +15,17 @@ mod telemetry;
 mod exposition;
 mod flow;
 mod histogram;
+mod invocation_lines;
 mod process;
 pub mod state;
 
 pub mod sampler;
 pub mod series;
+
+pub mod families;
+pub mod logs;
+pub mod otlp;
+pub mod scale;
 
 pub use exposition::{Format, content_type};
 pub use telemetry::Telemetry;

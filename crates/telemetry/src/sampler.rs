@@ -234,6 +234,7 @@ mod tests {
         let function = FunctionState {
             function: function(),
             hub: hub(),
+            dependencies: Vec::new(),
             paused: false,
             dead_letters: 0,
             lanes: vec![lane],

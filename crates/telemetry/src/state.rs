@@ -57,6 +57,8 @@ pub struct FunctionState {
     pub function: FunctionName,
     /// The hub it reads.
     pub hub: HubName,
+    /// What else it needs: the circuits that keep its events back besides its own.
+    pub dependencies: Vec<FunctionName>,
     /// Whether a person stopped it.
     pub paused: bool,
     /// Its dead letters that wait for a decision.
@@ -72,7 +74,7 @@ pub struct LaneState {
     pub partition: PartitionId,
     /// What it does: a word.
     pub state: &'static str,
-    /// Whether this program owns it. Of others nothing more is known here.
+    /// Whether this program owns it. Of others only the lag is known here, from their checkpoints.
     pub is_owned: bool,
     /// Whether it is stopped by a circuit or a person.
     pub is_gated: bool,
@@ -109,10 +111,16 @@ impl FunctionState {
     /// Events that could be processed now if there was somebody to do it: not those that are parked, nor those behind a
     /// circuit, a pause, or an event that is held.
     pub fn workable(&self) -> u64 {
-        let can_move = |lane: &&LaneState| {
-            !self.paused && !lane.is_gated && !matches!(lane.state, "held" | "stopped" | "released")
-        };
-        self.owned().filter(can_move).map(|lane| lane.lag).sum()
+        self.owned().filter(|lane| self.can_move(lane)).map(|lane| lane.lag).sum()
+    }
+
+    /// The same over all lanes, also those that other programs own.
+    pub fn workable_anywhere(&self) -> u64 {
+        self.lanes.iter().filter(|lane| self.can_move(lane)).map(|lane| lane.lag).sum()
+    }
+
+    fn can_move(&self, lane: &LaneState) -> bool {
+        !self.paused && !lane.is_gated && !matches!(lane.state, "held" | "stopped")
     }
 
     /// Parked events.
@@ -286,6 +294,7 @@ mod tests {
         FunctionState {
             function: FunctionName::new("f").unwrap(),
             hub: HubName::new("h").unwrap(),
+            dependencies: Vec::new(),
             paused: false,
             dead_letters: 0,
             lanes,
@@ -303,6 +312,7 @@ mod tests {
             lane("unowned", 100_000),
         ]);
         assert_eq!((seen.lag(), seen.workable()), (11_115, 15));
+        assert_eq!(seen.workable_anywhere(), 100_015, "others may process what this program does not own");
         assert_eq!((seen.parked(), seen.held()), (10, 5));
         seen.paused = true;
         assert_eq!(seen.workable(), 0);
