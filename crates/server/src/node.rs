@@ -33,7 +33,7 @@ use tidegate_telemetry::Telemetry;
 use crate::access::{self, Guard};
 use crate::alerting::RestartByLink;
 use crate::api::cached::Cached;
-use crate::api::running::{NotLogged, Running};
+use crate::api::running::Running;
 use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
 use crate::config::{Config, FunctionConfig, HubConfig};
 use crate::data_dir::DataDir;
@@ -45,7 +45,7 @@ use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
 use crate::retention;
 use crate::sources::Sources;
-use crate::telemetry::reading_routes;
+use crate::telemetry::{DEFAULT_POLICY, Logs, Seen, reading_routes};
 
 const FUNCTIONS_FILE: &str = "functions.json";
 
@@ -161,6 +161,8 @@ impl Node {
         let lanes = LaneView::default();
         let telemetry = Telemetry::new(env!("CARGO_PKG_VERSION"), clock.clone());
         telemetry.register(|registry| log.metrics().register(registry));
+        let logs = Logs::of(&data_dir, config, &clock)?;
+        telemetry.register(|registry| logs.register(registry));
         let observer = telemetry.observer();
         let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, observer, &clock)?;
         let hubs = Hubs::new(
@@ -194,7 +196,7 @@ impl Node {
             running: running.clone(),
             judge: Judge::new(store.clone(), clock.clone()),
             telemetry: telemetry.clone(),
-            logged: Arc::new(NotLogged),
+            logged: Arc::new(logs.clone()),
             settings: settings.clone(),
             desk: store.clone(),
             overviews: Cached::new(OVERVIEW_AGE),
@@ -215,8 +217,9 @@ impl Node {
             NodeConfig::AsItIs => None,
             NodeConfig::Known(config) | NodeConfig::Declared(config) => Some(config),
         };
+        let policy = known.map_or(DEFAULT_POLICY, |config| config.scale.policy);
         let door = access::door(known, &authorizer, &store_port, &clock);
-        let router = routes(gateway.clone(), api, telemetry.clone(), &door)
+        let router = routes(gateway.clone(), api, Seen { telemetry: telemetry.clone(), logs, policy }, &door)
             .merge(access::routes(&door, provider, &store_port, &clock))
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
@@ -415,13 +418,13 @@ fn gateway(
 }
 
 /// Each route of the API behind the role that it needs.
-fn routes(gateway: Arc<Gateway>, api: Arc<Api>, telemetry: Arc<Telemetry>, door: &Arc<Door>) -> Router {
+fn routes(gateway: Arc<Gateway>, api: Arc<Api>, seen: Seen, door: &Arc<Door>) -> Router {
     let for_hub = Guard::new(door, Role::Reader).for_hub_in_path("hub");
     tidegate_gateway::http::routes(gateway)
         .merge(for_hub.before(crate::api::hub_router(api.clone())))
         .merge(
             Guard::new(door, Role::Reader)
-                .before(crate::api::router(api.clone()).merge(reading_routes(telemetry))),
+                .before(crate::api::router(api.clone()).merge(reading_routes(seen))),
         )
         .merge(Guard::new(door, Role::Operator).before(crate::api::operate_router(api.clone())))
         .merge(Guard::new(door, Role::Admin).before(crate::api::administer_router(api)))

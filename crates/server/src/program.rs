@@ -63,7 +63,8 @@ impl Program {
                 return if answer.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
             }
         };
-        logging::init(cli.is_server());
+        let clock = SystemClock::shared();
+        logging::init(cli.is_server(), &clock);
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -71,7 +72,7 @@ impl Program {
                 return report(&Failure::new(ErrorCode::DATA_DIR_IO, message));
             }
         };
-        let context = Context { registry: self.registry, clock: SystemClock::shared() };
+        let context = Context { registry: self.registry, clock };
         let result = runtime.block_on(cli.run(context));
         // What still runs was abandoned on purpose; nothing waits for it.
         runtime.shutdown_background();

@@ -1,4 +1,9 @@
-//! What `GET /ready` says: whether every function makes progress, or stands still for a known reason.
+//! What `GET /ready` says: whether every function makes progress, or stands still for a known reason. The same by the names
+//! that orchestrators ask for, each with its own question:
+//!
+//! - `GET /healthz/live`: whether a restart is needed, which it is when the log has stopped;
+//! - `GET /healthz/ready`: as `/ready`;
+//! - `GET /healthz/progress`: whether every lane moves that should move, whatever else is wrong.
 //!
 //! `GET /health` asks whether a restart would help; this asks whether work gets done. A function is ready when its lanes
 //! run, or are stopped on purpose: the circuit is open, a person paused it, events are held. It is not when a lane is
@@ -112,14 +117,74 @@ impl Readiness {
 /// What the route says about itself.
 pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
-    #[openapi(paths(ready))]
+    #[openapi(paths(ready, healthz_ready, live, progress))]
     struct Ready;
     Ready::openapi()
 }
 
 /// The route, which is open to everybody.
 pub(crate) fn route(readiness: Arc<Readiness>) -> Router {
-    Router::new().route("/ready", get(ready)).with_state(readiness)
+    Router::new()
+        .route("/ready", get(ready))
+        .route("/healthz/live", get(live))
+        .route("/healthz/ready", get(healthz_ready))
+        .route("/healthz/progress", get(progress))
+        .with_state(readiness)
+}
+
+/// Whether a restart is needed.
+#[utoipa::path(
+    get, path = "/healthz/live", tag = "program", security(()),
+    responses(
+        (status = 200, body = Answer, description = "It is not"),
+        (status = 503, body = Answer, description = "The log has stopped, and only a restart begins it again"),
+    ),
+)]
+async fn live(State(readiness): State<Arc<Readiness>>) -> (StatusCode, Json<Answer>) {
+    // The hubs of a log stop together, and only a restart begins them again.
+    let stopped = readiness.log.hubs().iter().find_map(|hub| hub.failure());
+    let problems = stopped.map(|reason| {
+        format!("the log takes no more events because a write to disk failed: {reason}; restart the server")
+    });
+    let problems: Vec<String> = problems.into_iter().collect();
+    let status = if problems.is_empty() { LIVE } else { NOT_LIVE };
+    answered(Answer { status, problems, functions: Vec::new() }, LIVE)
+}
+
+/// Whether every lane moves that should move.
+#[utoipa::path(
+    get, path = "/healthz/progress", tag = "program", security(()),
+    responses(
+        (status = 200, body = Answer, description = "Every lane with work goes on, or stands still on purpose"),
+        (status = 503, body = Answer, description = "One does not; `problems` says which and why"),
+    ),
+)]
+async fn progress(State(readiness): State<Arc<Readiness>>) -> (StatusCode, Json<Answer>) {
+    let statuses = readiness.lanes.lock().clone();
+    let lanes = statuses.map(|statuses| statuses()).unwrap_or_default();
+    let now = readiness.clock.monotonic();
+    let mut seen = readiness.seen.lock();
+    seen.look(&lanes, now);
+    let answer = answer(Vec::new(), &lanes, &seen, &readiness.owners.lock(), now);
+    let status = if answer.status == READY { PROGRESSING } else { STUCK };
+    answered(Answer { status, ..answer }, PROGRESSING)
+}
+
+fn answered(answer: Answer, good: &str) -> (StatusCode, Json<Answer>) {
+    let status = if answer.status == good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(answer))
+}
+
+/// Whether events are processed, as `/ready`.
+#[utoipa::path(
+    get, path = "/healthz/ready", tag = "program", security(()),
+    responses(
+        (status = 200, body = Answer, description = "Every function makes progress, or stands still on purpose"),
+        (status = 503, body = Answer, description = "One does not; `problems` says why"),
+    ),
+)]
+async fn healthz_ready(State(readiness): State<Arc<Readiness>>) -> (StatusCode, Json<Answer>) {
+    answered(readiness.answer(), READY)
 }
 
 /// Whether events are processed.
@@ -131,13 +196,15 @@ pub(crate) fn route(readiness: Arc<Readiness>) -> Router {
     ),
 )]
 async fn ready(State(readiness): State<Arc<Readiness>>) -> (StatusCode, Json<Answer>) {
-    let answer = readiness.answer();
-    let is_ready = answer.status == READY;
-    (if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(answer))
+    answered(readiness.answer(), READY)
 }
 
 const READY: &str = "ready";
 const NOT_READY: &str = "not-ready";
+const LIVE: &str = "live";
+const NOT_LIVE: &str = "not-live";
+const PROGRESSING: &str = "progressing";
+const STUCK: &str = "stuck";
 
 /// What is answered.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -17,6 +17,7 @@ use tidegate_model::connection_string::{ConnectionString, Endpoint, InvalidConne
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::EventLog;
+use tidegate_telemetry::scale::{self, KedaScaler};
 
 use crate::config::{Config, FILE_NAME};
 use crate::data_dir::{DataDir, IfMissing, ServerAddress};
@@ -89,6 +90,11 @@ pub(crate) async fn serve(
         None => None,
     };
 
+    let scale_listener = match options.config.scale.listen {
+        Some(address) => Some(bind_scale(address).await?),
+        None => None,
+    };
+
     let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
     *node.settings.lock() = options.settings.into();
     let doors = Doors::new(amqp_listener, tls, &options.config, &node)?;
@@ -116,6 +122,15 @@ pub(crate) async fn serve(
     ));
 
     let amqp = doors.open();
+    let scaler = scale_listener.map(|listener| {
+        let scaler = KedaScaler::new(system.node.telemetry.clone(), options.config.scale.policy);
+        tokio::spawn(async move {
+            // It holds nothing that must be brought to an end: it is cut off when the server stops.
+            if let Err(error) = scale::serve(listener, scaler, std::future::pending()).await {
+                tracing::error!(%error, "KEDA cannot ask any more how many instances there are to be");
+            }
+        })
+    });
 
     let address = ServerAddress {
         http: format!("http://{local}"),
@@ -151,6 +166,9 @@ pub(crate) async fn serve(
             );
         }
         old_events.abort();
+        if let Some(scaler) = scaler {
+            scaler.abort();
+        }
         system.stop().await
     };
     tokio::select! {
@@ -273,6 +291,18 @@ fn amqp_tls(config: &Config) -> Result<Option<Arc<Certificate>>, Failure> {
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
+}
+
+async fn bind_scale(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        let message = format!("cannot listen for KEDA on {address}: {error}");
+        Failure::new(ErrorCode::SERVER_UNREACHABLE, message)
+            .help("another program may use the port: choose one with `listen` of [scale]")
+    })?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "whoever reaches this address may ask how many instances there are to be");
+    }
+    Ok(listener)
 }
 
 async fn bind_amqp(address: SocketAddr) -> Result<TcpListener, Failure> {

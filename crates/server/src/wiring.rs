@@ -52,6 +52,14 @@ impl System {
         let lineup = Lineup::new(&node, config, registry, owner.clone())?;
         let away = node.sources.open(config, &lineup.store, &node.clock).await?;
         let alerting = alerting::Prepared::new(&node, config, listen, owner.clone())?;
+        if let Some(otlp) = &config.otlp {
+            let unusable = |why: String| {
+                Failure::usage(ErrorCode::CONFIG_BAD_VALUE, why)
+                    .help("correct the table [otlp], or remove it")
+            };
+            let settings = otlp.settings(owner.clone()).map_err(unusable)?;
+            node.telemetry.export(settings).map_err(|error| unusable(error.to_string()))?;
+        }
         node.record_functions(config)?;
         let processor = Arc::new(RwLock::new(Some(lineup.start().await?)));
         let seen = processor.clone();
@@ -64,9 +72,7 @@ impl System {
         node.processing.set(Some(Arc::new(RunningProcessor(processor.clone()))));
         let alerting = alerting.start();
         let progress_watch = tokio::spawn(node.readiness.clone().watch());
-        let functions = config.functions.iter().map(|function| (function.name.clone(), function.hub.clone()));
-        let circuits = config.circuits().into_iter().map(|(circuit, _)| circuit);
-        let look = ServerLook::new(&node, functions.collect(), circuits.collect());
+        let look = ServerLook::new(&node, config);
         let telemetry_watch = tokio::spawn(node.telemetry.clone().watch(Arc::new(look)));
         let (stop_waiting, stopped) = watch::channel(false);
         let waiting = tokio::spawn(lineup.complete(away, processor.clone(), stopped));
@@ -114,6 +120,7 @@ impl System {
             }
         }
         self.alerting.stop_telling().await;
+        self.node.telemetry.close().await;
         self.node.close().await?;
         Ok(status)
     }

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use serde::Serialize;
 use tidegate_model::clock::Timestamp;
 
 /// How many values are kept of one a second: 15 minutes.
@@ -23,26 +22,32 @@ const LONGEST: u64 = COARSE_POINTS as u64 * COARSE_STEP;
 pub const MOST_SERIES: usize = 512;
 
 /// The unit of a series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesUnit {
     /// Events a second.
-    #[serde(rename = "events/s")]
     EventsPerSecond,
     /// Bytes a second.
-    #[serde(rename = "bytes/s")]
     BytesPerSecond,
     /// Events.
-    #[serde(rename = "events")]
     Events,
     /// Seconds.
-    #[serde(rename = "s")]
     Seconds,
     /// Milliseconds.
-    #[serde(rename = "ms")]
     Milliseconds,
 }
 
 impl SeriesUnit {
+    /// The unit as it is written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EventsPerSecond => "events/s",
+            Self::BytesPerSecond => "bytes/s",
+            Self::Events => "events",
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+        }
+    }
+
     /// Whether a coarse value is the average of fine ones; else it is the largest of them.
     fn is_averaged(self) -> bool {
         matches!(self, Self::EventsPerSecond | Self::BytesPerSecond)
@@ -50,7 +55,7 @@ impl SeriesUnit {
 }
 
 /// A part of some series, as it is asked for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeriesAnswer {
     /// The time between two values, in seconds.
     pub step_s: u64,
@@ -61,7 +66,7 @@ pub struct SeriesAnswer {
 }
 
 /// A part of one series.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NamedSeries {
     /// Its name, such as `function.fold.processed`.
     pub name: String,

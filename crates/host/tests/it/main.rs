@@ -14,6 +14,7 @@ mod dependencies;
 mod documents;
 mod drain;
 mod misbehaving_functions;
+mod observed;
 mod order;
 mod outage;
 mod ownership;

@@ -16,7 +16,7 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 const JSON: &str = "application/json";
 
 /// Gives a listing the form that the request asks for; everything else stays as it is.
-pub(super) async fn as_asked(request: Request, next: Next) -> Response {
+pub(crate) async fn as_asked(request: Request, next: Next) -> Response {
     let as_page = asks_for_json(request.headers());
     let response = next.run(request).await;
     let is_listing = response.headers().get(CONTENT_TYPE).is_some_and(|of| of == NDJSON);

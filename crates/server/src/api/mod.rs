@@ -25,7 +25,7 @@ mod edit;
 mod error;
 mod etag;
 mod events;
-mod form;
+pub(crate) mod form;
 mod functions;
 mod history;
 mod hubs;

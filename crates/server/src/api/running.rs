@@ -56,13 +56,3 @@ pub trait Logged: Send + Sync + 'static {
         limit: usize,
     ) -> Vec<LogLine>;
 }
-
-/// Nothing is kept of what is logged.
-pub struct NotLogged;
-
-#[async_trait]
-impl Logged for NotLogged {
-    async fn of_event(&self, _: &HubName, _: PartitionId, _: SequenceNumber, _: usize) -> Vec<LogLine> {
-        Vec::new()
-    }
-}

@@ -33,8 +33,11 @@ pub use elements::email::EmailConfig;
 pub use elements::function::{FunctionConfig, FunctionKind, UpsertConfig};
 pub use elements::http::HttpConfig;
 pub use elements::hub::HubConfig;
+pub use elements::logs::LogsConfig;
 pub use elements::oidc::OidcConfig;
+pub use elements::otlp::OtlpConfig;
 pub use elements::processor::ProcessorConfig;
+pub use elements::scale::ScaleConfig;
 pub use elements::secret::SecretSource;
 pub use elements::source::{CheckpointBlobs, EntraConfig, SourceAccess, SourceConfig};
 pub use elements::tls::TlsConfig;
@@ -88,6 +91,12 @@ pub struct Config {
     pub throughput: Option<ThroughputUnits>,
     /// What all functions share.
     pub processor: ProcessorConfig,
+    /// The log lines that are kept.
+    pub logs: LogsConfig,
+    /// Who is sent traces and metrics, if somebody is.
+    pub otlp: Option<OtlpConfig>,
+    /// How many instances there are to be.
+    pub scale: ScaleConfig,
 }
 
 /// Which functions `kind = "rust"` may name.
@@ -219,6 +228,8 @@ impl Config {
             tls.seen_from(directory);
         }
         self.sources.iter_mut().for_each(|source| source.seen_from(directory));
+        let receiver = self.otlp.iter_mut().flat_map(|otlp| &mut otlp.headers);
+        receiver.for_each(|(_, value)| value.seen_from(directory));
         for webhook in &mut self.webhooks {
             let headers = webhook.headers.iter_mut().map(|(_, value)| value);
             let own = std::iter::once(&mut webhook.url).chain(&mut webhook.secret);
@@ -264,7 +275,7 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 20] = [
     "hub",
     "source",
     "function",
@@ -282,6 +293,9 @@ const TABLES: [&str; 17] = [
     "access_token",
     "throughput",
     "processor",
+    "logs",
+    "otlp",
+    "scale",
 ];
 
 fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'_>) -> Option<Config> {
@@ -346,6 +360,9 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         read_optional(root, "throughput", &elements::throughput::ELEMENT, issues, elements::throughput::read);
     let processor =
         read_single(root, "processor", &elements::processor::ELEMENT, issues, elements::processor::read);
+    let logs = read_single(root, "logs", &elements::logs::ELEMENT, issues, elements::logs::read);
+    let otlp = read_optional(root, "otlp", &elements::otlp::ELEMENT, issues, elements::otlp::read);
+    let scale = read_single(root, "scale", &elements::scale::ELEMENT, issues, elements::scale::read);
     Some(Config {
         hubs: hubs?,
         sources: sources?,
@@ -363,6 +380,9 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         access_token: access_token?,
         throughput: throughput?,
         processor: processor?,
+        logs: logs?,
+        otlp: otlp?,
+        scale: scale?,
     })
 }
 

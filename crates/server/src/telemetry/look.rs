@@ -17,6 +17,7 @@ use tidegate_model::ports::{EventLog, ReadLimit, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_telemetry::state::{self, FunctionState, HubState, Look, State};
 
+use crate::config::Config;
 use crate::node::{LaneView, Node};
 use crate::sources::Sources;
 
@@ -35,9 +36,16 @@ pub(crate) struct ServerLook {
     sources: Sources,
     store: Arc<dyn Store>,
     lanes: LaneView,
-    functions: Vec<(FunctionName, HubName)>,
+    functions: Vec<Watched>,
     circuits: Vec<FunctionName>,
     known: Mutex<Known>,
+}
+
+/// A function that is looked at.
+struct Watched {
+    function: FunctionName,
+    hub: HubName,
+    dependencies: Vec<FunctionName>,
 }
 
 /// What is remembered between two looks.
@@ -51,25 +59,28 @@ struct Known {
 /// What the store knows.
 #[derive(Default)]
 struct Facts {
+    positions: BTreeMap<Lane, SequenceNumber>,
     dead_letters: BTreeMap<FunctionName, u64>,
     circuits: BTreeMap<String, CircuitState>,
     pauses: Vec<String>,
 }
 
 impl ServerLook {
-    /// Looks at these functions of a node, and these circuits.
-    pub(crate) fn new(
-        node: &Node,
-        functions: Vec<(FunctionName, HubName)>,
-        circuits: Vec<FunctionName>,
-    ) -> Self {
+    /// Looks at the functions of a configuration on a node.
+    pub(crate) fn new(node: &Node, config: &Config) -> Self {
+        let functions = config.functions.iter().map(|function| Watched {
+            function: function.name.clone(),
+            hub: function.hub.clone(),
+            dependencies: function.settings.dependencies.iter().map(|needed| needed.name.clone()).collect(),
+        });
+        let circuits = config.circuits().into_iter().map(|(circuit, _)| circuit);
         Self {
             log: node.log.clone(),
             sources: node.sources.clone(),
             store: node.store.clone(),
             lanes: node.lanes.clone(),
-            functions,
-            circuits,
+            functions: functions.collect(),
+            circuits: circuits.collect(),
             known: Mutex::default(),
         }
     }
@@ -95,8 +106,9 @@ impl ServerLook {
     }
 
     async fn ask(&self) -> Result<Facts, StoreError> {
-        let mut dead_letters = BTreeMap::new();
+        let (mut positions, mut dead_letters) = (BTreeMap::new(), BTreeMap::new());
         for checkpoint in self.store.checkpoints().await? {
+            positions.insert(checkpoint.lane.clone(), checkpoint.position);
             *dead_letters.entry(checkpoint.lane.function).or_default() += checkpoint.counts.dead_lettered;
         }
         let circuits = self.store.registers(CIRCUIT).await?.into_iter().map(|register| {
@@ -106,7 +118,7 @@ impl ServerLook {
         });
         let circuits = circuits.collect();
         let pauses = self.store.registers(PAUSE).await?.into_iter().map(|register| register.name).collect();
-        Ok(Facts { dead_letters, circuits, pauses })
+        Ok(Facts { positions, dead_letters, circuits, pauses })
     }
 
     /// When the first event of a lane that has no outcome was enqueued.
@@ -190,15 +202,20 @@ impl Look for ServerLook {
                 state: word_of(&status.state),
                 is_owned,
                 is_gated: matches!(status.state, LaneState::Gated { .. }),
-                lag: status.lag(),
+                lag: match facts.positions.get(&status.lane) {
+                    // Its owner goes on, and only the store tells how far.
+                    Some(position) if !is_owned => status.tail.distance_from(*position),
+                    _ => status.lag(),
+                },
                 parked: status.parked,
                 held: status.held,
                 oldest_at,
             });
         }
-        let functions = self.functions.iter().map(|(function, hub)| FunctionState {
+        let functions = self.functions.iter().map(|Watched { function, hub, dependencies }| FunctionState {
             function: function.clone(),
             hub: hub.clone(),
+            dependencies: dependencies.clone(),
             paused: facts.pauses.iter().any(|paused| paused == function.as_str()),
             dead_letters: facts.dead_letters.get(function).copied().unwrap_or_default(),
             lanes: lanes.remove(function).unwrap_or_default(),

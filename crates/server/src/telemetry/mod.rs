@@ -1,7 +1,11 @@
 //! What can be seen of the server: how it looks at itself, and where others read that.
 
+mod logs;
 mod look;
+#[cfg(test)]
+mod reference;
 mod routes;
 
+pub(crate) use logs::Logs;
 pub(crate) use look::ServerLook;
-pub(crate) use routes::{openapi, reading_routes};
+pub(crate) use routes::{DEFAULT_POLICY, Seen, openapi, reading_routes};

@@ -122,7 +122,9 @@ impl Place {
 /// The program, with nothing of this environment that changes what it does.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for variable in ["TIDEGATE_DATA_DIR", "TIDEGATE_SERVER", "TIDEGATE_KEY", "TIDEGATE_LOG"] {
+    for variable in
+        ["TIDEGATE_DATA_DIR", "TIDEGATE_SERVER", "TIDEGATE_KEY", "TIDEGATE_LOG", "TIDEGATE_LOG_FORMAT"]
+    {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());

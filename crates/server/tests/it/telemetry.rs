@@ -113,3 +113,101 @@ fn series_tell_how_fast_it_was_a_second_ago() {
     let (status, body) = client.request("GET", "/api/v1/series", "text/plain", b"").unwrap();
     assert!(status == 400 && text(&body).contains("?name=hub.NAME.incoming"), "{}", text(&body));
 }
+
+/// Runs promtool in the directory of the rules.
+fn promtool_says(words: &[&str]) {
+    let Some(mut promtool) = promtool() else { return };
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/prometheus");
+    let done = promtool.current_dir(rules).args(words).output().unwrap();
+    let said = text(&done.stdout) + &text(&done.stderr);
+    assert!(done.status.success() && said.contains("SUCCESS"), "{said}");
+}
+
+#[test]
+fn the_alert_rules_are_valid_and_tell_what_they_are_for() {
+    promtool_says(&["check", "rules", "tidegate.rules.yml"]);
+    promtool_says(&["test", "rules", "tidegate.test.yml"]);
+}
+
+fn get(client: &Client, path: &str) -> (u16, Value) {
+    let (status, body) = client.request("GET", path, "text/plain", b"").unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", text(&body))))
+}
+
+#[test]
+fn what_became_of_an_event_is_in_the_logs_also_after_a_restart() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let client = server.client(place.key());
+    assert!(client.publish("flights", "?key=/icao24", b"{\"icao24\":\"a\"}\nno JSON\n"));
+    place.caught_up(2);
+    let letters = client.objects("/api/v1/dead-letters");
+    let (partition, number) = (&letters[0]["partition"], &letters[0]["sequence_number"]);
+    let path = format!(
+        "/api/v1/logs?function=aircraft&hub=flights&partition={partition}&sequence_number={number}&level=warn"
+    );
+    let lines = client.objects(&path);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let fields = &lines[0]["fields"];
+    assert_eq!((&fields["fate"], &fields["sequence_number"]), (&Value::from("dead-lettered"), number));
+    let invocation = fields["invocation"].as_str().unwrap();
+    assert_eq!(invocation.len(), 16);
+    assert_eq!(client.objects(&format!("/api/v1/logs?invocation={invocation}")).len(), 1);
+
+    server.kill();
+    let server = place.serve();
+    let client = server.client(place.key());
+    assert_eq!(client.objects(&path), lines, "they outlive the server");
+    let newest = client.objects("/api/v1/logs?limit=1");
+    assert_eq!(newest.len(), 1);
+    assert!(client.objects("/api/v1/logs?text=ACCEPTING%20work").len() >= 2, "one of each life");
+    let (status, body) = client.request("GET", "/api/v1/logs?level=loud", "text/plain", b"").unwrap();
+    assert!(status == 400 && text(&body).contains("error, warn, info"), "{}", text(&body));
+}
+
+#[test]
+fn lines_are_json_where_that_is_asked_for() {
+    let place = Place::new(CONFIG);
+    let mut command = place.command("run --http 127.0.0.1:0 --json");
+    command.env("TIDEGATE_LOG_FORMAT", "json");
+    let (server, _) = crate::support::started(command);
+    let (_, said) = server.terminate_and_tell();
+    let lines: Vec<Value> = crate::support::objects(&said);
+    assert!(
+        lines.iter().any(|line| line["message"] == "accepting work" && line["fields"]["http"].is_string())
+    );
+}
+
+#[test]
+fn health_and_scale_answer_whoever_starts_and_stops_instances() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let client = server.client(place.key());
+    for (path, word) in [("live", "live"), ("ready", "ready"), ("progress", "progressing")] {
+        let nobody = server.client("none is needed".to_owned());
+        let (status, answer) = get(&nobody, &format!("/healthz/{path}"));
+        assert_eq!((status, &answer["status"]), (200, &Value::from(word)), "{answer}");
+    }
+    wait_until("the function was seen", || {
+        client.request("GET", "/api/v1/scale?function=aircraft", "text/plain", b"").unwrap().0 == 200
+    });
+    let (_, scale) = get(&client, "/api/v1/scale?function=aircraft&target_lag=7");
+    assert_eq!(scale, serde_json::json!({"desired":1,"workable_lag":0,"partitions":8,"target_lag":7}));
+    assert_eq!(client.request("GET", "/api/v1/scale?function=none", "text/plain", b"").unwrap().0, 404);
+}
+
+#[test]
+fn an_otlp_receiver_that_is_away_holds_nothing_up_and_its_headers_stay_secret() {
+    let config = format!(
+        "{CONFIG}\n[otlp]\nendpoint = \"http://127.0.0.1:9\"\nheaders = {{ Authorization = \"Bearer hush\" }}\nsample_ratio = 1\n"
+    );
+    let place = Place::new(&config);
+    assert!(!place.ok("config print --config tidegate.toml").contains("hush"));
+    let server = place.serve();
+    let client = server.client(place.key());
+    assert!(client.publish("flights", "", &lines(100, 1)));
+    place.caught_up(101);
+    let (status, said) = server.terminate_and_tell();
+    assert!(status.success() && said.contains("the OTLP receiver does not take traces"), "{said}");
+    assert!(!said.contains("hush"), "{said}");
+}

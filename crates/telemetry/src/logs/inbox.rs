@@ -4,6 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::registry::Registry;
+
+use crate::flow::Show;
 
 /// How many bytes of lines may wait. What comes when it is full is dropped and counted.
 const MOST_BYTES: usize = 4 << 20;
@@ -30,6 +35,19 @@ struct Waiting {
     written: u64,
     /// Which writer is in charge: a number that grows.
     writer: u64,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Inbox {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Log lines that were not kept because too many came at once";
+        Show(&mut encoder).counter("tidegate_dropped_log_lines", help, self.dropped())
+    }
 }
 
 /// What a writer is given.
@@ -61,6 +79,11 @@ impl Inbox {
     /// How many lines were dropped since the program started.
     pub fn dropped(&self) -> u64 {
         self.0.state.lock().dropped_ever
+    }
+
+    /// Shows how many were dropped in a scrape.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.clone()));
     }
 
     /// Puts a new writer in charge; the one before is told to end.

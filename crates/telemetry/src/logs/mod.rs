@@ -19,4 +19,4 @@ pub use inbox::Inbox;
 pub use layer::{LogLayer, Sink, StandardError};
 pub use search::{Found, LogLevel, LogQuery};
 pub use segment::Cursor;
-pub use store::{LogStore, LogStoreError};
+pub use store::{LogStore, LogStoreError, search_in};

@@ -15,14 +15,17 @@ pub mod function;
 pub mod http;
 pub mod hub;
 mod initial_offset;
+pub mod logs;
 pub(crate) mod mask;
 pub(crate) mod number;
 pub mod oidc;
 mod order;
+pub mod otlp;
 pub(crate) mod parking;
 pub mod processor;
 pub mod retention;
 pub(crate) mod retry;
+pub mod scale;
 pub mod secret;
 pub mod source;
 pub(crate) mod throughput;
@@ -35,7 +38,7 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 23] = [
+pub(crate) static ALL: [&Element; 26] = [
     &hub::ELEMENT,
     &source::ELEMENT,
     &source::ENTRA_ELEMENT,
@@ -59,6 +62,9 @@ pub(crate) static ALL: [&Element; 23] = [
     &access_token::ELEMENT,
     &throughput::ELEMENT,
     &processor::ELEMENT,
+    &logs::ELEMENT,
+    &otlp::ELEMENT,
+    &scale::ELEMENT,
 ];
 
 /// Reports what cannot work about a target; true when all can.
