@@ -60,7 +60,7 @@ Exit codes: 0 done, 1 the operation failed, 2 the command line or the configurat
 3 the audit found a sequence number that nothing accounts for, 4 `status` found something that needs a person.
 
 Environment: TIDEGATE_DATA_DIR, TIDEGATE_SERVER, TIDEGATE_KEY, TIDEGATE_LOG (such as info or tidegate_host=debug),
-NO_COLOR.";
+TIDEGATE_LOG_FORMAT (text or json), NO_COLOR.";
 
 #[derive(Subcommand)]
 enum Command {

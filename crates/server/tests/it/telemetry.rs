@@ -202,7 +202,7 @@ fn an_otlp_receiver_that_is_away_holds_nothing_up_and_its_headers_stay_secret() 
         "{CONFIG}\n[otlp]\nendpoint = \"http://127.0.0.1:9\"\nheaders = {{ Authorization = \"Bearer hush\" }}\nsample_ratio = 1\n"
     );
     let place = Place::new(&config);
-    assert!(!place.ok("config print --config tidegate.toml").contains("hush"));
+    assert!(!place.run_alone("config show tidegate.toml").contains("hush"));
     let server = place.serve();
     let client = server.client(place.key());
     assert!(client.publish("flights", "", &lines(100, 1)));
