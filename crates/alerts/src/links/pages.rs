@@ -10,15 +10,25 @@ use super::{HEALTH_WINDOW, Unusable, Usable};
 use crate::html::{escaped, table};
 use crate::mail::{shortened, span};
 
+/// As the console looks: its paper, its ink, its one accent.
 const STYLE: &str = "\
-body{font-family:system-ui,sans-serif;line-height:1.5;max-width:42rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;\
-background:#fff}\
-h1{font-size:1.4rem}table{border-collapse:collapse;margin:1rem 0}\
-th,td{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;border-bottom:1px solid #d5d9de}\
-label{display:block;margin:1rem 0 .25rem}input{font:inherit;padding:.4rem;width:100%;max-width:20rem}\
-button{font:inherit;margin-top:1rem;padding:.6rem 1.2rem;border:0;border-radius:4px;background:#0b5cad;color:#fff}\
-button:focus-visible,input:focus-visible{outline:3px solid #f2a900;outline-offset:2px}\
-@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#15181c}th,td{border-color:#3a4149}}";
+:root{color-scheme:light dark;--paper:light-dark(#fbfbfa,#111416);--raised:light-dark(#fff,#171b1e);\
+--ink:light-dark(#1a1e22,#e4e7e9);--soft:light-dark(#555d66,#a2abb3);--line:light-dark(#e1e3e0,#2a3035);\
+--strong-line:light-dark(#8b939a,#6a737b);--accent:light-dark(#0a6d75,#5bc3ca);--on-accent:light-dark(#fff,#0b1214)}\
+*{box-sizing:border-box}\
+body{font:.875rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;\
+font-variant-numeric:tabular-nums;max-width:44rem;margin:2.5rem auto;padding:0 1rem;color:var(--ink);background:var(--paper)}\
+h1{font-size:1.375rem;font-weight:600;line-height:1.25;margin:0 0 1rem;overflow-wrap:anywhere}p{margin:0 0 .75rem}\
+table{border-collapse:collapse;margin:1rem 0;width:100%}\
+th,td{text-align:left;vertical-align:baseline;padding:.3125rem 1.25rem .3125rem 0;border-bottom:1px solid var(--line);\
+overflow-wrap:anywhere}th{font-weight:400;color:var(--soft);width:16rem}\
+label{display:block;margin:1rem 0 .25rem;font-size:.8125rem;color:var(--soft)}\
+input{font:inherit;color:inherit;background:var(--raised);border:1px solid var(--strong-line);border-radius:4px;\
+padding:.25rem .5rem;height:2rem;width:100%;max-width:20rem}\
+button{font:inherit;margin:1rem 0;padding:.25rem .75rem;height:2rem;border:1px solid var(--accent);border-radius:4px;\
+background:var(--accent);color:var(--on-accent);cursor:pointer}\
+:focus-visible{outline:2px solid var(--accent);outline-offset:2px}\
+@media(max-width:40rem){th{width:auto}}";
 
 fn document(title: &str, body: &str) -> String {
     let title = escaped(title);

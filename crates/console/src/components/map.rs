@@ -1,5 +1,5 @@
 //! Places on the earth as a picture: land, a grid of degrees, and points. Nothing is loaded from elsewhere: the coasts are
-//! those of Natural Earth at 1:110 000 000 (public domain), to a tenth of a degree.
+//! those of Natural Earth at 1:110 000 000 (public domain), taken from world-atlas 2.0.2, to a tenth of a degree.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

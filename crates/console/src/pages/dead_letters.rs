@@ -185,9 +185,9 @@ async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<
                 td class="w" { (text::shortened(&letter.reason, SHORT)) }
                 td { (letter.function) br; small { (letter.class) } }
                 td class="m" { (letter.hub) "/" (letter.partition) "/" (letter.sequence_number) }
-                td class="m w" { (text::shortened(letter.partition_key.as_deref().unwrap_or(text::NOTHING), 40)) }
+                td class="m" { (text::shortened(letter.partition_key.as_deref().unwrap_or(text::NOTHING), 40)) }
                 td { (ago(letter.dead_lettered_at, visit.now)) }
-                td class="n" { (letter.attempts.len()) @if letter.returns > 0 { br; small { (letter.returns) " came back" } } }
+                td class="n" { (letter.attempts.len()) @if letter.returns > 0 { br; small { "came back " (letter.returns) "×" } } }
             }
         }
     };

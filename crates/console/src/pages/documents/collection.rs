@@ -57,10 +57,10 @@ pub(super) async fn show(visit: Visit, Path(collection): Path<String>) -> Outcom
     let rows = html! {
         @for (document, value) in documents.iter().zip(&values) {
             tr {
-                th scope="row" class="m w" { a href={ "/documents/" (encoded(&collection)) "/" (encoded(&document.id)) } { (document.id) } }
+                th scope="row" class="m" { a href={ "/documents/" (encoded(&collection)) "/" (encoded(&document.id)) } { (document.id) } }
                 @for member in members.iter().take(COLUMNS) {
-                    td class=(if member.is_number { "n" } else { "w" }) {
-                        @match value.get(&member.name) { Some(value) if !value.is_null() => (text::shortened(&written(value), 60)), _ => span class="nothing" { (text::NOTHING) } }
+                    td class=(if member.is_number { "n" } else { "w shown" }) {
+                        @match value.get(&member.name) { Some(value) if !value.is_null() => (cell(value)), _ => span class="nothing" { (text::NOTHING) } }
                     }
                 }
                 td class="m" { (document.partition) "/" (document.sequence_number) }
@@ -79,10 +79,9 @@ pub(super) async fn show(visit: Visit, Path(collection): Path<String>) -> Outcom
         @if documents.is_empty() {
             (empty("There is no such document", &html! { @if prefix.is_some() { a href=(format!("/documents/{}", encoded(&collection))) { "All of the collection" } } @else { "The collection is empty." } }))
         } @else {
+            div class="maps" { (map) (plot) }
             (table(&format!("Documents of {collection}"), &head, &rows))
             (pager(after.as_ref().map(|_| here(None)).as_deref(), next.as_deref().map(|next| here(Some(next))).as_deref()))
-            (map)
-            (plot)
             p class="small" { a href=(address("/query", &[("sql", Some(&format!("SELECT * FROM {} LIMIT 50", quoted(&collection))))])) { "Query this collection" } }
         }
     }))
@@ -208,6 +207,14 @@ async fn plot(visit: &Visit, collection: &str, members: &[Member]) -> Outcome<Ma
     })
 }
 
+/// A value in a cell; the digits that a table needs not are on the document's own page.
+fn cell(value: &Value) -> String {
+    match value.as_f64() {
+        Some(number) if value.is_f64() && number.abs() < 1e9 => format!("{}", (number * 1e5).round() / 1e5),
+        _ => text::shortened(&written(value), 60),
+    }
+}
+
 fn number_at(row: &[(String, Value)], place: usize) -> Option<f64> {
     row.get(place).and_then(|(_, value)| value.as_f64())
 }
@@ -267,6 +274,15 @@ async fn scatter(visit: &Visit, collection: &str, name: &str, other: &str) -> Ou
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_are_short() {
+        let cell = |json: &str| cell(&serde_json::from_str(json).unwrap());
+        assert_eq!(
+            [cell("52.666659241809874"), cell("12"), cell("\"x\""), cell("12345678901.5")],
+            ["52.66666", "12", "x", "12345678901.5"]
+        );
+    }
 
     #[test]
     fn members_with_single_values_become_columns_the_frequent_ones_first() {
