@@ -15,11 +15,14 @@ use tidegate_model::ports::Observer;
 
 use crate::harness::{Act, Journal, World, descriptor};
 
+/// An event with its key, how often it failed, what becomes of it, and why.
+type Failed = (u64, Option<String>, u64, Fate, String);
+
 /// Keeps what it is told.
 #[derive(Default)]
 struct Notes {
     invoked: Mutex<Vec<InvocationId>>,
-    failures: Mutex<Vec<(u64, Option<String>, u64, Fate, String)>>,
+    failures: Mutex<Vec<Failed>>,
     given: Mutex<u64>,
     committed: Mutex<(OutcomeCounts, u64, BTreeSet<InvocationId>)>,
     traces: Mutex<Vec<String>>,

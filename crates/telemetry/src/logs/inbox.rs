@@ -46,7 +46,7 @@ impl std::fmt::Debug for Inbox {
 impl Collector for Inbox {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let help = "Log lines that were not kept because too many came at once";
-        Show(&mut encoder).counter("tidegate_dropped_log_lines", help, self.dropped())
+        Show(&mut encoder).counter("tidegate_dropped_log_lines", help, self.lost())
     }
 }
 
@@ -77,7 +77,7 @@ impl Inbox {
     }
 
     /// How many lines were dropped since the program started.
-    pub fn dropped(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.0.state.lock().dropped_ever
     }
 
@@ -146,7 +146,7 @@ mod tests {
         let inbox = Inbox::default();
         let line = "x".repeat(MOST_BYTES / 2);
         (0..5).for_each(|_| inbox.put(line.clone()));
-        assert_eq!(inbox.dropped(), 3);
+        assert_eq!(inbox.lost(), 3);
         let writer = inbox.new_writer();
         let taken = inbox.take(writer).unwrap();
         assert_eq!((taken.lines.len(), taken.dropped), (2, 3));
