@@ -137,7 +137,7 @@ impl World {
         self.circuit_was_changed(&function);
     }
 
-    fn circuit_was_changed(&self, function: &FunctionName) {
+    fn circuit_was_changed(&mut self, function: &FunctionName) {
         let key = RegisterKey::new(CIRCUIT, function.as_str());
         let register = now(self.store.register(&key));
         self.oracle.register_changed("operator", &key, register.as_ref().map(|register| &register.value));
@@ -207,13 +207,13 @@ impl World {
         functions.chain(lanes).filter(|target| names.contains(&target.to_string())).collect()
     }
 
-    fn resume(&self, target: &PauseTarget) {
+    fn resume(&mut self, target: &PauseTarget) {
         self.says(format_args!("resumes {target}"));
         now(acts::resume(&self.store, target, &self.act("it was looked at")));
         self.tell_of_changes();
     }
 
-    pub(super) fn resume_everything(&self) {
+    pub(super) fn resume_everything(&mut self) {
         self.paused().iter().for_each(|target| self.resume(target));
     }
 
