@@ -102,7 +102,7 @@ struct Report {
 }
 
 /// The document of an aircraft.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Aircraft {
     reports: u64,
     latitude: f64,
