@@ -33,18 +33,18 @@ pub(crate) fn missing_for_azurite() -> Option<MissingTool> {
     missing(Suite::JavaScript)
 }
 
+/// What schemathesis needs and this machine lacks.
+pub(crate) fn missing_for_contract() -> Option<MissingTool> {
+    missing_python()
+}
+
 /// The first tool that a suite needs and this machine lacks.
 pub(crate) fn missing(suite: Suite) -> Option<MissingTool> {
-    let python =
-        || !works("python3", &["-c", "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"]);
     let node = || !works("node", &["-e", "process.exit(parseInt(process.versions.node) < 20)"]);
     let npm = || !works("npm", &["--version"]);
     // The Python suite keeps its checkpoints in Azurite, which is a Node program.
-    if suite == Suite::Python && python() {
-        return Some(MissingTool {
-            tool: "python3, version 3.11 or newer, with venv",
-            install: "python3 python3-venv",
-        });
+    if let (Suite::Python, Some(missing)) = (suite, missing_python()) {
+        return Some(missing);
     }
     if suite != Suite::Rust && node() {
         return Some(MissingTool { tool: "node, version 20 or newer", install: "nodejs" });
@@ -53,6 +53,13 @@ pub(crate) fn missing(suite: Suite) -> Option<MissingTool> {
         return Some(MissingTool { tool: "npm", install: "npm" });
     }
     None
+}
+
+fn missing_python() -> Option<MissingTool> {
+    let check = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
+    let missing =
+        MissingTool { tool: "python3, version 3.11 or newer, with venv", install: "python3 python3-venv" };
+    (!works("python3", &["-c", check])).then_some(missing)
 }
 
 fn works(program: &str, arguments: &[&str]) -> bool {
@@ -74,8 +81,17 @@ impl Environments {
 
     /// The virtual environment of the Python client.
     pub(crate) fn python(&self) -> anyhow::Result<PathBuf> {
-        let lock = directory().join("python/requirements.lock");
-        self.installed("python", &lock, |environment| {
+        self.virtual_environment("python")
+    }
+
+    /// The virtual environment of schemathesis.
+    pub(crate) fn contract(&self) -> anyhow::Result<PathBuf> {
+        self.virtual_environment("contract")
+    }
+
+    fn virtual_environment(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let lock = directory().join(name).join("requirements.lock");
+        self.installed(name, &lock, |environment| {
             succeed(Command::new("python3").args(["-m", "venv"]).arg(environment))?;
             succeed(
                 Command::new(environment.join("bin/python"))

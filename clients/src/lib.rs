@@ -17,6 +17,7 @@
 //! | `TIDEGATE_BLOBS` | the connection string of the blob storage, where the suite needs one |
 
 mod blobs;
+mod contract;
 mod control;
 mod environment;
 mod server;
@@ -27,6 +28,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::Context;
 
 pub use blobs::Azurite;
+pub use contract::contract;
 pub use environment::MissingTool;
 
 use control::Control;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +177,10 @@ impl Node {
         );
         let processing = Processing::default();
         let (running, settings) = (Running::default(), Settings::default());
+        let read_apis = match config {
+            NodeConfig::AsItIs => Vec::new(),
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => config.read_apis.clone(),
+        };
         let function_configs = match config {
             NodeConfig::AsItIs => Vec::new(),
             NodeConfig::Known(config) | NodeConfig::Declared(config) => config.functions.clone(),
@@ -193,6 +198,8 @@ impl Node {
             clock: clock.clone(),
             started_at: clock.now(),
             function_configs,
+            read_apis,
+            openapi: OnceLock::new(),
             running: running.clone(),
             judge: Judge::new(store.clone(), clock.clone()),
             telemetry: telemetry.clone(),
@@ -426,8 +433,19 @@ fn routes(gateway: Arc<Gateway>, api: Arc<Api>, seen: Seen, door: &Arc<Door>) ->
             Guard::new(door, Role::Reader)
                 .before(crate::api::router(api.clone()).merge(reading_routes(seen))),
         )
+        .merge(read_apis(&api, door))
         .merge(Guard::new(door, Role::Operator).before(crate::api::operate_router(api.clone())))
         .merge(Guard::new(door, Role::Admin).before(crate::api::administer_router(api)))
+}
+
+/// The addresses that the configuration adds.
+fn read_apis(api: &Arc<Api>, door: &Arc<Door>) -> Router {
+    let router = crate::api::read_api_router(api);
+    // A guard wants something to guard.
+    if api.read_apis.is_empty() {
+        return router;
+    }
+    Guard::new(door, Role::Reader).before(router).layer(from_fn(crate::api::unauthorised))
 }
 
 fn statuses(lanes: &LaneView) -> LaneStatuses {

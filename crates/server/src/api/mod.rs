@@ -37,17 +37,19 @@ pub(crate) mod page;
 pub(crate) mod parameters;
 mod parked;
 mod query;
+mod read_apis;
 pub mod running;
 mod seek;
 mod trace;
 mod trail;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -65,7 +67,7 @@ use tidegate_telemetry::Telemetry;
 
 use crate::api::cached::Cached;
 use crate::api::running::{Logged, Running};
-use crate::config::FunctionConfig;
+use crate::config::{FunctionConfig, ReadApiConfig};
 use crate::hubs::Hubs;
 use crate::sources::Sources;
 
@@ -73,6 +75,7 @@ pub use desk::Desk;
 pub use error::ApiError;
 pub use operations::{Operations, Processing};
 pub use query::DocumentQuery;
+pub use read_apis::{read_api_router, unauthorised};
 
 /// The largest body of a request: an event at its limit, with every byte of it escaped in JSON.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -104,6 +107,8 @@ pub struct Api {
     pub started_at: Timestamp,
     /// How the functions are configured; nothing where that is not known.
     pub(crate) function_configs: Vec<FunctionConfig>,
+    /// Documents under addresses of their own.
+    pub(crate) read_apis: Vec<ReadApiConfig>,
     /// The functions that run here.
     pub running: Running,
     /// Says what a function would say.
@@ -116,6 +121,8 @@ pub struct Api {
     pub settings: Settings,
     /// Looks at dead letters beyond the port, and takes notes.
     pub desk: Arc<dyn Desk>,
+    /// The OpenAPI document, made when it is first asked for.
+    pub(crate) openapi: OnceLock<Bytes>,
     /// The overview, worked out once for everybody who looks.
     pub(crate) overviews: Cached<(), Arc<Overview>>,
     /// Groups of dead letters, by what was asked for.

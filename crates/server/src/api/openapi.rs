@@ -1,7 +1,8 @@
 //! The OpenAPI document of the program's HTTP interface, made from the handlers themselves.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -10,8 +11,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{Components, OpenApi as Document};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use crate::api::ApiError;
 use crate::api::parameters::Parameters;
+use crate::api::{Api, ApiError, read_apis};
+use crate::config::ReadApiConfig;
 
 /// The whole document.
 pub fn document() -> Document {
@@ -67,11 +69,17 @@ pub fn text() -> String {
     get, path = "/api/v1/openapi.json", tag = "program",
     responses((status = 200, body = Object, description = "This document, OpenAPI 3.1"), Refused, Failed),
 )]
-pub(super) async fn get(parameters: Parameters) -> Result<Response, ApiError> {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
+pub(super) async fn get(State(api): State<Arc<Api>>, parameters: Parameters) -> Result<Response, ApiError> {
     parameters.done()?;
-    let text = TEXT.get_or_init(|| Bytes::from(text())).clone();
+    let text = api.openapi.get_or_init(|| with_read_apis(&api.read_apis)).clone();
     Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+/// The document with what the configuration adds to it.
+fn with_read_apis(configured: &[ReadApiConfig]) -> Bytes {
+    let mut document = serde_json::to_value(document()).expect("the document has a JSON form");
+    read_apis::describe(&mut document, configured);
+    Bytes::from(document.to_string())
 }
 
 /// Requests that are not taken.
@@ -146,6 +154,7 @@ pub(crate) enum Failed {
             `Accept: application/json` with one object that has `items` and `next`. Errors are problem details (RFC 9457) \
             with a `code` that has a page. Single objects have an ETag; `If-None-Match` is answered 304.",
     ),
+    components(schemas(tidegate_api::CircuitAction, tidegate_api::PauseAction, tidegate_api::GroupAction)),
     modifiers(&Security),
     security(("key" = []), ("signature" = [])),
     tags(
@@ -287,6 +296,16 @@ mod tests {
         let missing: Vec<&String> = addresses.difference(&paths).collect();
         assert_eq!(missing, [""; 0].iter().collect::<Vec<_>>(), "in no #[utoipa::path]");
         assert!(paths.contains("/api/v1/overview") && paths.contains("/api/v1/dead-letters/{id}/edit"));
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = serde_json::to_value(document()).unwrap();
+        let text = document.to_string();
+        let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
+        for reference in references {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub use elements::logs::LogsConfig;
 pub use elements::oidc::OidcConfig;
 pub use elements::otlp::OtlpConfig;
 pub use elements::processor::ProcessorConfig;
+pub use elements::read_api::ReadApiConfig;
 pub use elements::scale::ScaleConfig;
 pub use elements::secret::SecretSource;
 pub use elements::source::{CheckpointBlobs, EntraConfig, SourceAccess, SourceConfig};
@@ -75,6 +76,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// The HTTP front door.
     pub http: HttpConfig,
+    /// Documents under addresses of their own, ordered by name.
+    pub read_apis: Vec<ReadApiConfig>,
     /// The page and the API, as people come to them.
     pub console: ConsoleConfig,
     /// The identity provider that people sign in with.
@@ -275,7 +278,7 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "hub",
     "source",
     "function",
@@ -285,6 +288,7 @@ const TABLES: [&str; 20] = [
     "webhook",
     "audit",
     "http",
+    "read_api",
     "console",
     "oidc",
     "mask",
@@ -339,6 +343,10 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         Ok(elements::webhook::read(name, reader))
     });
     let audit = read_single(root, "audit", &elements::audit::ELEMENT, issues, elements::audit::read);
+    let read_apis = read_named(root, "read_api", &elements::read_api::ELEMENT, issues, |name, reader| {
+        Ok(elements::read_api::read(name, reader))
+    });
+    refuse_twin_addresses(root, read_apis.as_deref().unwrap_or_default(), issues);
     let http = read_single(root, "http", &elements::http::ELEMENT, issues, elements::http::read);
     let console = read_single(root, "console", &elements::console::ELEMENT, issues, elements::console::read);
     let oidc = read_optional(root, "oidc", &elements::oidc::ELEMENT, issues, elements::oidc::read);
@@ -372,6 +380,7 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         webhooks: webhooks?,
         audit: audit?,
         http: http?,
+        read_apis: read_apis?,
         console: console?,
         oidc: oidc?,
         masks: masks?,
@@ -384,6 +393,27 @@ fn read_document(root: &Table, registered: Registered<'_>, issues: &mut Issues<'
         otlp: otlp?,
         scale: scale?,
     })
+}
+
+/// Of two read APIs at one address, one would never be reached.
+fn refuse_twin_addresses(root: &Table, read_apis: &[ReadApiConfig], issues: &mut Issues<'_>) {
+    for (place, one) in read_apis.iter().enumerate() {
+        let stands_in_the_way = |other: &&ReadApiConfig| {
+            let (longer, shorter) =
+                if one.base.len() > other.base.len() { (one, *other) } else { (*other, one) };
+            let rest = longer.base.strip_prefix(&shorter.base);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(other) = read_apis[..place].iter().find(stands_in_the_way) {
+            let tables = root.get("read_api").and_then(Item::as_table_like);
+            let at = tables.and_then(|tables| tables.key(&one.name)).and_then(toml_edit::Key::span);
+            let message = format!(
+                "[read_api.{}] and [read_api.{}] stand in each other's way: {} and {}",
+                one.name, other.name, one.base, other.base
+            );
+            issues.add(at, ErrorCode::CONFIG_BAD_VALUE, message, "give one of them another address");
+        }
+    }
 }
 
 /// Clients tell hubs apart without regard to case, so two hubs must differ in more; and a source is a hub to functions.

@@ -149,3 +149,41 @@ fn notes_and_trends_of_dead_letters_and_the_configuration_are_told() {
     assert_eq!(of("[http]", "listen")["origin"], "command-line");
     assert!(server.terminate().success());
 }
+
+/// The device-status API of the original, with its statuses.
+#[test]
+fn a_read_api_answers_as_the_original_did() {
+    let place = Place::new(
+        "[hub.h]\npartitions = 1\n[console]\nopen_on_loopback = false\n\
+         [function.f]\nhub = \"h\"\nkind = \"upsert\"\ndecode = \"json\"\nkey = \"/id\"\nmerge = \"patch\"\n\
+         collection = \"drones\"\n\
+         [read_api.dronestatus]\npath = \"/api/v1/dronestatus/{deviceid}\"\ncollection = \"drones\"\n\
+         [read_api.short]\npath = \"/api/v2/dronestatus/{id}\"\ncollection = \"drones\"\n\
+         fields = { battery = \"/Battery\" }\n",
+    );
+    let server = place.serve();
+    let client = server.client(place.key());
+    assert!(client.publish("h", "?key=/id", b"{\"id\":\"drone 1\",\"Battery\":0.50}\n"));
+    wait_until("everything is resolved", || place.json("audit")[0]["pending"] == 0);
+
+    let found = client.ask("GET", "/api/v1/dronestatus/drone%201", &[], b"");
+    assert_eq!((found.status, found.json()), (200, json!({"id":"drone 1","Battery":0.5})));
+    let again = [("if-none-match", &*found.header("etag").unwrap())];
+    assert_eq!(client.ask("GET", "/api/v1/dronestatus/drone%201", &again, b"").status, 304);
+    for (path, status) in [
+        ("/api/v1/dronestatus?deviceId=drone%201", 200),
+        ("/api/v1/dronestatus", 400),
+        ("/api/v1/dronestatus/", 400),
+        ("/api/v1/dronestatus?deviceid=", 400),
+        ("/api/v1/dronestatus/nobody", 404),
+    ] {
+        assert_eq!(client.ask("GET", path, &[], b"").status, status, "{path}");
+    }
+    let short = client.ask("GET", "/api/v2/dronestatus/drone%201", &[], b"");
+    assert_eq!(String::from_utf8_lossy(&short.body), r#"{"battery":0.50}"#);
+    let stranger = server.client("wrong".to_owned());
+    assert_eq!(stranger.ask("GET", "/api/v1/dronestatus/drone%201", &[], b"").status, 401);
+    let document = client.json("/api/v1/openapi.json");
+    assert!(document["paths"]["/api/v1/dronestatus/{deviceid}"]["get"].is_object());
+    assert!(server.terminate().success());
+}

@@ -67,7 +67,7 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
         (
             "[hubs.flights]\n",
-            vec!["error[TG-101]: tidegate.toml:1: unknown table or key `hubs`\n  help: did you mean `hub`?\n  help: valid tables: `hub`, `source`, `function`, `dependency`, `alerts`, `email`, `webhook`, `audit`, `http`, `console`, `oidc`, `mask`, `amqp`, `access`, `access_token`, `throughput`, `processor`, `logs`, `otlp`, `scale`".to_owned()],
+            vec!["error[TG-101]: tidegate.toml:1: unknown table or key `hubs`\n  help: did you mean `hub`?\n  help: valid tables: `hub`, `source`, `function`, `dependency`, `alerts`, `email`, `webhook`, `audit`, `http`, `read_api`, `console`, `oidc`, `mask`, `amqp`, `access`, `access_token`, `throughput`, `processor`, `logs`, `otlp`, `scale`".to_owned()],
         ),
         (
             "[hub.flights]\ncolour = \"blue\"\n",

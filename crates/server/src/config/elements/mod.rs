@@ -23,6 +23,7 @@ mod order;
 pub mod otlp;
 pub(crate) mod parking;
 pub mod processor;
+pub mod read_api;
 pub mod retention;
 pub(crate) mod retry;
 pub mod scale;
@@ -38,7 +39,7 @@ use crate::config::key::Element;
 use crate::config::reader::Reader;
 
 /// Every element, in the order of the reference.
-pub(crate) static ALL: [&Element; 26] = [
+pub(crate) static ALL: [&Element; 27] = [
     &hub::ELEMENT,
     &source::ELEMENT,
     &source::ENTRA_ELEMENT,
@@ -53,6 +54,7 @@ pub(crate) static ALL: [&Element; 26] = [
     &webhook::ELEMENT,
     &audit::ELEMENT,
     &http::ELEMENT,
+    &read_api::ELEMENT,
     &console::ELEMENT,
     &oidc::ELEMENT,
     &mask::ELEMENT,
