@@ -111,7 +111,7 @@ fn a_mistake_is_named_with_its_place_and_the_way_out() {
         ),
         (
             "[function.f]\nhub = \"a\"\nkind = \"upsert\"\nkey = \"/id\"\n",
-            vec!["error[TG-103]: tidegate.toml:2: [function.f]: `hub` is \"a\", which is not declared\n  help: declared hubs: there are none\n  help: declare it with a table [hub.a]".to_owned()],
+            vec!["error[TG-103]: tidegate.toml:2: [function.f]: `hub` is \"a\", which is not declared\n  help: declared hubs: there are none\n  help: declare it with a table [hub.a], or [source.a] if it is somebody else's".to_owned()],
         ),
         (
             "[hub.a]\n[function.scores]\nhub = \"a\"\nkind = \"rust\"\n",
