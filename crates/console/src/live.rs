@@ -6,7 +6,7 @@
 //! event: end      data: {}                                                          sign in again, or the server stops
 //! ```
 //!
-//! All who look at a page with the same credentials share one [`feed`]: the page is made once a second for all of them,
+//! All who look at a page with the same credentials share one feed: the page is made once a second for all of them,
 //! and not at all when nobody looks. A viewer who is slow misses versions in between, never the newest.
 
 mod feed;
