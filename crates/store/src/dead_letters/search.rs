@@ -404,4 +404,41 @@ mod tests {
         indexes.dedup();
         assert_eq!(indexes.len(), 5, "{indexes:?}");
     }
+
+    /// A page costs what it shows, however many dead letters there are: each way begins behind the cursor in the order of
+    /// the numbers, and nothing is sorted.
+    #[test]
+    fn a_page_is_read_in_the_order_of_an_index_from_behind_its_cursor() {
+        let clock = TestClock::new(Timestamp::default(), 7);
+        let (connection, _) = store(&|limit| clock.random() % limit);
+        let cause = Fingerprint::of(&function(1), FailureClass::Permanent, &reason(1));
+        let all = DeadLetterFilter::default();
+        let unsettled = vec![DeadLetterStatus::Open, DeadLetterStatus::Quarantined];
+        let filters = [
+            all.clone(),
+            DeadLetterFilter { status: unsettled.clone(), ..all.clone() },
+            DeadLetterFilter { function: Some(function(1)), ..all.clone() },
+            DeadLetterFilter { fingerprint: Some(cause), status: unsettled, ..all.clone() },
+            // What holds too many to be sorted is read by number as well.
+            DeadLetterFilter { since: Some(Timestamp::from_millis(0)), ..all },
+        ];
+        for filter in filters {
+            for way in ways_sorting(&connection, &filter, None, 0).unwrap() {
+                let Way { index, conditions: Conditions { sql, values } } = &way;
+                let select = format!(
+                    "EXPLAIN QUERY PLAN SELECT id FROM dead_letter_states {index} WHERE true{sql} \
+                     AND id > ? ORDER BY id LIMIT ?"
+                );
+                let values = values.iter().cloned().chain([Value::from(7), Value::from(50)]);
+                let mut explain = connection.prepare(&select).unwrap();
+                let plan =
+                    explain.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+                let plan: Vec<String> = plan.map(Result::unwrap).collect();
+                let is_direct = plan.len() == 1
+                    && plan[0].starts_with("SEARCH dead_letter_states USING")
+                    && plan[0].contains("rowid>?");
+                assert!(is_direct, "{filter:?}: {plan:?}");
+            }
+        }
+    }
 }
