@@ -60,7 +60,7 @@ use tidegate_host::judge::Judge;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::{SharedClock, Timestamp};
-use tidegate_model::dead_letter::{DeadLetterGroup, Fingerprint};
+use tidegate_model::dead_letter::DeadLetterGroup;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
 use tidegate_telemetry::Telemetry;
@@ -71,7 +71,7 @@ use crate::config::{FunctionConfig, ReadApiConfig};
 use crate::hubs::Hubs;
 use crate::sources::Sources;
 
-pub use desk::Desk;
+pub use desk::{Counts, Desk};
 pub use error::ApiError;
 pub use operations::{Operations, Processing};
 pub use query::DocumentQuery;
@@ -128,7 +128,7 @@ pub struct Api {
     /// Groups of dead letters, by what was asked for.
     pub(crate) groups: Cached<String, Arc<[DeadLetterGroup]>>,
     /// Trends of dead letters, by their beginning, the length of a bucket and the number of buckets.
-    pub(crate) trends: Cached<(Timestamp, u64, usize), Arc<Vec<(Fingerprint, Vec<u64>)>>>,
+    pub(crate) trends: Cached<(Timestamp, u64, usize), Arc<Counts>>,
 }
 
 /// The configuration as it holds; empty before a server has started with one.

@@ -35,7 +35,7 @@ pub(crate) struct Connection {
 }
 
 enum To {
-    Server { base: String, client: Client<HttpConnector, Body> },
+    Server { base: String, client: Box<Client<HttpConnector, Body>> },
     Router(Router),
 }
 
@@ -82,7 +82,11 @@ impl Connection {
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { to: To::Server { base, client }, authorization: bearer(key)?, user: user() })
+        Ok(Self {
+            to: To::Server { base, client: Box::new(client) },
+            authorization: bearer(key)?,
+            user: user(),
+        })
     }
 
     /// Speaks to the routes of this process.
