@@ -119,7 +119,10 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     for line in kept {
         tell(&line, seen.is_new(&line)?.1, &mut session.output)?;
     }
-    while args.follow {
+    if !args.follow {
+        return session.finish(&[]).await;
+    }
+    loop {
         session.output.flush()?;
         context.clock.sleep(EACH).await;
         for line in lines(&session, args.path(Some(seen.since)), u64::MAX).await? {
@@ -128,7 +131,6 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
             }
         }
     }
-    session.finish(&[]).await
 }
 
 /// The newest lines, oldest first.

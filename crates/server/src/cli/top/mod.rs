@@ -87,11 +87,11 @@ async fn follow(
             event = events.next() => match event {
                 Some(Ok(Event::Key(key))) => match press(state, key) {
                     Some(Effect::Quit) => return Ok(()),
-                    Some(Effect::Do(act)) => {
-                        if acts.try_send(act).is_err() {
-                            state.take(Answer::Acted(Err("nothing was done: the server does not answer".to_owned())));
-                        }
-                    }
+                    Some(Effect::Do(act)) => match acts.try_send(act) {
+                        Ok(()) => {}
+                        Err(_) => state
+                            .take(Answer::Acted(Err("nothing was done: the server does not answer".to_owned()))),
+                    },
                     None => {}
                 },
                 // A resize is drawn by the next turn.
