@@ -20,7 +20,7 @@ pub struct Viewer {
     /// What forms carry to show that they are ours.
     pub csrf: Option<String>,
     /// Where to go to sign in with the organisation's identity provider.
-    pub oidc: Option<String>,
+    pub provider: Option<String>,
 }
 
 impl Viewer {

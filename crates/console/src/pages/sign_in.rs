@@ -46,8 +46,8 @@ fn page(visit: &Visit, then: &str, refused: Option<&Problem>) -> Page {
             }
             button type="submit" class="first" { "Sign in" }
         }
-        @if let Some(oidc) = viewer.oidc.as_deref().filter(|address| safe_path(address) == *address) {
-            p { a class="button" href=(oidc) { "Sign in with your organisation" } }
+        @if let Some(provider) = viewer.provider.as_deref().filter(|address| safe_path(address) == *address) {
+            p { a class="button" href=(provider) { "Sign in with your organisation" } }
         }
     })
 }
