@@ -40,7 +40,7 @@ pub(crate) fn missing_for_contract() -> Option<MissingTool> {
 
 /// The first tool that a suite needs and this machine lacks.
 pub(crate) fn missing(suite: Suite) -> Option<MissingTool> {
-    let node = || !works("node", &["-e", "process.exit(parseInt(process.versions.node) < 20)"]);
+    let node = || !works("node", &["-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)"]);
     let npm = || !works("npm", &["--version"]);
     // The Python suite keeps its checkpoints in Azurite, which is a Node program.
     if let (Suite::Python, Some(missing)) = (suite, missing_python()) {

@@ -63,7 +63,7 @@ pub fn submit_grave(label: &str) -> Markup {
 /// A form that narrows what a page shows: its fields go into the page's address.
 pub fn filter(address: &str, fields: &Markup) -> Markup {
     html! {
-        form method="get" action=(address) class="filter" role="search" {
+        form method="get" action=(address) class="filter" {
             (fields)
             button type="submit" { "Show" }
         }

@@ -128,11 +128,11 @@ pub(crate) fn with_token(text: &str, mark: &str, token: Option<&str>) -> String 
 fn side(current: Section) -> Markup {
     html! {
         div class="side" {
-            a class="brand" href="/" {
-                (PreEscaped(assets::LOGO))
-                span { "Tidegate" }
-            }
             nav aria-label="Main" {
+                a class="brand" href="/" {
+                    (PreEscaped(assets::LOGO))
+                    span { "Tidegate" }
+                }
                 @for (group, entries) in NAVIGATION {
                     div class="group" {
                         h2 { (group) }
@@ -156,7 +156,7 @@ fn top(frame: &Frame<'_>, live: bool) -> Markup {
     let next = frame.theme.next();
     html! {
         header class="top" {
-            form method="get" action="/search" role="search" class="search" {
+            form method="get" action="/search" role="search" aria-label="Everything" class="search" {
                 label class="unseen" for="q" { "Search: a key, hub/partition/sequence number, #dead letter, or error code" }
                 input type="search" name="q" id="q" placeholder="Key, hub/partition/sequence, #dead letter" autocomplete="off"
                     aria-keyshortcuts="/";
