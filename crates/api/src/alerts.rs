@@ -43,3 +43,36 @@ pub struct AlertStep {
     /// What there is to say about it; may be empty.
     pub note: String,
 }
+
+/// Something that was to be told, and how far it got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Notice {
+    /// Its number.
+    pub id: u64,
+    /// What happened, such as `circuit.opened`.
+    #[schema(example = "circuit.opened")]
+    pub kind: String,
+    /// What it happened to: a function, a lane.
+    pub subject: String,
+    /// When.
+    pub at: Timestamp,
+    /// How far it got with each target that it was sent to; a target that its turn has not come for is missing.
+    pub deliveries: Vec<NoticeDelivery>,
+}
+
+/// How far a notice got with one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticeDelivery {
+    /// The target: the name in the configuration, with the address for mail.
+    #[schema(example = "ops:mia@example.com")]
+    pub target: String,
+    /// `delivered`; `due`, if it was not taken and is tried again; or `given-up`.
+    #[schema(example = "due")]
+    pub state: String,
+    /// When it was delivered or given up, or is tried again.
+    pub at: Timestamp,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What the target said, if it did not take it.
+    pub error: Option<String>,
+}

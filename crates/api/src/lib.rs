@@ -24,7 +24,7 @@ mod trace;
 mod trail;
 mod values;
 
-pub use alerts::{Alert, AlertStep};
+pub use alerts::{Alert, AlertStep, Notice, NoticeDelivery};
 pub use audit::{AuditFinding, AuditGap, AuditTally, DeepAuditStretch, FunctionAudit, PartitionAudit};
 pub use checkpoints::{Checkpoint, SeekRequest, SeekResult};
 pub use circuits::{

@@ -12,6 +12,8 @@ use crate::clock::ManualClock;
 use crate::setup::{deliveries, mail_target, now, run, tell};
 use crate::smtp::{Manner, SmtpServer};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn a_mail_says_everything_in_text_and_html() {
     let (memory, clock) = (MemoryStore::new(), ManualClock::new());
@@ -88,6 +90,77 @@ async fn a_server_that_stalls_is_left_and_tried_again() {
     clock.advance(DEFAULT_EMAIL_TIMEOUT);
     clock.pass(Duration::from_secs(10), 1).await;
     assert_eq!(server.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_says_a_byte_a_second_is_left_and_tried_again() {
+    let (memory, clock) = (MemoryStore::new(), ManualClock::new());
+    let server = SmtpServer::start().await;
+    server.then([Manner::Drips]);
+    tell(&memory, "dead-letters.growing", "aircraft", now(&clock)).await;
+    let _running = run(&memory, &[Target::Email(mail_target(server.address()))], None, &clock);
+    // Never silent for long, and far from through when the time for all of it is up.
+    for _ in 0..DEFAULT_EMAIL_TIMEOUT.as_secs() {
+        server.drip().await;
+        clock.advance(SECOND);
+    }
+    clock.settled(1).await;
+    let delivery = deliveries(&memory).await[0][0].clone();
+    assert!(matches!(delivery.state, DeliveryState::Due(_)), "{delivery:?}");
+    assert!(delivery.error.is_some_and(|error| error.contains("took longer than 30s")));
+    clock.pass(10 * SECOND, 1).await;
+    assert_eq!(server.mails().len(), 1);
+}
+
+/// What becomes of a mail that is refused once.
+#[derive(Debug, PartialEq)]
+enum End {
+    /// It is taken at the next try.
+    TakenLater,
+    GivenUp,
+}
+
+#[tokio::test]
+async fn at_each_step_a_refusal_for_now_is_tried_again_and_one_of_the_mail_for_good_is_not() {
+    use End::{GivenUp, TakenLater};
+    for (step, answer, end) in [
+        // Before the mail is named, a refusal is about the server or us, and may be mended there.
+        ("", "421 too busy\r\n", TakenLater),
+        ("", "554 no service here\r\n", TakenLater),
+        ("", "HTTP/1.1 400 Bad Request\r\n", TakenLater),
+        ("EHLO", "450 not now\r\n", TakenLater),
+        ("EHLO", "550 who are you\r\n", TakenLater),
+        ("AUTH", "454 no password service now\r\n", TakenLater),
+        ("AUTH", "535 wrong password\r\n", TakenLater),
+        ("MAIL", "451 not now\r\n", TakenLater),
+        ("MAIL", "550 not from you\r\n", GivenUp),
+        ("RCPT", "450 greylisted\r\n", TakenLater),
+        ("RCPT", "550 no such user\r\n", GivenUp),
+        ("DATA", "452 no space\r\n", TakenLater),
+        ("DATA", "554 no\r\n", GivenUp),
+        (".", "451 not now\r\n", TakenLater),
+        (".", "554 it looks like spam\r\n", GivenUp),
+    ] {
+        let what = format!("{step} {answer:?}");
+        let (memory, clock) = (MemoryStore::new(), ManualClock::new());
+        let server = SmtpServer::start().await;
+        server.then([Manner::Answer(step, answer)]);
+        let credentials = Some(("ops".to_owned(), Secret::new("hush")));
+        let target = Email { credentials, ..mail_target(server.address()) };
+        tell(&memory, "dead-letters.growing", "aircraft", now(&clock)).await;
+        let _running = run(&memory, &[Target::Email(target)], None, &clock);
+        clock.settled(1).await;
+        assert_eq!(server.mails(), [], "{what}");
+        let refused = deliveries(&memory).await[0][0].clone();
+        assert_eq!(matches!(refused.state, DeliveryState::GivenUp(_)), end == GivenUp, "{what}: {refused:?}");
+        // A person reads what the server said.
+        let error = refused.error.unwrap_or_default();
+        let said = answer.trim_end().split_once(' ').map_or("", |(_, said)| said);
+        assert!(error.contains(said) || step.is_empty(), "{what}: {error}");
+        assert!(!error.contains("hush"), "{what}: {error}");
+        clock.pass(10 * SECOND, 1).await;
+        assert_eq!(server.mails().len(), usize::from(end == TakenLater), "{what}");
+    }
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ mod functions;
 mod history;
 mod hubs;
 pub(crate) mod members;
+mod notices;
 pub mod openapi;
 mod operations;
 mod overview;
@@ -172,6 +173,7 @@ fn routes() -> Routes {
     Routes::new()
         .routes(routes!(overview::get))
         .routes(routes!(alerts::list))
+        .routes(routes!(notices::list))
         .routes(routes!(trace::get))
         .routes(routes!(functions::list))
         .routes(routes!(functions::get))

@@ -1,5 +1,6 @@
 //! Who is told, and what the link in a mail does, with a real server.
 
+use std::net::SocketAddr;
 use std::process::Output;
 
 use tidegate_alerts::catcher::{Catcher, CaughtMail};
@@ -24,6 +25,11 @@ impl Mails {
         let runtime = Runtime::new().unwrap();
         let (catcher, mails) = runtime.block_on(Catcher::listen(port)).unwrap();
         Self { runtime, catcher, mails }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.catcher.address()
     }
 
     /// A mail that came, if there is one.

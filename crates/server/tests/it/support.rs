@@ -362,10 +362,11 @@ pub(crate) fn wait_minutes(minutes: u32, what: &str, mut holds: impl FnMut() -> 
     panic!("waited for {minutes} minutes, and it never happened that {what}");
 }
 
+/// A moment, in which another process may get on.
 #[expect(
     clippy::disallowed_methods,
     reason = "another process is waited for, and nothing here can be told by it"
 )]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
