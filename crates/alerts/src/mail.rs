@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
+use tidegate_model::circuit::is_only_failing;
 use tidegate_model::notice::NewNotice;
 
 use crate::engine::RESOLVED;
@@ -41,7 +42,12 @@ pub fn compose(notice: &NewNotice, restart_link: Option<String>) -> Mail {
     let (mut headline, steps, commands) = match notice.kind.strip_suffix(RESOLVED) {
         Some(kind) => (format!("It is over: {}", what_happened(kind, &subject)), Vec::new(), Vec::new()),
         None => {
-            let (steps, commands) = what_to_do(&notice.kind, function, restart_link.is_some());
+            let reason = notice.data.get("reason").and_then(Value::as_str).unwrap_or_default();
+            let kind = match notice.kind.as_str() {
+                CIRCUIT_PROBE_FAILED if is_only_failing(reason) => ONLY_FAILING_LEFT,
+                kind => kind,
+            };
+            let (steps, commands) = what_to_do(kind, function, restart_link.is_some());
             (what_happened(&notice.kind, &subject), steps, commands)
         }
     };
@@ -123,6 +129,9 @@ fn what_happened(kind: &str, subject: &str) -> String {
     }
 }
 
+/// What there is to do when no probe can help any more; a case of a probe that failed, and no kind of notice.
+const ONLY_FAILING_LEFT: &str = "circuit.only-failing-left";
+
 /// Steps and commands. The commands name the function only if it needs no quoting in a shell.
 fn what_to_do(kind: &str, function: &str, has_link: bool) -> (Vec<String>, Vec<String>) {
     let plain = !function.is_empty()
@@ -140,6 +149,23 @@ fn what_to_do(kind: &str, function: &str, has_link: bool) -> (Vec<String>, Vec<S
             ],
             vec![
                 format!("tidegate circuit status {function}"),
+                format!("tidegate circuit close {function} --reason \"...\""),
+            ],
+        ),
+        ONLY_FAILING_LEFT => (
+            &[
+                "Every event that waits has failed as a probe. Find out whether these events are at fault, or what they need.",
+                "If they are: set them aside. They are dead letters then, which can be edited, redriven or discarded; the \
+                 circuit closes by itself with the next event that goes well.",
+                if has_link {
+                    "If what they need was away and works again: restart the function with the link or the last command."
+                } else {
+                    "If what they need was away and works again: restart the function with the last command."
+                },
+            ],
+            vec![
+                format!("tidegate parked list --function {function}"),
+                "tidegate parked set-aside EVENT --reason \"...\"".to_owned(),
                 format!("tidegate circuit close {function} --reason \"...\""),
             ],
         ),
@@ -291,6 +317,7 @@ impl Mail {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tidegate_model::circuit::ONLY_FAILING;
     use tidegate_model::clock::Timestamp;
 
     use super::*;
@@ -322,6 +349,23 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn when_only_failing_events_are_left_the_way_out_is_to_set_them_aside() {
+        let words = |reason: &str| {
+            let data = json!({"reason": format!("the probe failed: {reason}")});
+            compose(&notice(CIRCUIT_PROBE_FAILED, "aircraft", data), Some("https://x".to_owned())).text()
+        };
+        let left = words(&format!("{ONLY_FAILING}; event 7 did 3 times"));
+        for part in [
+            "whether these events are at fault",
+            "tidegate parked list --function aircraft",
+            "set-aside EVENT",
+        ] {
+            assert!(left.contains(part), "{part:?} is not in:\n{left}");
+        }
+        assert!(!words("503").contains("set-aside"));
     }
 
     #[test]

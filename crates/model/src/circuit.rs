@@ -58,6 +58,15 @@ pub struct Circuit {
     pub failed_probes: u32,
 }
 
+/// What the reason of a circuit says when everything that could be tried as a probe has failed as one: whether these events
+/// are at fault or what they need, only a person can tell.
+pub const ONLY_FAILING: &str = "all that waits has failed as a probe";
+
+/// Whether the reason of a circuit says so.
+pub fn is_only_failing(reason: &str) -> bool {
+    reason.contains(ONLY_FAILING)
+}
+
 impl Circuit {
     /// A circuit that nothing ever happened to.
     pub fn closed(since: Timestamp) -> Self {

@@ -44,7 +44,7 @@ use crate::health;
 use crate::hubs::{self, Declared, Hubs};
 use crate::keys::{self, Guests, Keys};
 use crate::readiness::{self, Readiness};
-use crate::retention;
+use crate::retention::{self, Places};
 use crate::sources::Sources;
 use crate::telemetry::{DEFAULT_POLICY, Logs, Seen, reading_routes};
 
@@ -77,6 +77,8 @@ pub(crate) struct Node {
     pub(crate) readiness: Arc<Readiness>,
     /// The hubs of others that are read, once functions run.
     pub(crate) sources: Sources,
+    /// The places in the log that somebody may go back to.
+    pub(crate) places: Places,
     /// What signs the links in mails.
     pub(crate) link_key: LinkKey,
     /// What can be published to and received from.
@@ -185,10 +187,11 @@ impl Node {
             NodeConfig::AsItIs => Vec::new(),
             NodeConfig::Known(config) | NodeConfig::Declared(config) => config.functions.clone(),
         };
-        let sources = Sources::default();
+        let (sources, places) = (Sources::default(), Places::default());
         let api = Arc::new(Api {
             hubs,
             sources: sources.clone(),
+            places: places.clone(),
             store: store.clone() as Arc<dyn Store>,
             query: store.clone(),
             configured,
@@ -242,6 +245,7 @@ impl Node {
             settings,
             readiness,
             sources,
+            places,
             link_key,
             gateway,
             telemetry,

@@ -7,9 +7,10 @@ use tidegate_eventlog::{HubLog, Log, LogError, RetentionPolicy};
 use tidegate_model::checkpoint::Checkpoint;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{Checkpoints as _, Commits as _, EventLog, StoreError};
+use tidegate_model::ports::{Checkpoints, Commits, EventLog, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_store::SqliteStore;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::config::elements::retention::RetentionTime;
 use crate::config::{Config, FunctionConfig, HubConfig};
@@ -21,11 +22,30 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// How many lines of the audit trail go in one transaction, so that commits do not wait for long.
 const TRAIL_STEP: usize = 500;
 
+/// The places in the log that somebody may go back to. Held while old events are dropped, from the reading of the checkpoints
+/// on, and while checkpoints are moved by hand, from the finding of the place on: else a checkpoint could be set back to events
+/// that are being dropped because it did not need them before.
+#[derive(Clone, Default)]
+pub(crate) struct Places(Arc<Mutex<()>>);
+
+impl Places {
+    /// Until this is dropped no event is dropped, or no checkpoint is moved by hand, by anybody else.
+    pub(crate) async fn hold(&self) -> OwnedMutexGuard<()> {
+        self.0.clone().lock_owned().await
+    }
+}
+
 /// Drops what is old again and again, until it is cancelled.
-pub(crate) async fn run(log: Arc<Log>, store: Arc<SqliteStore>, clock: SharedClock, config: Config) {
+pub(crate) async fn run(
+    places: Places,
+    log: Arc<Log>,
+    store: Arc<SqliteStore>,
+    clock: SharedClock,
+    config: Config,
+) {
     loop {
         clock.sleep(PERIOD).await;
-        if let Err(failure) = once(&log, &store, &clock, &config).await {
+        if let Err(failure) = once(&places, &log, &*store, &clock, &config).await {
             tracing::error!(error = %failure, "old events could not be dropped; trying again later");
         }
         match trail(&store, &clock, config.audit.keep).await {
@@ -52,7 +72,14 @@ async fn trail(store: &SqliteStore, clock: &SharedClock, keep: RetentionTime) ->
 }
 
 /// Drops the events of every hub that are old enough and resolved by every configured function.
-async fn once(log: &Log, store: &SqliteStore, clock: &SharedClock, config: &Config) -> Result<(), Failure> {
+async fn once<S: Checkpoints + Commits>(
+    places: &Places,
+    log: &Log,
+    store: &S,
+    clock: &SharedClock,
+    config: &Config,
+) -> Result<(), Failure> {
+    let _held = places.hold().await;
     let checkpoints = store.checkpoints().await?;
     // What the checkpoints say must be on disk before the events are not.
     store.barrier().await?;
@@ -126,19 +153,31 @@ fn floors(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use async_trait::async_trait;
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use futures_util::poll;
     use tidegate_eventlog::LogOptions;
     use tidegate_model::checkpoint::{FunctionName, Lane};
     use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
+    use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
     use tidegate_model::event::EventData;
+    use tidegate_model::health::InstanceHealth;
     use tidegate_model::outcome::OutcomeCounts;
     use tidegate_model::ports::{DeadLetters as _, EventAppender, RegisterChange, Registers as _};
     use tidegate_model::position::Incarnation;
     use tidegate_model::register::{RegisterKey, Version};
     use tidegate_model::trail::{Act, NewTrailEntry};
     use tidegate_store::StoreOptions;
+    use tokio::sync::Notify;
+    use tower::ServiceExt as _;
 
     use super::*;
     use crate::config::Registered;
+    use crate::data_dir::{DataDir, IfMissing};
+    use crate::node::{Node, NodeConfig};
 
     fn config(functions: &[&str]) -> Config {
         let mut text = "[hub.flights]\npartitions = 2\n[hub.other]\n".to_owned();
@@ -196,15 +235,94 @@ mod tests {
         }
         let heads = || [0, 1].map(|partition| hub.status(PartitionId(partition)).unwrap().head.0);
 
-        once(&log, &store, &shared, &config(&["a"])).await.unwrap();
+        once(&Places::default(), &log, &store, &shared, &config(&["a"])).await.unwrap();
         assert_eq!(heads(), [0, 0], "nothing is old");
         clock.set_now(clock.now().plus(Duration::from_secs(8 * 86_400)));
-        once(&log, &store, &shared, &config(&["a", "b"])).await.unwrap();
+        once(&Places::default(), &log, &store, &shared, &config(&["a", "b"])).await.unwrap();
         assert_eq!(heads(), [0, 0], "b has not begun");
-        once(&log, &store, &shared, &config(&["a"])).await.unwrap();
+        once(&Places::default(), &log, &store, &shared, &config(&["a"])).await.unwrap();
         assert_eq!(heads(), [2, 0]);
-        once(&log, &store, &shared, &config(&[])).await.unwrap();
+        once(&Places::default(), &log, &store, &shared, &config(&[])).await.unwrap();
         assert_eq!(heads(), [2, 2], "nobody needs them");
+    }
+
+    /// A store that says when it is asked for a barrier, and waits.
+    struct SlowBarrier {
+        store: Arc<SqliteStore>,
+        is_asked: Notify,
+        goes_on: Notify,
+    }
+
+    tidegate_model::delegate_store!(SlowBarrier, store: Checkpoints);
+
+    #[async_trait]
+    impl Commits for SlowBarrier {
+        fn guarantee(&self) -> CommitGuarantee {
+            self.store.guarantee()
+        }
+
+        async fn health(
+            &self,
+            circuit: &FunctionName,
+            since: Timestamp,
+        ) -> Result<Vec<InstanceHealth>, StoreError> {
+            self.store.health(circuit, since).await
+        }
+
+        async fn commit(&self, commit: &Commit) -> Result<CommitReceipt, StoreError> {
+            self.store.commit(commit).await
+        }
+
+        async fn barrier(&self) -> Result<(), StoreError> {
+            self.is_asked.notify_one();
+            self.goes_on.notified().await;
+            self.store.barrier().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_is_set_back_while_old_events_are_dropped_is_at_one_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+        let shared: SharedClock = clock.clone();
+        let config = config(&["a"]);
+        let data_dir = DataDir::open(dir.path(), IfMissing::Create, &*shared).unwrap();
+        let node = Node::open(data_dir, NodeConfig::Declared(&config), shared.clone()).await.unwrap();
+        let hub =
+            node.log.hubs().into_iter().find(|hub| EventLog::hub(&**hub).as_str() == "flights").unwrap();
+        EventAppender::append(&*hub, PartitionId(0), vec![EventData::new("x"), EventData::new("y")])
+            .await
+            .unwrap();
+        let lane = checkpoint("a", 0, 0).lane;
+        let incarnation = EventAppender::incarnation(&*hub);
+        node.store.begin(&lane, incarnation, SequenceNumber(2), clock.now()).await.unwrap();
+        clock.set_now(clock.now().plus(Duration::from_secs(8 * 86_400)));
+
+        let slow = SlowBarrier { store: node.store.clone(), is_asked: Notify::new(), goes_on: Notify::new() };
+        let drop_old = once(&node.places, &node.log, &slow, &shared, &config);
+        let seek = async {
+            slow.is_asked.notified().await;
+            // The checkpoints are read, and nothing is dropped yet.
+            let body = r#"{"function":"a","to":"earliest","partition":0,"reason":"replay"}"#;
+            let request = Request::post("/api/v1/checkpoints/seek")
+                .header("authorization", format!("Bearer {}", node.root_key().unwrap()))
+                .header("content-type", "application/json")
+                .body(Body::from(body))
+                .unwrap();
+            let mut answer = pin!(node.router().oneshot(request));
+            for _ in 0..1000 {
+                assert!(poll!(&mut answer).is_pending(), "it was set back to what is being dropped");
+                tokio::task::yield_now().await;
+            }
+            slow.goes_on.notify_one();
+            answer.await.unwrap().status()
+        };
+        let (dropped, status) = tokio::join!(drop_old, seek);
+        dropped.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        let head = hub.status(PartitionId(0)).unwrap().head;
+        assert_eq!(head, SequenceNumber(2), "they were old");
+        assert_eq!(node.store.checkpoint(&lane).await.unwrap().unwrap().position, head);
     }
 
     #[tokio::test]

@@ -115,6 +115,7 @@ pub(crate) async fn serve(
     let mut server =
         tokio::spawn(listener::serve(listener, router, Bounds::default(), clock.clone(), door_closes));
     let old_events = tokio::spawn(retention::run(
+        system.node.places.clone(),
         system.node.log.clone(),
         system.node.store.clone(),
         clock.clone(),

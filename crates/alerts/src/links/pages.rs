@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use tidegate_model::checkpoint::FunctionName;
+use tidegate_model::circuit::is_only_failing;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::health::HealthCounts;
 use tidegate_model::ports::StoreError;
@@ -71,6 +72,13 @@ pub(super) fn usable(usable: &Usable) -> String {
         body.push_str(&paragraph(&format!("The last try to restart it failed: {error}")));
     }
     body.push_str(&table(&rows));
+    if is_only_failing(&circuit.reason) {
+        body.push_str(&paragraph(&format!(
+            "Every event that waits has failed as a probe. If these events are at fault, a restart does not help: set them \
+             aside in the console, or with `tidegate parked list --function {}` and `tidegate parked set-aside`.",
+            claim.function
+        )));
+    }
     body.push_str(&paragraph(
         "Restart it when what it depends on works again. Processing goes on from the last checkpoint; if events keep \
          failing, the circuit opens again.",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_model::checkpoint::{FunctionName, Lane};
+use tidegate_model::circuit::ONLY_FAILING;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::position::SequenceNumber;
 use tokio::sync::watch;
@@ -319,8 +320,8 @@ fn why_it_failed(lane: &Lane, candidate: &Candidate, times: u32, error: &str) ->
     };
     // First, so that a long error does not cut it off.
     format!(
-        "all that waits has failed as one; {event} did {times} times: if such events are at \
-         fault and not what they need, close the circuit or set them aside. It said: {error}"
+        "{ONLY_FAILING}; {event} did {times} times: if such events are at fault and not what they need, set them aside or \
+         close the circuit. It said: {error}"
     )
 }
 

@@ -13,14 +13,16 @@ use tidegate_host::settings::{OnExhausted, Order};
 use tidegate_host::status::LaneState;
 use tidegate_model::answer::Answer;
 use tidegate_model::checkpoint::FunctionName;
-use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState};
+use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState, is_only_failing};
 use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
+use tidegate_model::dead_letter::Acted;
 use tidegate_model::document::{CollectionName, Document, DocumentId};
 use tidegate_model::event::Event;
 use tidegate_model::health::InstanceHealth;
 use tidegate_model::memory::MemoryStore;
-use tidegate_model::ports::{Commits, Documents, Outbox, Registers, Store, StoreError, async_trait};
+use tidegate_model::ports::{Commits, Documents, Outbox, Parking, Registers, Store, StoreError, async_trait};
+use tidegate_model::position::SequenceNumber;
 use tidegate_model::register::RegisterKey;
 use tidegate_model::trail::Act as Deed;
 
@@ -231,8 +233,11 @@ async fn when_only_events_are_left_that_always_fail_the_circuit_says_so() {
         assert_eq!(failed_probe(failed).await, "the probe failed: not this one");
     }
     let reason = failed_probe(3).await;
-    assert!(reason.contains("all that waits has failed as one; the first event parked of key"), "{reason}");
-    assert!(reason.contains("close the circuit or set them aside. It said: not this one"), "{reason}");
+    assert!(
+        reason.contains("all that waits has failed as a probe; the first event parked of key"),
+        "{reason}"
+    );
+    assert!(reason.contains("set them aside or close the circuit. It said: not this one"), "{reason}");
 
     // One that is well is tried first.
     world.publish_keyed(1, &["c:1"]).await;
@@ -242,6 +247,34 @@ async fn when_only_events_are_left_that_always_fail_the_circuit_says_so() {
     processor.drain(Duration::from_secs(10)).await;
     assert_eq!(world.dead_letters().await.len(), 2, "now their attempts are used up");
     assert_eq!(world.document("c").await, ["1"]);
+}
+
+/// The way out for who holds, as the circuit names it.
+#[tokio::test(start_paused = true)]
+async fn when_what_always_fails_is_set_aside_the_next_good_event_closes_the_circuit() {
+    fn act(_: &Event, text: &str) -> Option<Answer> {
+        text.starts_with("poison").then(|| Answer::fail("not this one"))
+    }
+    let world = world(Order::Key, OnExhausted::Hold);
+    world.publish_keyed(0, &["a:poison", "a:2"]).await;
+    world.publish_keyed(1, &["b:poison"]).await;
+    let processor = world.start(act).await;
+    while !circuit(&world).await.is_some_and(|circuit| is_only_failing(&circuit.reason)) {
+        world.clock.sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(world.dead_letters().await.len(), 0);
+    let deed = Deed { by: "ada".to_owned(), reason: "bad data".to_owned(), at: world.clock.now() };
+    for partition in [0, 1] {
+        let acted = world.store.set_aside(&lane(partition), SequenceNumber::ZERO, &deed).await.unwrap();
+        assert_eq!(acted, Acted::Done);
+    }
+    processor.lanes().iter().for_each(|lane| lane.changed_from_outside());
+    // What was behind one of them is the next probe.
+    assert!(processor.settled().await);
+    assert_eq!(circuit(&world).await.unwrap().state, CircuitState::Closed);
+    assert_eq!(world.document("a").await, ["2"]);
+    assert_eq!(world.dead_letters().await.len(), 2);
+    processor.drain(Duration::from_secs(10)).await;
 }
 
 /// Counts how many events are parked in all.

@@ -70,6 +70,7 @@ use crate::api::cached::Cached;
 use crate::api::running::{Logged, Running};
 use crate::config::{FunctionConfig, ReadApiConfig};
 use crate::hubs::Hubs;
+use crate::retention::Places;
 use crate::sources::Sources;
 
 pub use desk::{Counts, Desk};
@@ -90,6 +91,8 @@ pub struct Api {
     pub(crate) hubs: Arc<Hubs>,
     /// The hubs of others that are read.
     pub(crate) sources: Sources,
+    /// The places in the log that somebody may go back to.
+    pub(crate) places: Places,
     /// The store.
     pub store: Arc<dyn Store>,
     /// Answers queries over the documents.

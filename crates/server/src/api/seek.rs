@@ -64,7 +64,11 @@ pub(super) async fn run(
         ))
         .help("name one with --partition N, or seek to a time, earliest or latest"));
     }
-    // All places are found before anything moves.
+    // All places are found before anything moves, and stay there until checkpoints say that they are needed.
+    let _held = match request.dry_run {
+        true => None,
+        false => Some(api.places.hold().await),
+    };
     let mut places = Vec::new();
     for lane in lanes {
         let log = api.log(lane.hub.as_str())?;

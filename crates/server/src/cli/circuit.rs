@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Deserialize;
 
+use tidegate_model::circuit::is_only_failing;
+
 use crate::api::page::percent_encode;
 use crate::cli::Context;
 use crate::cli::listing::{Asking, Listing, address};
@@ -127,9 +129,11 @@ async fn status(
     let mut session = asking.open_with(context, config).await?;
     let listing = Listing::all(address("/api/v1/circuits", &[("function", function)]), &COLUMNS);
     let (mut open, mut paused) = (None, None);
+    let mut why = Vec::new();
     let listed = session.list(listing, |row: Row, rows| {
         if row.state != "closed" {
-            open.get_or_insert_with(|| row.function.clone());
+            open.get_or_insert_with(|| (row.function.clone(), is_only_failing(&row.reason)));
+            why.push(format!("the circuit of {} is {}: {}", row.function, row.state, row.reason));
         }
         if row.paused.is_some() {
             paused.get_or_insert_with(|| row.function.clone());
@@ -172,9 +176,19 @@ async fn status(
     if listed.await? == 0 && !asking.json {
         session.output.line("there are no functions here yet")?;
     }
+    if !asking.json {
+        for line in &why {
+            session.output.line(line)?;
+        }
+    }
     let mut next: Vec<String> = Vec::new();
-    if let Some(function) = open {
-        next.push(format!("circuit probe {function} --reason TEXT"));
+    if let Some((function, is_only_failing)) = open {
+        next.push(match is_only_failing {
+            // Another probe would say the same.
+            true => format!("parked list --function {function}"),
+            false => format!("circuit probe {function} --reason TEXT"),
+        });
+        next.push(format!("circuit close {function} --reason TEXT"));
     }
     if let Some(function) = paused {
         next.push(format!("resume {function}"));
