@@ -1,7 +1,7 @@
 //! The whole system, simulated from a seed.
 //!
 //! ```text
-//!              producers (HTTP and direct)            oracles: what was promised?
+//!              producers (AMQP, HTTP, direct)          oracles: what was promised?
 //!                    │                                   ▲     ▲        ▲
 //!   seed ─► scenario ▼                                   │     │        │
 //!            gateway ─► eventlog on a simulated disk ─► host (instances) ─► store that fails
@@ -20,9 +20,11 @@ mod executor;
 mod random;
 mod scenario;
 
+mod amqp;
 mod clock;
 mod event;
 mod function;
+mod network;
 mod site;
 mod store;
 

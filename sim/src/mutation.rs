@@ -42,11 +42,19 @@ pub enum Mutation {
     OldRevision,
     /// Retention does not ask who has yet to read what it drops.
     DropUnread,
+    /// The door for AMQP accepts deliveries before they are durable.
+    AckBeforeDurable,
+    /// The door for AMQP stores a later delivery of a link before an earlier one.
+    SwapDeliveries,
+    /// A reader that comes back misses an event.
+    SkipOnResume,
+    /// The door does not see that a reader has an epoch.
+    LoseEpoch,
 }
 
 impl Mutation {
     /// Every mutation, with its name and within how many seeds, from 0, it has to be caught.
-    pub const ALL: [(Self, &'static str, u64); 16] = [
+    pub const ALL: [(Self, &'static str, u64); 20] = [
         (Self::CheckpointAhead, "checkpoint-ahead", 5),
         (Self::AckBeforeSync, "ack-before-sync", 20),
         (Self::AckRefused, "ack-refused", 20),
@@ -63,6 +71,10 @@ impl Mutation {
         (Self::DeafToPause, "deaf-to-pause", 20),
         (Self::OldRevision, "old-revision", 50),
         (Self::DropUnread, "drop-unread", 10),
+        (Self::AckBeforeDurable, "ack-before-durable", 50),
+        (Self::SwapDeliveries, "swap-deliveries", 50),
+        (Self::SkipOnResume, "skip-on-resume", 50),
+        (Self::LoseEpoch, "lose-epoch", 50),
     ];
 
     /// Its name.
@@ -133,6 +145,10 @@ impl Mutation {
             | Self::DeafToPause
             | Self::OldRevision
             | Self::DropUnread
+            | Self::AckBeforeDurable
+            | Self::SwapDeliveries
+            | Self::SkipOnResume
+            | Self::LoseEpoch
             | Self::SwapEvents => {}
         }
         commit

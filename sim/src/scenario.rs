@@ -12,6 +12,7 @@ use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::document::CollectionName;
 use tidegate_model::event::{EventData, HubName};
 
+use crate::amqp::Plan;
 use crate::event::is_repaired;
 use crate::random::{Random, hash};
 
@@ -36,6 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) functions: Vec<SimFunction>,
     /// How the instances process.
     pub(crate) options: HostOptions,
+    /// Who comes in by AMQP.
+    pub(crate) amqp: Plan,
 }
 
 /// A function and how it is run.
@@ -76,9 +79,10 @@ impl Scenario {
                 }
             })
             .collect();
+        let partitions = u32::try_from(random.of_range(1..4)).expect("a small number");
         Self {
             seed,
-            partitions: u32::try_from(random.of_range(1..4)).expect("a small number"),
+            partitions,
             instances: usize::try_from(random.of_range(1..4)).expect("a small number"),
             sends: random.of_range(10..60),
             faults: random.of_range(0..36),
@@ -93,6 +97,7 @@ impl Scenario {
                 sharing: sharing(&mut Random::of(seed, "sharing")),
                 ..HostOptions::default()
             },
+            amqp: Plan::new(seed, partitions),
         }
     }
 

@@ -29,7 +29,9 @@ use crate::random::Random;
 use crate::scenario::hub_name;
 use crate::trace::Trace;
 
-const KEY: &str = "simulated-key";
+/// The access rule of all clients, and its key.
+pub(crate) const KEY_NAME: &str = "clients";
+pub(crate) const KEY: &str = "simulated-key";
 const ALL: ReadLimit = ReadLimit { events: usize::MAX, bytes: usize::MAX };
 
 /// Small segments, so that there are many.
@@ -40,9 +42,9 @@ pub(crate) struct Site {
     pub(crate) disk: FaultyStorage,
     /// The tasks of the log and the gateway.
     pub(crate) process: ProcessId,
-    hub: Arc<HubLog>,
+    pub(crate) hub: Arc<HubLog>,
     gateway: Arc<Gateway>,
-    clock: Arc<SimClock>,
+    pub(crate) clock: Arc<SimClock>,
     // Last: it closes when it is dropped.
     log: Arc<Log>,
 }
@@ -131,10 +133,11 @@ impl Site {
     }
 }
 
-fn authorizer() -> Arc<Authorizer> {
+/// Lets everybody in who has the key.
+pub(crate) fn authorizer() -> Arc<Authorizer> {
     let key = SecretKey::new(KEY).expect("a good key");
-    let rights = [Right::Send].into_iter().collect();
-    let rule = AccessRule { name: "producers".into(), keys: vec![key], rights, scope: Scope::Namespace };
+    let rights = [Right::Send, Right::Listen].into_iter().collect();
+    let rule = AccessRule { name: KEY_NAME.into(), keys: vec![key], rights, scope: Scope::Namespace };
     Arc::new(Authorizer::new(vec![rule]).expect("one rule"))
 }
 
@@ -212,10 +215,10 @@ impl Door {
         let wait = Duration::from_secs(60);
         match hub.publish(send.partition, events.collect(), &*self.clock as &dyn Clock, wait).await {
             Ok(appended) => (0..send.events.len() as u64)
-                .map(|index| Told::Stored(appended.partition, Some(appended.first.plus(index))))
+                .map(|index| Told::Stored(Some(appended.partition), Some(appended.first.plus(index))))
                 .collect(),
             Err(_) if mutation == Some(Mutation::AckRefused) => {
-                vec![Told::Stored(send.partition, None); send.events.len()]
+                vec![Told::Stored(Some(send.partition), None); send.events.len()]
             }
             Err(error) => vec![told_by(&error); send.events.len()],
         }
@@ -234,7 +237,7 @@ impl Door {
             .expect("a good request");
         let Ok(response) = http::router(Arc::clone(&self.gateway)).oneshot(request).await;
         if response.status() == StatusCode::CREATED {
-            Told::Stored(send.partition, None)
+            Told::Stored(Some(send.partition), None)
         } else {
             Told::Nothing
         }

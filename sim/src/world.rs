@@ -25,6 +25,7 @@ use tidegate_model::ports::{Checkpoints, FunctionDescriptor, Parking};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::oneshot;
 
+use crate::amqp::{Amqp, Order};
 use crate::clock::SimClock;
 use crate::event::body;
 use crate::executor::{Executor, ProcessId, Step};
@@ -92,6 +93,8 @@ struct World {
     /// Producers and people: they outlive every crash.
     outside: ProcessId,
     instances: Vec<Instance>,
+    /// Those that come in by AMQP.
+    amqp: Amqp,
     sends_left: u64,
     sends: u64,
     sends_under_way: Arc<AtomicU64>,
@@ -132,11 +135,13 @@ impl World {
                 }
             })
             .collect();
+        let amqp = Amqp::new(&scenario, &executor, &oracle, &trace, mutation);
         Self {
             random: Random::of(seed, "world"),
             retention: Random::of(seed, "retention"),
             site_clock: SimClock::new(&executor, Random::of(seed, "clock of the log")),
             outside: executor.new_process(),
+            amqp,
             sends_left: scenario.sends,
             trace,
             oracle,
@@ -171,6 +176,7 @@ impl World {
     fn run(&mut self) {
         self.trace.note("world", format_args!("{:?}", self.scenario));
         self.open_site(FaultyStorage::new(self.scenario.seed));
+        self.amqp.start(self.outside);
         for index in 0..self.instances.len() {
             self.start(index);
         }
@@ -197,6 +203,7 @@ impl World {
         }
         if let (None, Some(site)) = (self.oracle.violation(), &self.site) {
             self.oracle.read_all(&site.read_all());
+            self.oracle.check_clients();
             self.oracle.check_ending(&self.store);
         }
     }
@@ -228,6 +235,7 @@ impl World {
         self.trace.note("world", format_args!("nothing goes wrong any more"));
         self.store_faults.end();
         self.downstream.fail_until(Duration::ZERO);
+        self.amqp.end_the_trouble();
         self.resume_everything();
         self.site_clock.set_right();
         self.instances.iter().for_each(|instance| instance.clock.set_right());
@@ -288,7 +296,10 @@ impl World {
                     ));
                 }
             }
-            self.oracle.report("everything drains", format!("it is stuck: {}", status.join("; ")));
+            self.oracle.report(
+                "everything drains",
+                format!("it is stuck: {}{}", status.join("; "), self.amqp.describe()),
+            );
         }
     }
 
@@ -299,6 +310,9 @@ impl World {
             return false;
         }
         let contents = site.read_all();
+        if !self.amqp.is_settled(&contents) {
+            return false;
+        }
         self.scenario.functions.iter().all(|function| {
             contents.iter().all(|content| {
                 let lane =
@@ -358,6 +372,7 @@ impl World {
                 Ok(site) => {
                     site.disk.set_ignores_syncs(self.mutation == Some(Mutation::AckBeforeSync));
                     self.trace.note("site", format_args!("the log is open"));
+                    self.amqp.open_door(&site);
                     self.site = Some(site);
                     return;
                 }
@@ -381,6 +396,7 @@ impl World {
     fn crash_machine(&mut self) {
         let Some(site) = self.site.take() else { return };
         self.trace.note("site", format_args!("the machine stops"));
+        self.amqp.close_door(true);
         site.disk.crash();
         self.executor.kill(site.process);
         self.kill_all();
@@ -398,6 +414,7 @@ impl World {
     fn restart_machine(&mut self) {
         let Some(site) = self.site.take() else { return };
         self.trace.note("site", format_args!("the log is closed and opened again"));
+        self.amqp.close_door(false);
         self.kill_all();
         self.executor.kill(site.process);
         site.close();
@@ -609,7 +626,8 @@ impl World {
 
     fn send(&mut self) {
         let Some(site) = &self.site else { return };
-        let by_http = self.random.one_in(4);
+        let by_amqp = self.amqp.draw_producer();
+        let by_http = by_amqp.is_none() && self.random.one_in(4);
         let count = if by_http { 1 } else { 1 + self.random.below(5) };
         let key = (!self.random.one_in(3)).then(|| format!("k{}", self.random.below(5)));
         let partition = match &key {
@@ -618,7 +636,7 @@ impl World {
                 u32::try_from(self.random.below(u64::from(self.scenario.partitions))).expect("small"),
             ),
         };
-        let events: Vec<(String, Bytes)> = (0..count)
+        let events: Vec<(String, String)> = (0..count)
             .map(|_| {
                 self.sends += 1;
                 let id = format!("e{}", self.sends);
@@ -627,10 +645,16 @@ impl World {
                     (Some(key), _) => format!("of-{key}"),
                     (None, _) => format!("own{partition}-{}", self.random.below(3)),
                 };
-                let body = body(&document, &id);
-                (id, body)
+                (document, id)
             })
             .collect();
+        if let Some(producer) = by_amqp {
+            let is_known = key.is_some() || !self.amqp.draw_any_partition();
+            let partition = is_known.then_some(partition);
+            return self.amqp.send(producer, Order { events, partition, key, attempts: 0 });
+        }
+        let with_body = |(document, id): (String, String)| (id.clone(), body(&document, &id));
+        let events: Vec<(String, Bytes)> = events.into_iter().map(with_body).collect();
         let send = Send { events, partition, key, by_http };
         note_told(&self.oracle, &self.trace, &send, &vec![Told::Nothing; send.events.len()]);
         let (reply, answer) = oneshot::channel();
@@ -656,6 +680,7 @@ impl World {
 
     fn make_trouble(&mut self) {
         self.check_status();
+        self.amqp.make_trouble();
         if self.retention.one_in(2) {
             self.drop_old();
         }

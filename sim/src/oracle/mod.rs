@@ -5,6 +5,7 @@
 //! functions were invoked with. Each promise is checked as soon as it could be broken.
 
 mod circuits;
+mod clients;
 mod commits;
 mod ending;
 mod people;
@@ -13,10 +14,13 @@ mod sends;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tidegate_model::attempt::Attempt;
 use tidegate_model::checkpoint::{Epoch, FunctionName, Lane};
+use tidegate_model::clock::Timestamp;
 use tidegate_model::document::{CollectionName, DocumentId};
+use tidegate_model::event::Properties;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
 use crate::function::Downstream;
@@ -24,6 +28,7 @@ use crate::scenario::Scenario;
 use crate::trace::Trace;
 
 pub(crate) use circuits::Invoked;
+pub(crate) use clients::Beginning;
 pub(crate) use commits::now;
 pub(crate) use sends::Told;
 
@@ -65,14 +70,18 @@ struct Seen {
     attempts: BTreeMap<(Lane, SequenceNumber), Vec<Attempt>>,
     people: people::People,
     circuits: circuits::Circuits,
+    clients: clients::Clients,
     commits: u64,
 }
 
 /// An event of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct LoggedEvent {
     id: String,
     key: Option<String>,
+    body: Bytes,
+    properties: Properties,
+    enqueued_at: Timestamp,
 }
 
 impl Oracle {

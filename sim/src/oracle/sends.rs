@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_model::checkpoint::Lane;
-use tidegate_model::event::Event;
+use tidegate_model::event::{Event, EventData};
 use tidegate_model::memory::MemoryStore;
 use tidegate_model::ports::Checkpoints;
 use tidegate_model::position::{PartitionId, SequenceNumber};
@@ -18,8 +18,8 @@ use crate::site::Content;
 pub(crate) enum Told {
     /// Nothing, or that it may have been stored.
     Nothing,
-    /// That it is stored, and where if that was said.
-    Stored(PartitionId, Option<SequenceNumber>),
+    /// That it is stored, and where as far as that is known.
+    Stored(Option<PartitionId>, Option<SequenceNumber>),
     /// That it is not stored.
     NotStored,
 }
@@ -30,7 +30,9 @@ pub(super) type Sends = BTreeMap<String, Told>;
 impl Oracle {
     /// A producer sends an event, or is told something about it.
     pub(crate) fn told(&self, id: &str, told: Told) {
-        self.seen.lock().sends.insert(id.to_owned(), told);
+        let mut seen = self.seen.lock();
+        seen.clients.sent(id, self.trace.now());
+        seen.sends.insert(id.to_owned(), told);
     }
 
     /// Somebody read events.
@@ -65,7 +67,9 @@ impl Oracle {
             for event in events {
                 self.found(&mut seen, *partition, event);
             }
-            let (known, tail) = (seen.log.entry(*partition).or_default().len() as u64, content.tail().0);
+            let known = seen.log.entry(*partition).or_default().len() as u64;
+            let of_clients = seen.clients.last_ahead(*partition).map_or(0, |last| last.next().0);
+            let (known, tail) = (known.max(of_clients), content.tail().0);
             if known > tail {
                 let detail = format!("partition {partition} had {known} readable events, and has {tail} now");
                 self.violate(&mut seen, "what was read once stays", detail);
@@ -81,9 +85,8 @@ impl Oracle {
     }
 
     fn found(&self, seen: &mut Seen, partition: PartitionId, event: &Event) {
-        let (_, id) = parse(event);
-        let key = event.data.partition_key.as_ref().map(ToString::to_string);
-        let logged = LoggedEvent { id: id.clone(), key };
+        let logged = logged(event);
+        let id = logged.id.clone();
         let number = event.sequence_number;
         let known = seen.log.entry(partition).or_default();
         let index = usize::try_from(number.0).expect("a small number");
@@ -97,7 +100,13 @@ impl Oracle {
                 let detail = format!("partition {partition} goes from {} to {number}", known.len());
                 return self.violate(seen, "sequence numbers have no gap", detail);
             }
-            None => known.push(logged),
+            None => known.push(logged.clone()),
+        }
+        if let Some(got) = seen.clients.take_ahead(partition, number).filter(|got| *got != logged) {
+            let detail = format!(
+                "a reader got {got:?} as event {number} of partition {partition}, which is {logged:?}"
+            );
+            self.violate(seen, "a reader gets what was stored", detail);
         }
         match seen.sends.get(&id) {
             None => self.violate(seen, "only what was sent is stored", format!("nobody sent {id}")),
@@ -123,12 +132,27 @@ impl Oracle {
             let Told::Stored(partition, number) = told else { return None };
             let place = seen.places.get(id);
             let is_there = place.is_some_and(|(in_fact, at)| {
-                in_fact == partition && number.is_none_or(|number| number == *at)
+                partition.is_none_or(|partition| partition == *in_fact)
+                    && number.is_none_or(|number| number == *at)
             });
             (!is_there).then(|| format!("{id} was acknowledged as {told:?} and is at {place:?}"))
         });
         if let Some(detail) = missing {
             self.violate(seen, "acknowledged means durable", detail);
         }
+    }
+}
+
+/// An event as it is compared.
+pub(super) fn logged(event: &Event) -> LoggedEvent {
+    let (_, id) = parse(event);
+    let EventData { partition_key, properties, body, .. } = &event.data;
+    let key = partition_key.as_ref().map(ToString::to_string);
+    LoggedEvent {
+        id,
+        key,
+        body: body.clone(),
+        properties: properties.clone(),
+        enqueued_at: event.enqueued_at,
     }
 }

@@ -7,14 +7,14 @@ use super::options::Mechanism;
 use crate::codec::performative::{AmqpError, Attach, DeliveryState, DeliveryTag, Open};
 
 /// A session of this connection. It is never used again for another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId {
     pub(super) slot: u16,
     pub(super) generation: u32,
 }
 
 /// A link of this connection. It is never used again for another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
     pub(super) session: u16,
     pub(super) slot: u16,

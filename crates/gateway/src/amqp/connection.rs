@@ -5,7 +5,7 @@
 //! takes a seat. What it holds is bounded: it stops reading from the socket while too many bytes wait to be stored, and
 //! reads from the log only as much as its receivers have credit for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -101,8 +101,8 @@ where
         shared,
         alarm: Arc::new(Notify::new()),
         grants: Grants::none(),
-        links: HashMap::new(),
-        sessions: HashMap::new(),
+        links: BTreeMap::new(),
+        sessions: BTreeMap::new(),
         consumers: Vec::new(),
         tasks: FuturesUnordered::new(),
         in_flight: 0,
@@ -129,9 +129,10 @@ struct Client {
     /// Wakes the connection when a seat of it is taken.
     alarm: Arc<Notify>,
     grants: Grants,
-    links: HashMap<LinkId, Link>,
+    /// Ordered, so that what is done to several is done in the same order again.
+    links: BTreeMap<LinkId, Link>,
     /// The sessions of the links.
-    sessions: HashMap<LinkId, SessionId>,
+    sessions: BTreeMap<LinkId, SessionId>,
     /// The links that are consumers; who is first sends first.
     consumers: Vec<LinkId>,
     tasks: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,

@@ -1,0 +1,132 @@
+//! The client's end of a connection: the protocol's other half over the simulated network.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tidegate_amqp::connection::{Connection, Event, Login, Options, SessionId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use crate::executor::Executor;
+use crate::network::{Endpoint, Network};
+
+/// A connection that is open.
+pub(super) struct Client {
+    pub(super) engine: Connection,
+    executor: Executor,
+    stream: Endpoint,
+    /// The stream has ended; what came before may still be in the engine.
+    is_cut: bool,
+}
+
+/// What happened next.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// Something on the connection.
+    Event(Event),
+    /// Somebody has something to do for it.
+    Nudged,
+    /// It is time.
+    Time,
+    /// It is over.
+    Over,
+}
+
+impl Client {
+    /// Opens a connection; `None` when that does not work out within `patience`.
+    pub(super) async fn open(
+        network: &Network,
+        executor: &Executor,
+        options: Options,
+        login: Login,
+        patience: Duration,
+    ) -> Option<Self> {
+        let stream = network.connect().await.ok()?;
+        let engine = Connection::client(options, login, executor.now());
+        let mut client = Self { engine, executor: executor.clone(), stream, is_cut: false };
+        let until = executor.now() + patience;
+        let nobody = Notify::new();
+        loop {
+            match client.turn(until, &nobody).await {
+                Turn::Event(Event::Opened(_)) => return Some(client),
+                Turn::Event(_) | Turn::Nudged => {}
+                Turn::Time | Turn::Over => return None,
+            }
+        }
+    }
+
+    /// A session of the connection.
+    pub(super) fn begin(&mut self) -> Option<SessionId> {
+        self.engine.begin().ok()
+    }
+
+    /// The number of the wire.
+    pub(super) fn wire(&self) -> u64 {
+        self.stream.number
+    }
+
+    /// Whether something went wrong with the wire, or the other side is gone.
+    pub(super) fn is_harmed(&self) -> bool {
+        self.stream.is_harmed()
+    }
+
+    /// What happens next, until this time.
+    pub(super) async fn turn(&mut self, until: Duration, nudge: &Notify) -> Turn {
+        loop {
+            match self.engine.next_event() {
+                Some(Event::Closed(_)) => return Turn::Over,
+                Some(event) => return Turn::Event(event),
+                None if self.is_cut => {
+                    self.engine.transport_closed();
+                    return Turn::Over;
+                }
+                None => {}
+            }
+            let now = self.executor.now();
+            if until <= now {
+                return Turn::Time;
+            }
+            let wait = self.engine.next_deadline().map_or(until, |at| at.min(until)).saturating_sub(now);
+            let Self { engine, executor, stream, .. } = self;
+            tokio::select! {
+                biased;
+                moved = poll_fn(|cx| poll_io(stream, engine, cx)) => self.is_cut = !matches!(moved, Ok(true)),
+                () = nudge.notified() => return Turn::Nudged,
+                () = executor.sleep(wait) => {}
+            }
+            self.engine.tick(self.executor.now());
+        }
+    }
+
+    /// Closes the connection, and waits until the server has answered.
+    pub(super) async fn close(mut self, patience: Duration) {
+        self.engine.close(None);
+        let until = self.executor.now() + patience;
+        let nobody = Notify::new();
+        while let Turn::Event(_) = self.turn(until, &nobody).await {}
+    }
+}
+
+/// Writes and reads what it can; whether the stream goes on.
+fn poll_io(stream: &mut Endpoint, engine: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    let mut moved = false;
+    while engine.wants_write() {
+        match pin!(stream.write_buf(engine.output())).poll(cx) {
+            Poll::Ready(Ok(_)) => moved = true,
+            // What came before the end is read first.
+            Poll::Ready(Err(_)) | Poll::Pending => break,
+        }
+    }
+    if engine.wants_read() {
+        match pin!(stream.read_buf(engine.read_buffer())).poll(cx) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
+            Poll::Ready(Ok(_)) => moved = true,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => {}
+        }
+    }
+    if moved { Poll::Ready(Ok(true)) } else { Poll::Pending }
+}
