@@ -72,8 +72,8 @@ impl Mutation {
         (Self::OldRevision, "old-revision", 50),
         (Self::DropUnread, "drop-unread", 10),
         (Self::AckBeforeDurable, "ack-before-durable", 50),
-        (Self::SwapDeliveries, "swap-deliveries", 50),
-        (Self::SkipOnResume, "skip-on-resume", 50),
+        (Self::SwapDeliveries, "swap-deliveries", 20),
+        (Self::SkipOnResume, "skip-on-resume", 10),
         (Self::LoseEpoch, "lose-epoch", 50),
     ];
 

@@ -56,12 +56,13 @@ impl State {
     pub(super) fn has_all(&self, contents: &[Content]) -> bool {
         let of_partition = contents.iter().find(|content| Some(content.partition) == self.partition);
         let Some(content) = of_partition else { return self.is_out };
-        let has_all = match &self.place {
-            Place::Beginning => content.events.is_empty(),
-            Place::End(tail) => tail.is_some_and(|tail| content.tail() <= tail),
-            Place::Behind(number, ..) => number.next() >= content.tail(),
-            Place::After(time) => content.events.last().is_none_or(|last| last.enqueued_at <= *time),
-        };
+        // What retention has dropped comes no more.
+        let has_all = content.events.last().is_none_or(|last| match &self.place {
+            Place::Beginning => false,
+            Place::End(tail) => tail.is_some_and(|tail| last.sequence_number < tail),
+            Place::Behind(number, ..) => last.sequence_number <= *number,
+            Place::After(time) => last.enqueued_at <= *time,
+        });
         self.is_out || self.is_attached && has_all
     }
 }

@@ -44,6 +44,21 @@ fn the_seeds_go_through_what_can_happen() {
         "\"state\":\"open\"",
         "\"probe\":{",
         "the probe succeeded",
+        "is connected by wire",
+        "r1: Stored",
+        "has lost wire",
+        "waits no longer",
+        "amqp:link:stolen",
+        "stays away",
+        "CutAfter(Client",
+        "CutAfter(Server",
+        "Dark(Client",
+        "Dark(Server",
+        "Stall(",
+        "the server stops and comes back",
+        "is told Rejected",
+        "@latest",
+        "enqueued-time >",
     ] {
         assert!(traces.contains(happened), "nothing like {happened:?} happens in {SEEDS:?}");
     }
