@@ -1,5 +1,6 @@
 //! What a lane's pump, the committer and the processor share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use tidegate_model::checkpoint::{Epoch, Lane};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::ports::{EventLog, StoreError};
-use tidegate_model::position::{Incarnation, SequenceNumber};
+use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
 use tidegate_model::register::Version;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -35,6 +36,8 @@ pub struct OwnedLane {
     must_claim: AtomicBool,
     /// Whether its owner may change while the processor runs.
     is_shared: bool,
+    /// The partitions that fall to this program, where the hub's readers share them out.
+    assigned: Option<watch::Receiver<BTreeSet<PartitionId>>>,
     tenure: watch::Sender<Tenure>,
     care: Mutex<Care>,
     /// Until when this processor leaves it to others, on the steady clock.
@@ -116,7 +119,7 @@ struct Activity {
 
 impl OwnedLane {
     /// A lane whose checkpoint is at `position`, claimed under `epoch`, or owned by nobody here yet. With
-    /// [`Sharing::Shared`] its owner may change.
+    /// [`Sharing::Shared`] its owner may change, and where the hub's readers [share out](EventLog::assigned) its partitions.
     pub fn new(
         lane: Lane,
         epoch: Option<Epoch>,
@@ -125,11 +128,13 @@ impl OwnedLane {
         sharing: Sharing,
     ) -> Self {
         let owned = epoch.is_some();
+        let assigned = log.assigned();
         Self {
             lane,
             epoch: Mutex::new(epoch.unwrap_or(Epoch(0))),
             must_claim: AtomicBool::new(false),
-            is_shared: matches!(sharing, Sharing::Shared { .. }),
+            is_shared: matches!(sharing, Sharing::Shared { .. }) || assigned.is_some(),
+            assigned,
             tenure: watch::Sender::new(if owned { Tenure::Held(1) } else { Tenure::None(0) }),
             care: Mutex::new(Care::Unknown { in_disorder: false }),
             refused_until: Mutex::new(None),
@@ -243,6 +248,12 @@ impl OwnedLane {
     /// Whether its owner may change while the processor runs.
     pub fn is_shared(&self) -> bool {
         self.is_shared
+    }
+
+    /// The partitions that fall to this program, where the hub's readers share them out; then that alone says who owns the
+    /// lane.
+    pub fn assigned(&self) -> Option<&watch::Receiver<BTreeSet<PartitionId>>> {
+        self.assigned.as_ref()
     }
 
     /// Leaves it to others until then, on the steady clock, if there are others.

@@ -10,6 +10,7 @@
 //! Decisions are pure functions ([`batcher`], [`retry`], [`outcome::decide`]); effects happen in one place,
 //! [`outcome::commit`].
 
+mod assignment;
 pub mod lane;
 pub mod ownership;
 pub mod processor;

@@ -304,6 +304,10 @@ impl Keeper {
     ) -> (Vec<LaneOwner>, Vec<&'s Ownership>) {
         let (mut owners, mut strays) = (Vec::new(), Vec::new());
         for (lane, owned_before) in self.lanes.iter().zip(owned_before) {
+            if lane.assigned().is_some() {
+                // The readers of its hub say who owns it.
+                continue;
+            }
             let stored = ownerships.iter().find(|stored| stored.lane == lane.lane);
             let stored = stored.filter(|stored| !stored.owner.is_empty());
             let owner = match stored {

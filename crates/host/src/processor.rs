@@ -15,6 +15,7 @@ use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+use crate::assignment::Follower;
 use crate::circuit::counted::LaneHealth;
 use crate::circuit::guard::Guard;
 use crate::circuit::{CircuitBreaker, CircuitSetup};
@@ -54,6 +55,8 @@ pub struct Processor {
     watchdog: Task,
     /// Shares the lanes out with other processors, if there may be others.
     keeper: Option<RunningKeeper>,
+    /// Claims and gives up the lanes whose partitions are shared out by the readers of their hub.
+    follower: Option<Task>,
     draining: watch::Sender<bool>,
     give_up: watch::Sender<bool>,
 }
@@ -67,6 +70,9 @@ struct RunningKeeper {
 
 /// How long a store that says nothing is waited for after the time for draining is over.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a lane that another reader of its hub has taken may take to finish what is under way.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The least and the most a pump reads at once, in bytes.
 const READ_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=512 * 1024;
@@ -173,8 +179,9 @@ impl Processor {
                 draining: draining.subscribe(),
                 changes: lanes[index].changes(),
                 tenure: lanes[index].tenure(),
+                begun: None,
                 number: 0,
-                leave_within: expires_after,
+                leave_within: if expires_after.is_zero() { LEAVE_WITHIN } else { expires_after },
                 gate,
                 guard,
                 observed: observed.clone(),
@@ -213,6 +220,15 @@ impl Processor {
             let task = tasks::spawn(keeper.run(end.subscribe()));
             RunningKeeper { task, owner: options.owner.clone(), life, end }
         });
+        let follower = Follower {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            workspace: Arc::clone(&workspace),
+            lanes: Arc::clone(&lanes),
+            owner: options.owner.clone(),
+            draining: draining.subscribe(),
+        };
+        let follower = follower.has_lanes().then(|| tasks::spawn(follower.run()));
         let committer = Committer {
             workspace: Arc::clone(&workspace),
             store: Arc::clone(&store),
@@ -237,7 +253,19 @@ impl Processor {
                 }
             }
         });
-        Ok(Self { store, clock, lanes, workspace, pumps, committer, watchdog, keeper, draining, give_up })
+        Ok(Self {
+            store,
+            clock,
+            lanes,
+            workspace,
+            pumps,
+            committer,
+            watchdog,
+            keeper,
+            follower,
+            draining,
+            give_up,
+        })
     }
 
     /// What every lane does, ordered by lane.
@@ -312,6 +340,11 @@ impl Processor {
             }
         }
 
+        if let Some(follower) = &mut self.follower
+            && timeout(&*self.clock, LAST_ANSWER, &mut *follower).await.is_none()
+        {
+            follower.abort();
+        }
         if let Some(keeper) = &mut self.keeper {
             // Until here it has kept others from taking what was being finished.
             keeper.end.send_replace(true);
@@ -352,6 +385,9 @@ impl Drop for Processor {
         self.watchdog.abort();
         if let Some(keeper) = &self.keeper {
             keeper.task.abort();
+        }
+        if let Some(follower) = &self.follower {
+            follower.abort();
         }
         drop(self.pumps.take());
     }
@@ -416,6 +452,8 @@ async fn own(
 ) -> Result<OwnedLane, StartError> {
     let log = Arc::clone(&setup.log);
     let epoch = match options.sharing {
+        // It is claimed when its partition is assigned.
+        _ if log.assigned().is_some() => None,
         Sharing::Alone => Some(store.claim(&lane, &options.owner, clock.now()).await?.epoch),
         Sharing::Shared { .. } => None,
     };

@@ -103,6 +103,8 @@ pub struct PartitionPump {
     pub changes: watch::Receiver<u64>,
     /// Whether the lane is owned.
     pub tenure: watch::Receiver<Tenure>,
+    /// The last term of the lane that it has begun.
+    pub begun: Option<u64>,
     /// The number of this pump. It ends when [another one](OwnedLane::new_pump) is in charge.
     pub number: u64,
     /// How long it may take to finish what is under way when the lane is to be given up; then that is abandoned.
@@ -155,6 +157,10 @@ impl PartitionPump {
         }
         loop {
             let Ok(term) = self.until_owned().await else { return };
+            if self.begun != Some(term) {
+                self.begun = Some(term);
+                self.lane().log.begin_term(self.lane().lane.partition);
+            }
             let current = *generation.borrow_and_update();
             let called_off = self.called_off(term);
             let stop = if self.is_to_leave() {
@@ -470,6 +476,7 @@ impl PartitionPump {
                     Ok(false) => (error.kind(), error.to_string()),
                     Err(unknown) => (unknown.kind(), unknown.to_string()),
                 },
+                Err(error @ ReadError::Fenced { .. }) => return Err(self.taken_over(&error).await),
                 Err(error) => (error.kind(), error.to_string()),
             };
             if kind != ErrorKind::Transient {
@@ -485,6 +492,34 @@ impl PartitionPump {
     async fn is_overtaken(&self, work: &Work) -> Result<bool, StoreError> {
         let checkpoint = self.store.checkpoint(&self.lane().lane).await?;
         Ok(checkpoint.is_some_and(|checkpoint| checkpoint.position > work.position))
+    }
+
+    /// What to do when another reader has the partition. To read on would be to fight for it.
+    async fn taken_over(&self, error: &ReadError) -> Stop {
+        let lane = self.lane();
+        let code = error.code();
+        if lane.assigned().is_some() {
+            warn!(lane = %lane.lane, %code, %error, "the lane is given up");
+            return Stop::Leave;
+        }
+        if lane.is_shared() {
+            match self.store.ownerships().await {
+                Ok(ownerships) => {
+                    let stored = ownerships.iter().find(|stored| stored.lane == lane.lane);
+                    if stored.is_some_and(|stored| stored.owner != self.owner && stored.epoch > lane.epoch())
+                    {
+                        return Stop::Lost;
+                    }
+                }
+                // Giving it up finds out.
+                Err(unknown) if unknown.kind() == ErrorKind::Transient => return Stop::Leave,
+                Err(unknown) => return Stop::Failed(unknown.to_string()),
+            }
+        }
+        Stop::Failed(format!(
+            "{code}: {error}. Nothing is lost: what is not resolved stays unresolved. Let one of the two read in a consumer \
+             group of its own, or end the other one, and restart"
+        ))
     }
 
     async fn read_or_skip(&self, from: SequenceNumber) -> Result<Found, ReadError> {

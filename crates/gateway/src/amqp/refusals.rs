@@ -49,6 +49,7 @@ pub(super) fn not_readable(error: &ReadError) -> AmqpError {
         ReadError::NoSuchPartition { .. } | ReadError::HubDeleted { .. } => condition::NOT_FOUND,
         ReadError::BeyondTail { .. } => condition::ARGUMENT_ERROR,
         ReadError::Damaged { .. } => condition::ENTITY_DISABLED,
+        ReadError::Fenced { .. } => condition::LINK_STOLEN,
         ReadError::Expired { .. } | ReadError::Unavailable { .. } => condition::INTERNAL_ERROR,
     };
     AmqpError::new(condition, error.to_string())

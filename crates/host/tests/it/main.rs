@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod assigned;
 mod chaos;
 mod circuit;
 mod circuit_fleet;

@@ -1,5 +1,6 @@
 //! The port through which events are read.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -31,6 +32,7 @@ use super::{EventBatch, PartitionEnds};
 /// - Any number of readers may read; they do not affect each other or the writers. A reader keeps its own position.
 /// - [`tail`](Self::tail) changes after the events before it are readable, so waiting for it needs no polling.
 /// - When the hub is deleted, every call answers [`ReadError::HubDeleted`], and waiting for the tail ends with an error.
+/// - Where others may read a partition in our place, a read of one that they have taken is [`ReadError::Fenced`].
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// The hub's name.
@@ -44,6 +46,22 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// When the hub was made.
     fn created_at(&self) -> Timestamp;
+
+    /// The partitions that fall to this program, where the hub's readers share them out among themselves beyond our store;
+    /// `None` where they do not, and all of them do. A lane is processed while its partition is in the set.
+    fn assigned(&self) -> Option<watch::Receiver<BTreeSet<PartitionId>>> {
+        None
+    }
+
+    /// Whether numbers may have gaps that mean nothing: the hub gave them to no event, or to one that it does not keep for
+    /// as long as those around it. Where it is `false`, a gap is a loss.
+    fn has_sparse_numbers(&self) -> bool {
+        false
+    }
+
+    /// Tells that a partition is read from now on by whoever owns its lane under a new term. What became of its readers
+    /// before is not held against this one.
+    fn begin_term(&self, _partition: PartitionId) {}
 
     /// What is known about a partition now. Needs no I/O.
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError>;
@@ -180,6 +198,14 @@ pub enum ReadError {
         /// The hub.
         hub: HubName,
     },
+    /// Somebody else reads the partition now, and this reader was sent away for it.
+    #[error("partition {partition} was taken over by another reader: {detail}")]
+    Fenced {
+        /// The partition.
+        partition: PartitionId,
+        /// By whom, as far as that is known.
+        detail: String,
+    },
     /// The log does not answer at the moment.
     #[error("partition {partition} cannot be read at the moment: {detail}")]
     Unavailable {
@@ -195,6 +221,7 @@ impl ReadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unavailable { .. } => ErrorKind::Transient,
+            Self::Fenced { .. } => ErrorKind::Fenced,
             Self::NoSuchPartition { .. }
             | Self::Expired { .. }
             | Self::BeyondTail { .. }
@@ -211,6 +238,7 @@ impl ReadError {
             }
             Self::Expired { .. } => ErrorCode::EVENTS_EXPIRED,
             Self::Damaged { .. } => ErrorCode::PARTITION_DAMAGED,
+            Self::Fenced { .. } => ErrorCode::FENCED,
             Self::Unavailable { .. } => ErrorCode::DATA_DIR_IO,
         }
     }

@@ -64,6 +64,7 @@ impl From<ReadError> for ApiError {
             | ReadError::BeyondTail { .. }
             | ReadError::HubDeleted { .. } => StatusCode::NOT_FOUND,
             ReadError::Expired { .. } => StatusCode::GONE,
+            ReadError::Fenced { .. } => StatusCode::CONFLICT,
             ReadError::Damaged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             ReadError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         };

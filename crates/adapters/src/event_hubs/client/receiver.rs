@@ -79,7 +79,11 @@ impl Client {
             ..Attach::default()
         };
         let (inbox_of_link, inbox) = mpsc::unbounded_channel();
-        let what = format!("receiving from partition {partition} of {}", self.remote.hub);
+        let level = owner_level.map(|level| format!(" with owner level {level}")).unwrap_or_default();
+        let what = format!(
+            "receiving from partition {partition} of {} in the consumer group {consumer_group}{level}",
+            self.remote.hub
+        );
         let attaching = connection.attach_receiver(what, attach, inbox_of_link);
         let attached = within(&self.clock, "attaching a receiver", attaching).await;
         let link = self.heard(&connection, attached).await?;

@@ -35,9 +35,6 @@ const MAX_FEEDS: usize = 4;
 /// A feed from which nothing was read for this long ends, unless it is the one that watches the tail: the furthest.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How long nobody tries to get a partition back that another receiver took over.
-const STOLEN_PAUSE: Duration = Duration::from_secs(30);
-
 /// What an event takes beside its bytes, roughly.
 const EVENT_OVERHEAD: usize = 256;
 
@@ -238,15 +235,18 @@ impl Feed {
 }
 
 /// The feed that has what is to be read from `from` on: one that is there, a new one, or the one that was not read from for
-/// the longest time, which is moved.
-pub(super) fn find(shared: &Arc<Shared>, id: PartitionId, from: SequenceNumber) -> Arc<Feed> {
+/// the longest time, which is moved. `None` when somebody else reads the partition.
+pub(super) fn find(shared: &Arc<Shared>, id: PartitionId, from: SequenceNumber) -> Option<Arc<Feed>> {
     let partition = &shared.partitions[id.0 as usize];
     let now = shared.clock.monotonic();
     let mut feeds = partition.feeds.lock();
+    if partition.taken().is_some() {
+        return None;
+    }
     let known = feeds.iter().find(|feed| feed.buffer.lock().has(from));
     if let Some(feed) = known {
         feed.buffer.lock().read_at = now;
-        return Arc::clone(feed);
+        return Some(Arc::clone(feed));
     }
     let most = if shared.options.owner_level.is_some() { 1 } else { MAX_FEEDS };
     if feeds.len() >= most {
@@ -258,12 +258,12 @@ pub(super) fn find(shared: &Arc<Shared>, id: PartitionId, from: SequenceNumber) 
             drop(buffer);
             feed.orders.notify_one();
             feed.tell();
-            return Arc::clone(feed);
+            return Some(Arc::clone(feed));
         }
     }
     let feed = start(shared, id, from);
     feeds.push(Arc::clone(&feed));
-    feed
+    Some(feed)
 }
 
 /// Begins to watch the tail of a partition, unless somebody reads it already.
@@ -271,6 +271,9 @@ pub(super) fn start_at_tail(shared: &Arc<Shared>, id: PartitionId) {
     let partition = &shared.partitions[id.0 as usize];
     let Some(ends) = partition.ends() else { return };
     let mut feeds = partition.feeds.lock();
+    if partition.taken().is_some() {
+        return;
+    }
     if feeds.is_empty() {
         feeds.push(start(shared, id, ends.tail));
     }
@@ -322,11 +325,12 @@ async fn run(shared: Arc<Shared>, id: PartitionId, feed: Arc<Feed>) {
             Over::Moved => {}
             Over::Idle => return,
             Over::Full => wait_for_room(&feed, moves).await,
+            // To take it back would be to fight for it. Whoever reads is told.
+            Over::Failed(error) if error.kind() == FailureKind::Stolen => {
+                return shared.take_away(id, &error.to_string());
+            }
             Over::Failed(error) => {
-                let pause = match error.kind() {
-                    FailureKind::Stolen => STOLEN_PAUSE,
-                    _ => backoff.failed(&*shared.clock),
-                };
+                let pause = backoff.failed(&*shared.clock);
                 tracing::warn!(hub = %shared.options.name, partition = %id, %error, pause = ?pause, "receiving ended");
                 feed.fail(error, moves);
                 if leave_if_idle(&shared, id, &feed) {

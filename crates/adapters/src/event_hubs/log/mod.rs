@@ -18,6 +18,7 @@
 mod feed;
 mod partition;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct RemoteLogOptions {
     /// With an owner level, only one receiver of the group reads a partition at a time, and one that is replaced is told
     /// so. Then functions cannot share the group.
     pub owner_level: Option<i64>,
+    /// Whether a partition is read only while it is [assigned](RemoteLog::assign): the readers of the group share them out.
+    pub shares_partitions: bool,
     /// How many events of a partition are asked for ahead, at most.
     pub prefetch_count: u32,
     /// How many bytes of a partition wait to be read, roughly; up to twice that is held.
@@ -52,12 +55,13 @@ pub struct RemoteLogOptions {
 }
 
 impl RemoteLogOptions {
-    /// Group `$Default`, no owner level, 300 events as Event Hubs' clients, 4 MiB.
+    /// Group `$Default`, no owner level, all partitions, 300 events as Event Hubs' clients, 4 MiB.
     pub fn new(name: HubName) -> Self {
         Self {
             name,
             consumer_group: "$Default".to_owned(),
             owner_level: None,
+            shares_partitions: false,
             prefetch_count: 300,
             prefetch_bytes: 4 * 1024 * 1024,
         }
@@ -101,6 +105,8 @@ struct Shared {
     incarnation: Incarnation,
     info: HubInfo,
     partitions: Vec<Partition>,
+    /// The partitions that may be read, where not all of them may.
+    assigned: Option<watch::Sender<BTreeSet<PartitionId>>>,
 }
 
 impl RemoteLog {
@@ -123,7 +129,11 @@ impl RemoteLog {
         let partitions = answers.into_iter().collect::<Result<_, _>>()?;
         let remote = client.remote();
         let incarnation = incarnation_of(&remote.namespace, &remote.hub, info.created_at);
-        let shared = Arc::new(Shared { client, options, clock, incarnation, info, partitions });
+        let assigned = options.shares_partitions.then(watch::Sender::default);
+        let shared = Arc::new(Shared { client, options, clock, incarnation, info, partitions, assigned });
+        if shared.assigned.is_some() {
+            shared.partitions.iter().for_each(|partition| partition.take_away(NOT_ASSIGNED.to_owned()));
+        }
         let keeper = tokio::spawn(Arc::clone(&shared).keep());
         Ok(Arc::new(Self { shared, keeper }))
     }
@@ -148,6 +158,20 @@ impl RemoteLog {
         if let Ok(partition) = self.shared.partition(partition) {
             partition.forget_offsets_before(number);
         }
+    }
+
+    /// Lets a partition be read, where the readers of the group share them out.
+    pub fn assign(&self, partition: PartitionId) {
+        let (Some(assigned), Ok(known)) = (&self.shared.assigned, self.shared.partition(partition)) else {
+            return;
+        };
+        known.give_back();
+        assigned.send_if_modified(|assigned| assigned.insert(partition));
+    }
+
+    /// Has a partition not be read any more: it falls to another reader of the group.
+    pub fn unassign(&self, partition: PartitionId, why: &str) {
+        self.shared.take_away(partition, why);
     }
 
     /// The consumer group it reads in.
@@ -191,6 +215,16 @@ impl Shared {
             partition: id,
             partition_count: self.info.partition_count,
         })
+    }
+
+    /// Somebody else reads a partition.
+    fn take_away(&self, id: PartitionId, why: &str) {
+        let Ok(partition) = self.partition(id) else { return };
+        tracing::warn!(hub = %self.options.name, partition = %id, why, "another reader has the partition");
+        partition.take_away(why.to_owned());
+        if let Some(assigned) = &self.assigned {
+            assigned.send_if_modified(|assigned| assigned.remove(&id));
+        }
     }
 
     fn deleted(&self) -> ReadError {
@@ -268,7 +302,8 @@ impl Shared {
             consumer_group: self.options.consumer_group.clone(),
             partition: id,
             start,
-            owner_level: self.options.owner_level,
+            // To look is no reason to send away who reads.
+            owner_level: if self.options.shares_partitions { None } else { self.options.owner_level },
         };
         let failed = |error: ClientError| unavailable(id, &error);
         let mut receiver = self.client.receive(&receive).await.map_err(failed)?;
@@ -284,6 +319,9 @@ impl Shared {
         Ok(received.event.sequence_number)
     }
 }
+
+/// Why a partition is not read that was never assigned.
+const NOT_ASSIGNED: &str = "it is not assigned to this program yet";
 
 /// How many times the hub must not be found to be gone: it may be on the way to another place of the service.
 const MISSING_FOR_SURE: u32 = 3;
@@ -308,6 +346,21 @@ impl EventLog for RemoteLog {
 
     fn created_at(&self) -> Timestamp {
         self.shared.info.created_at
+    }
+
+    fn assigned(&self) -> Option<watch::Receiver<BTreeSet<PartitionId>>> {
+        self.shared.assigned.as_ref().map(watch::Sender::subscribe)
+    }
+
+    fn has_sparse_numbers(&self) -> bool {
+        true
+    }
+
+    fn begin_term(&self, partition: PartitionId) {
+        // Where partitions are assigned, that alone counts.
+        if let (None, Ok(partition)) = (&self.shared.assigned, self.shared.partition(partition)) {
+            partition.give_back();
+        }
     }
 
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
@@ -365,6 +418,9 @@ impl EventLog for RemoteLog {
         let patience = shared.clock.monotonic().saturating_add(READ_PATIENCE);
         loop {
             let ends = known.ends().ok_or_else(|| shared.deleted())?;
+            if let Some(detail) = known.taken() {
+                return Err(ReadError::Fenced { partition, detail });
+            }
             if from < ends.head {
                 return Err(ReadError::Expired { partition, from, head: ends.head });
             }
@@ -379,7 +435,7 @@ impl EventLog for RemoteLog {
             if from == ends.tail {
                 return Ok(Vec::new());
             }
-            let feed = feed::find(shared, partition, from);
+            let Some(feed) = feed::find(shared, partition, from) else { continue };
             let mut news = feed.news();
             match feed.take(from, limit) {
                 feed::Taken::Events(events) => return Ok(events),

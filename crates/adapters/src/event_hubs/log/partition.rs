@@ -18,6 +18,8 @@ use crate::event_hubs::client::PartitionInfo;
 /// A partition of a remote hub.
 pub(super) struct Partition {
     known: Mutex<Known>,
+    /// Why it is not read here: somebody else does. `None` while it may be.
+    taken: Mutex<Option<String>>,
     /// Those who read ahead in it.
     pub(super) feeds: Mutex<Vec<Arc<Feed>>>,
 }
@@ -57,7 +59,24 @@ impl Partition {
             last_enqueued_at: info.last_enqueued_at,
             tail: Some(watch::Sender::new(info.tail)),
         };
-        Self { known: Mutex::new(known), feeds: Mutex::default() }
+        Self { known: Mutex::new(known), taken: Mutex::default(), feeds: Mutex::default() }
+    }
+
+    /// Why it is not read here, if it is not.
+    pub(super) fn taken(&self) -> Option<String> {
+        self.taken.lock().clone()
+    }
+
+    /// Somebody else reads it from now on. Those who read here are told with their next read.
+    pub(super) fn take_away(&self, why: String) {
+        let mut feeds = self.feeds.lock();
+        *self.taken.lock() = Some(why);
+        feeds.drain(..).for_each(|feed| feed.close());
+    }
+
+    /// It may be read here from now on.
+    pub(super) fn give_back(&self) {
+        *self.taken.lock() = None;
     }
 
     /// Where it begins and ends; `None` when the hub is gone.
