@@ -1,14 +1,12 @@
 //! A client: the other half of our own state machine on a socket, which costs as little as a client can.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::{Context, Poll};
 
 use anyhow::{Context as _, bail};
 use bytes::Buf;
 use tidegate_amqp::codec::performative::{Attach, Role, Source, Target};
 use tidegate_amqp::connection::{Connection, CreditPolicy, Event, LinkId, Login, Options, SessionId};
+use tidegate_amqp::tokio::{Moved, exchange};
 use tidegate_model::clock::{SharedClock, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -161,33 +159,7 @@ const TRANSFER: u8 = 0x14;
 
 /// Writes and reads what can be, and waits until something could.
 async fn move_bytes(engine: &mut Connection, stream: &mut TcpStream) -> anyhow::Result<()> {
-    let read = poll_fn(|cx| poll_io(engine, stream, cx)).await.context("the connection broke")?;
-    anyhow::ensure!(read, "the server ended the connection");
+    let moved = exchange(stream, engine, true).await.context("the connection broke")?;
+    anyhow::ensure!(moved == Moved::Bytes, "the server ended the connection");
     Ok(())
-}
-
-fn poll_io(
-    engine: &mut Connection,
-    stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-) -> Poll<std::io::Result<bool>> {
-    let mut moved = false;
-    while engine.wants_write() {
-        match pin!(stream.write_buf(engine.output())).poll(cx) {
-            Poll::Ready(written) => moved = written? > 0,
-            Poll::Pending => break,
-        }
-    }
-    if engine.wants_read() {
-        match pin!(stream.read_buf(engine.read_buffer())).poll(cx) {
-            Poll::Ready(read) => {
-                if read? == 0 {
-                    return Poll::Ready(Ok(false));
-                }
-                moved = true;
-            }
-            Poll::Pending => {}
-        }
-    }
-    if moved { Poll::Ready(Ok(true)) } else { Poll::Pending }
 }

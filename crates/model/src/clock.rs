@@ -113,6 +113,14 @@ pub async fn timeout<T>(clock: &dyn Clock, limit: Duration, work: impl Future<Ou
     }
 }
 
+/// Waits for as long as that; with `None` for ever.
+pub async fn sleep_if(clock: &dyn Clock, wait: Option<Duration>) {
+    match wait {
+        Some(wait) => clock.sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The machine's clock and the operating system's randomness.
 pub struct SystemClock {
     started: std::time::Instant,

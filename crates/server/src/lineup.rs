@@ -134,7 +134,7 @@ impl Lineup {
                 Err(failure) => {
                     let error = failure.on_one_line();
                     tracing::error!(%source, error, "the functions on the source cannot start; the others go on without them");
-                    self.sources.forget(source);
+                    self.sources.forget(source, &self.clock).await;
                     match self.start().await {
                         Ok(started) => *place = Some(started),
                         Err(failure) => {

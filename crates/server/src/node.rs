@@ -221,8 +221,14 @@ impl Node {
             NodeConfig::AsItIs => Sharing::Alone,
             NodeConfig::Known(config) | NodeConfig::Declared(config) => config.processor.host.sharing,
         };
-        let readiness =
-            Readiness::new(log.clone(), lanes.clone(), store_port.clone(), sharing, clock.clone());
+        let readiness = Readiness::new(
+            log.clone(),
+            sources.clone(),
+            lanes.clone(),
+            store_port.clone(),
+            sharing,
+            clock.clone(),
+        );
         let known = match config {
             NodeConfig::AsItIs => None,
             NodeConfig::Known(config) | NodeConfig::Declared(config) => Some(config),

@@ -35,6 +35,7 @@ use tidegate_model::register::{Register, Version};
 
 use crate::health;
 use crate::node::LaneView;
+use crate::sources::Sources;
 
 /// How long a lane may have work and make no progress.
 const NO_PROGRESS: Duration = Duration::from_secs(60);
@@ -51,6 +52,7 @@ const MOST_LINES: usize = 10;
 /// Looks at the lanes of a node, and says whether they make progress.
 pub(crate) struct Readiness {
     log: Arc<Log>,
+    sources: Sources,
     lanes: LaneView,
     store: Arc<dyn Store>,
     clock: SharedClock,
@@ -62,13 +64,14 @@ impl Readiness {
     /// Of the hubs of a log, and the lanes once they run, whose owners are in `store`.
     pub(crate) fn new(
         log: Arc<Log>,
+        sources: Sources,
         lanes: LaneView,
         store: Arc<dyn Store>,
         sharing: Sharing,
         clock: SharedClock,
     ) -> Arc<Self> {
         let owners = Mutex::new(Owners::new(sharing));
-        Arc::new(Self { log, lanes, store, clock, seen: Mutex::default(), owners })
+        Arc::new(Self { log, sources, lanes, store, clock, seen: Mutex::default(), owners })
     }
 
     /// Looks at the lanes again and again, so that it is known since when one stands still. It ends when it is dropped.
@@ -84,7 +87,9 @@ impl Readiness {
 
     async fn look_at_owners(&self) -> Result<(), StoreError> {
         let statuses = self.lanes.lock().clone();
-        let lanes = statuses.map(|statuses| statuses()).unwrap_or_default();
+        let mut lanes = statuses.map(|statuses| statuses()).unwrap_or_default();
+        // What other readers of a hub have is theirs, and not to be found in the store.
+        lanes.retain(|status| self.sources.reader_elsewhere(&status.lane).is_none());
         // Whoever has all lanes needs to ask nobody.
         if lanes.iter().any(|status| status.state == LaneState::Unowned) {
             let (ownerships, instances) =

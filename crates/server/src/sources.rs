@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use tidegate_adapters::event_hubs::blobs::{
-    self, BlobAccount, BlobCheckpoints, BlobContainer, ConsumerOf, InvalidAccount, Mirror, first_positions,
+    BlobAccount, BlobCheckpoints, BlobContainer, Claims, ConsumerOf, InvalidAccount, Mirror, first_positions,
+    http_client as blob_client,
 };
 use tidegate_adapters::event_hubs::client::entra::{
     AUTHORITY, Application, ApplicationTokens, EVENT_HUBS_SCOPE, http_client,
@@ -19,8 +20,9 @@ use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint};
 use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::event::HubName;
-use tidegate_model::ports::{EventLog, ReadError, Store};
+use tidegate_model::ports::{EventLog, ReadError, RegisterChange, Store, StoreError};
 use tidegate_model::position::{PartitionId, StartPosition};
+use tidegate_model::register::{RegisterKey, Version};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -30,8 +32,14 @@ use crate::failure::Failure;
 /// How long the start waits for hubs that are away. Functions on other hubs go on without them then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the last copies of checkpoints may take.
-const LAST_COPIES: Duration = Duration::from_secs(10);
+/// How often checkpoints are copied where partitions are not claimed.
+const COPY_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the last copies of checkpoints and the release of ownerships may take.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// The registers of what this program is called where it claims partitions.
+const OWNER: &str = "source-owner";
 
 /// The hubs of others that are open, ordered by name.
 #[derive(Clone, Default)]
@@ -39,20 +47,50 @@ pub(crate) struct Sources(Arc<RwLock<Open>>);
 
 #[derive(Default)]
 struct Open {
-    logs: Vec<Arc<RemoteLog>>,
-    copying: Vec<Copying>,
+    sources: Vec<OpenSource>,
 }
 
-/// Something that copies checkpoints, and what ends it.
-struct Copying {
+/// A hub that is read, and what is done for it beside the functions.
+struct OpenSource {
+    log: Arc<RemoteLog>,
+    /// Copies checkpoints.
+    copying: Option<Working>,
+    /// Claims partitions.
+    claiming: Option<Working>,
+}
+
+impl OpenSource {
+    /// Copies checkpoints a last time, and lets others have the partitions.
+    async fn close(self, clock: &SharedClock) {
+        let Self { log, copying, claiming } = self;
+        let name = log.hub().clone();
+        let ended = async {
+            // The checkpoints first: who takes a partition over begins there.
+            for working in copying.into_iter().chain(claiming) {
+                working.end().await;
+            }
+        };
+        if timeout(&**clock, LAST_WORDS, ended).await.is_none() {
+            tracing::warn!(source = %name, "the last copies of checkpoints and the ownerships were not written in time");
+        }
+    }
+}
+
+/// Something that goes on beside the functions, and what ends it.
+struct Working {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-impl Copying {
-    fn start(mirror: Mirror) -> Self {
+impl Working {
+    fn start<W: Future<Output = ()> + Send + 'static>(work: impl FnOnce(watch::Receiver<bool>) -> W) -> Self {
         let (stop, stopped) = watch::channel(false);
-        Self { stop, task: tokio::spawn(mirror.run(stopped)) }
+        Self { stop, task: tokio::spawn(work(stopped)) }
+    }
+
+    async fn end(self) {
+        self.stop.send_replace(true);
+        let _ = self.task.await;
     }
 }
 
@@ -116,41 +154,67 @@ impl Sources {
         clock: &SharedClock,
     ) -> Result<(), NotOpened> {
         let log = open(source, clock).await?;
-        let mirror = match &source.checkpoint_blobs {
-            Some(blobs) => Some(mirror(source, blobs, &log, readers, store, clock).await?),
+        let blobs = match &source.checkpoint_blobs {
+            Some(wanted) => Some(blobs(source, wanted, &log, readers, store, clock).await?),
             None => None,
         };
         begin(&log, readers, store, clock).await?;
+        let interval = source.claim_interval();
+        let claims = match (&blobs, interval) {
+            (Some(blobs), Some(interval)) => Some(Claims {
+                log: log.clone(),
+                blobs: blobs.clone(),
+                functions: readers.iter().map(|reader| reader.function.clone()).collect(),
+                store: store.clone(),
+                owner: owner_of(store, &source.name, clock).await.map_err(failed)?,
+                interval,
+                clock: clock.clone(),
+            }),
+            _ => None,
+        };
+        let mirror = blobs.map(|blobs| Mirror {
+            store: store.clone(),
+            log: log.clone(),
+            blobs,
+            interval: interval.map_or(COPY_EVERY, |interval| interval.min(COPY_EVERY)),
+            clock: clock.clone(),
+        });
+        let source = OpenSource {
+            log,
+            copying: mirror.map(|mirror| Working::start(|stop| mirror.run(stop))),
+            claiming: claims.map(|claims| Working::start(|stop| claims.run(stop))),
+        };
         let mut open = self.0.write();
-        open.copying.extend(mirror.map(Copying::start));
-        open.logs.push(log);
-        open.logs.sort_by(|one, other| one.hub().cmp(other.hub()));
+        open.sources.push(source);
+        open.sources.sort_by(|one, other| one.log.hub().cmp(other.log.hub()));
         Ok(())
     }
 
     /// Takes a source away that functions cannot be run over.
-    pub(crate) fn forget(&self, name: &HubName) {
-        self.0.write().logs.retain(|source| source.hub() != name);
+    pub(crate) async fn forget(&self, name: &HubName, clock: &SharedClock) {
+        let forgotten: Vec<OpenSource> =
+            self.0.write().sources.extract_if(.., |source| source.log.hub() == name).collect();
+        for source in forgotten {
+            source.close(clock).await;
+        }
     }
 
     /// Copies checkpoints a last time, and closes all of them.
     pub(crate) async fn close(&self, clock: &SharedClock) {
-        let Open { logs, copying } = std::mem::take(&mut *self.0.write());
-        let copies = async {
-            for Copying { stop, task } in copying {
-                stop.send_replace(true);
-                let _ = task.await;
-            }
-        };
-        if timeout(&**clock, LAST_COPIES, copies).await.is_none() {
-            tracing::warn!("the last copies of checkpoints were not written in time");
-        }
-        drop(logs);
+        let Open { sources } = std::mem::take(&mut *self.0.write());
+        join_all(sources.into_iter().map(|source| source.close(clock))).await;
+    }
+
+    /// Which other program reads the partition of a lane, where the readers of its hub share them out, as far as that is
+    /// known.
+    pub(crate) fn reader_elsewhere(&self, lane: &Lane) -> Option<String> {
+        let open = self.0.read();
+        open.sources.iter().find(|source| *source.log.hub() == lane.hub)?.log.reader(lane.partition)
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<dyn EventLog>> {
-        self.0.read().logs.iter().map(|source| Arc::clone(source) as Arc<dyn EventLog>).collect()
+        self.0.read().sources.iter().map(|source| source.log.clone() as Arc<dyn EventLog>).collect()
     }
 
     /// The one of this name, whatever the case of its letters.
@@ -207,15 +271,48 @@ fn failed(error: impl Into<Failure>) -> NotOpened {
     NotOpened::Failed(error.into())
 }
 
-/// What copies the checkpoints of a source. Functions that have none in the store yet are begun where the blobs say.
-async fn mirror(
+/// What this program is called where it claims the partitions of a source: the same for as long as its store lives, so that
+/// it finds what it left.
+async fn owner_of(
+    store: &Arc<dyn Store>,
+    source: &HubName,
+    clock: &SharedClock,
+) -> Result<String, StoreError> {
+    let key = RegisterKey::new(OWNER, source.as_str());
+    let known = |value: &serde_json::Value| Some(value.get("owner")?.as_str()?.to_owned());
+    loop {
+        let stored = store.register(&key).await?;
+        if let Some(owner) = stored.as_ref().and_then(|stored| known(&stored.value)) {
+            return Ok(owner);
+        }
+        let random = (u128::from(clock.random()) << 64) | u128::from(clock.random());
+        let owner = uuid::Builder::from_random_bytes(random.to_be_bytes()).into_uuid().to_string();
+        let change = RegisterChange {
+            key: key.clone(),
+            from: stored.map_or(Version::NONE, |stored| stored.version),
+            value: Some(serde_json::json!({ "owner": owner })),
+            at: clock.now(),
+            notices: Vec::new(),
+            trail: Vec::new(),
+        };
+        match store.change_register(change).await {
+            Ok(_) => return Ok(owner),
+            // Somebody else was faster.
+            Err(StoreError::RegisterMoved { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The blobs of a source. Functions that have no checkpoint in the store yet are begun where the blobs say.
+async fn blobs(
     source: &SourceConfig,
     wanted: &CheckpointBlobs,
     log: &Arc<RemoteLog>,
     readers: &[Reader],
     store: &Arc<dyn Store>,
     clock: &SharedClock,
-) -> Result<Mirror, NotOpened> {
+) -> Result<Arc<BlobCheckpoints>, NotOpened> {
     let name = &source.name;
     let unusable = |problem: String| {
         let message = format!("`checkpoint_blobs` of [source.{name}] cannot be used: {problem}");
@@ -224,7 +321,7 @@ async fn mirror(
     let secret = wanted.connection_string.fetch().map_err(unusable)?;
     let account: BlobAccount =
         secret.reveal().parse().map_err(|invalid: InvalidAccount| unusable(invalid.to_string()))?;
-    let client = blobs::http_client(&account).map_err(unusable)?;
+    let client = blob_client(&account).map_err(unusable)?;
     let container = BlobContainer::new(account, wanted.container.clone(), client, clock.clone());
     let remote = log.client().remote();
     let consumer = ConsumerOf {
@@ -265,7 +362,7 @@ async fn mirror(
             )));
         }
     }
-    Ok(Mirror { store: Arc::clone(store), log: Arc::clone(log), blobs: copies, clock: clock.clone() })
+    Ok(Arc::new(copies))
 }
 
 async fn open(source: &SourceConfig, clock: &SharedClock) -> Result<Arc<RemoteLog>, NotOpened> {
@@ -278,7 +375,8 @@ async fn open(source: &SourceConfig, clock: &SharedClock) -> Result<Arc<RemoteLo
     })?;
     let options = RemoteLogOptions {
         consumer_group: source.consumer_group.clone(),
-        owner_level: source.owner_level,
+        owner_level: source.level(),
+        shares_partitions: source.claim_interval().is_some(),
         prefetch_count: source.prefetch_count,
         prefetch_bytes: source.prefetch_bytes.in_memory(),
         ..RemoteLogOptions::new(name.clone())

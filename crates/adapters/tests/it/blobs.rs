@@ -132,7 +132,8 @@ async fn copies_follow_the_slowest_function_of_the_store() {
     let mirror = Mirror {
         store: store.clone(),
         log: log.clone(),
-        blobs: blobs(&azurite, "mirror").await,
+        blobs: Arc::new(blobs(&azurite, "mirror").await),
+        interval: std::time::Duration::from_secs(10),
         clock: clock.clone(),
     };
     let mut written = BTreeMap::new();

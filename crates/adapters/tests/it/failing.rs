@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate_adapters::event_hubs::client::{FailureKind, Receive, StartAt};
 use tidegate_model::clock::Clock;
+use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::event::EventData;
 use tidegate_model::ports::{EventLog, ReadError};
 use tidegate_model::position::SequenceNumber;
@@ -73,7 +74,35 @@ async fn a_receiver_with_an_owner_level_is_told_that_its_partition_was_taken() {
             Ok(events) => assert!(events.is_empty(), "it was taken: {events:?}"),
         }
     };
-    assert!(error.to_string().contains("amqp:link:stolen"), "{error}");
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Fenced, ErrorCode::FENCED), "{error}");
+    let text = error.to_string();
+    for part in ["amqp:link:stolen", "epoch of '8'", "$Default with owner level 7", "partition 0 of flights"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    // Nobody fights for it: whoever asks again is told the same, and the other one reads on.
+    for _ in 0..3 {
+        assert_eq!(log.read(P0, SequenceNumber(5), MUCH).await, Err(error.clone()));
+    }
+    receiver.grant(10);
+    for _ in 0..5 {
+        receiver.next().await.unwrap();
+    }
+    // In a new term of its lane it is tried once, and refused, as long as the other one is there.
+    log.begin_term(P0);
+    let again = log.read(P0, SequenceNumber(5), MUCH).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Fenced, "{again}");
+    assert_eq!(log.buffered(P0).readers, 0);
+    drop(receiver);
+    // The hub hears of that when it comes.
+    loop {
+        log.begin_term(P0);
+        match log.read(P0, SequenceNumber(5), MUCH).await {
+            Ok(events) => break assert_eq!(bodies(&events), [5]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Fenced, "{error}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod access;
 mod blobs;
+mod claims;
 mod conformance;
 mod failing;
 mod harness;

@@ -6,11 +6,9 @@
 //! reads from the log only as much as its receivers have credit for.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,12 +23,13 @@ use tidegate_amqp::connection::{
     Accept, Connection, Credentials, CreditPolicy, Delivery, Door, Event, LinkId, Mechanism, Options,
     Outgoing, Part, Party, SendError, SessionId,
 };
-use tidegate_model::clock::timeout;
+use tidegate_amqp::tokio::{Moved, exchange};
+use tidegate_model::clock::{sleep_if, timeout};
 use tidegate_model::event::MAX_EVENT_BYTES;
 use tidegate_model::partitioner::Route;
 use tidegate_model::ports::{EventBatch, EventLog, ReadError};
 use tidegate_model::position::{PartitionId, SequenceNumber, StartPosition};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 
 use super::consumer::{Consumer, Place, Wanted};
@@ -237,12 +236,6 @@ enum Turn {
     Stop,
 }
 
-/// What the socket did.
-enum Moved {
-    Bytes,
-    End,
-}
-
 impl Client {
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         mut self: Box<Self>,
@@ -273,11 +266,11 @@ impl Client {
                 tokio::select! {
                     biased;
                     Some(done) = tasks.next(), if !tasks.is_empty() => Turn::Done(done),
-                    moved = poll_fn(|cx| poll_io(&mut stream, engine, reads, cx)) => Turn::Io(moved),
+                    moved = exchange(&mut stream, engine, reads) => Turn::Io(moved),
                     () = alarm.notified() => Turn::Alarm,
                     // The gateway, which sends it, is kept by this connection.
                     Ok(()) = removals.changed() => Turn::Removal,
-                    () = sleep(&*clock, wait) => Turn::Time,
+                    () = sleep_if(&*clock, wait) => Turn::Time,
                     () = told(&mut stop), if !*stopping => Turn::Stop,
                 }
             };
@@ -1010,41 +1003,4 @@ fn existing(hub: &Hub, name: &PartitionName) -> Result<PartitionId, AmqpError> {
 pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     // An error means that the server is gone.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-async fn sleep(clock: &dyn tidegate_model::clock::Clock, wait: Option<Duration>) {
-    match wait {
-        Some(wait) => clock.sleep(wait).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Writes what is to be written and reads what there is; ready as soon as one of the two has moved.
-fn poll_io<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    engine: &mut Connection,
-    reads: bool,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Moved>> {
-    let mut moved = false;
-    while engine.wants_write() {
-        match pin!(stream.write_buf(engine.output())).poll(cx) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
-            Poll::Ready(Ok(_)) => moved = true,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => break,
-        }
-    }
-    if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(cx) {
-        return Poll::Ready(Err(error));
-    }
-    if reads && engine.wants_read() {
-        match pin!(stream.read_buf(engine.read_buffer())).poll(cx) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
-            Poll::Ready(Ok(_)) => moved = true,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => {}
-        }
-    }
-    if moved { Poll::Ready(Ok(Moved::Bytes)) } else { Poll::Pending }
 }

@@ -95,11 +95,8 @@ impl EventLog for Seen {
 
 async fn start(world: &World, name: &str, log: &Arc<Seen>) -> Processor {
     let function = Journal { descriptor: descriptor(), act: apply, given: Arc::clone(&world.given) };
-    let setup = FunctionSetup {
-        function: Arc::new(function),
-        log: log.clone(),
-        settings: world.settings.clone(),
-    };
+    let setup =
+        FunctionSetup { function: Arc::new(function), log: log.clone(), settings: world.settings.clone() };
     let options = HostOptions { owner: name.to_owned(), ..world.options.clone() };
     Processor::start(Arc::new(world.store.clone()), world.clock.clone(), options, vec![setup]).await.unwrap()
 }

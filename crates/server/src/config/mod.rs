@@ -449,17 +449,22 @@ fn refuse_shared_owners(
     functions: Option<&[FunctionConfig]>,
     issues: &mut Issues<'_>,
 ) {
-    let owned = sources.into_iter().flatten().filter(|source| source.owner_level.is_some());
+    let owned = sources.into_iter().flatten().filter(|source| source.level().is_some());
     for source in owned {
         let name = &source.name;
         let readers = functions.into_iter().flatten().filter(|function| function.hub == *name).count();
         if readers > 1 {
             let tables = root.get("source").and_then(Item::as_table_like);
             let at = tables.and_then(|tables| tables.key(name.as_str())).and_then(toml_edit::Key::span);
-            let message = format!(
-                "[source.{name}]: with an `owner_level` only one function can read it, and {readers} do"
+            let (why, without) = match source.owner_level {
+                Some(_) => ("an `owner_level`", "leave `owner_level` out"),
+                None => ("`checkpoint_blobs`", "say `claim = false` in `checkpoint_blobs`"),
+            };
+            let message =
+                format!("[source.{name}]: with {why} only one function can read it, and {readers} do");
+            let help = format!(
+                "declare another source for each function, with a consumer group of its own, or {without}"
             );
-            let help = "declare another source for each function, with a consumer group of its own, or leave `owner_level` out";
             issues.add(at, ErrorCode::CONFIG_BAD_VALUE, message, help);
         }
     }

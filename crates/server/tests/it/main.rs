@@ -34,6 +34,7 @@ mod redrive;
 mod rights;
 mod scenarios;
 mod send;
+mod shared_group;
 mod sources;
 mod support;
 mod telemetry;

@@ -31,10 +31,17 @@ pub struct BlobCheckpoint {
 pub struct BlobOwnership {
     /// The owner; `None` when it was released.
     pub owner: Option<String>,
-    /// How long ago it was claimed or renewed.
+    /// How long ago it was claimed or renewed, by the clock of the account.
     pub age: Duration,
     /// What a claim must name.
     etag: String,
+}
+
+impl BlobOwnership {
+    /// The version of the blob: another one after each claim, renewal and release.
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
 }
 
 /// The checkpoints and ownerships of a consumer group in a container.
@@ -131,7 +138,7 @@ impl BlobCheckpoints {
     fn ownership_of(&self, blob: &Blob) -> BlobOwnership {
         BlobOwnership {
             owner: get(blob, "ownerid").map(str::to_owned),
-            age: blob.last_modified.map_or(Duration::ZERO, |at| self.container.now().since(at)),
+            age: blob.age,
             etag: blob.etag.clone(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    AUTHORIZATION, CONTENT_LENGTH, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
     LAST_MODIFIED,
 };
 use reqwest::{Client, Method, Response, StatusCode, Url};
@@ -37,7 +37,8 @@ pub struct BlobContainer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blob {
     pub(super) etag: String,
-    pub(super) last_modified: Option<Timestamp>,
+    /// How long ago it was written, by the clock of the account.
+    pub(super) age: Duration,
     /// Names in lower case.
     pub(super) metadata: BTreeMap<String, String>,
 }
@@ -150,11 +151,6 @@ impl BlobContainer {
         Ok(blob)
     }
 
-    /// The time of the account's clock is not ours: what is old is judged by ours.
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     fn url(&self, blob: &str) -> Url {
         let mut url = self.account.endpoint.clone();
         let base = url.path().trim_end_matches('/').to_owned();
@@ -246,7 +242,10 @@ fn blob_of(headers: &HeaderMap) -> Blob {
     });
     Blob {
         etag: text(ETAG).unwrap_or_default().to_owned(),
-        last_modified: text(LAST_MODIFIED).and_then(time_of_http),
+        age: match (text(DATE).and_then(time_of_http), text(LAST_MODIFIED).and_then(time_of_http)) {
+            (Some(now), Some(written)) => now.since(written),
+            _ => Duration::ZERO,
+        },
         metadata: metadata.collect(),
     }
 }

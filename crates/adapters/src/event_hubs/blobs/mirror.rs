@@ -1,7 +1,7 @@
 //! Copies of our checkpoints, as blobs: for KEDA, for other processors, and for the way back.
 //!
 //! The store decides; the blobs follow it. A copy is written some seconds after a checkpoint moved, once for all moves in
-//! between. Where several functions read a hub in one group, the copy is the checkpoint of the slowest. When the blobs
+//! between; where partitions are [claimed](super::Claims), only of those that are ours. Where several functions read a hub in one group, the copy is the checkpoint of the slowest. When the blobs
 //! cannot be written nothing else stops: the copy is old, and a log line says so.
 
 use std::collections::BTreeMap;
@@ -17,9 +17,6 @@ use super::checkpoints::{BlobCheckpoint, BlobCheckpoints};
 use super::container::BlobError;
 use crate::event_hubs::log::RemoteLog;
 
-/// How often the store is looked at.
-const INTERVAL: Duration = Duration::from_secs(10);
-
 /// What keeps the copies.
 pub struct Mirror {
     /// Where the checkpoints are.
@@ -27,7 +24,9 @@ pub struct Mirror {
     /// The hub they belong to.
     pub log: Arc<RemoteLog>,
     /// Where the copies go.
-    pub blobs: BlobCheckpoints,
+    pub blobs: Arc<BlobCheckpoints>,
+    /// How often the store is looked at.
+    pub interval: Duration,
     /// The clock of the store.
     pub clock: SharedClock,
 }
@@ -40,7 +39,7 @@ impl Mirror {
         loop {
             let stopping = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => true,
-                () = self.clock.sleep(INTERVAL) => false,
+                () = self.clock.sleep(self.interval) => false,
             };
             match self.copy(&mut written).await {
                 Ok(()) if is_behind => {
@@ -72,7 +71,12 @@ impl Mirror {
                 *position = checkpoint.position.min(*position);
             }
         }
+        let assigned = self.log.assigned().map(|assigned| assigned.borrow().clone());
         for (partition, position) in slowest {
+            if assigned.as_ref().is_some_and(|assigned| !assigned.contains(&partition)) {
+                // Others write it, who may be further.
+                continue;
+            }
             let Some(done) = position.previous() else { continue };
             // The offset of that event, or of one before it: to begin a little earlier is always right.
             let Some((number, offset)) = self.log.offset_at(partition, done) else { continue };

@@ -8,15 +8,17 @@
 //! | ownership | `NAMESPACE/HUB/GROUP/ownership/PARTITION` | `ownerid`; empty when it was released |
 //!
 //! Names are in lower case, as .NET, JavaScript and Python write them (Rust's does not). An ownership changes only if its
-//! ETag did not, and counts from its last change.
+//! ETag did not, and counts from its last change. [`Claims`] has them, [`Mirror`] the checkpoints.
 
 mod account;
 mod checkpoints;
+pub mod claims;
 mod container;
 mod mirror;
 mod shared_key;
 
 pub use account::{BlobAccess, BlobAccount, InvalidAccount};
 pub use checkpoints::{BlobCheckpoint, BlobCheckpoints, BlobOwnership, ConsumerOf};
+pub use claims::Claims;
 pub use container::{BlobContainer, BlobError, http_client};
 pub use mirror::{Mirror, first_positions};

@@ -4,10 +4,6 @@
 //! links do not use up each other's windows. When the connection ends, all who wait are told why.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,8 +13,8 @@ use tidegate_amqp::codec::performative::{
 use tidegate_amqp::connection::{
     self as engine, Delivery, Ending, Event, LinkId, Login, Options, Outgoing, Part, SendError, SessionId,
 };
-use tidegate_model::clock::{SharedClock, timeout};
-use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
+use tidegate_amqp::tokio::{Moved, exchange, finish};
+use tidegate_model::clock::{SharedClock, sleep_if, timeout};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::{ClientError, shortened};
@@ -277,12 +273,6 @@ const REPLY_CREDIT: u32 = 100;
 /// How long the last words to a server may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What the socket did.
-enum Moved {
-    Bytes,
-    End,
-}
-
 impl Driver {
     async fn run(mut self, mut stream: Box<dyn Stream>) {
         let clock = self.clock.clone();
@@ -309,7 +299,7 @@ impl Driver {
                         engine.close(None);
                     }
                 },
-                moved = poll_fn(|cx| poll_io(&mut stream, engine, cx)) => {
+                moved = exchange(&mut stream, engine, true) => {
                     let detail = match moved {
                         Ok(Moved::Bytes) => None,
                         Ok(Moved::End) => Some("the server closed it without a word".to_owned()),
@@ -327,7 +317,7 @@ impl Driver {
                         break reason;
                     }
                 }
-                () = sleep(&*clock, wait) => {}
+                () = sleep_if(&*clock, wait) => {}
             }
             self.engine.tick(clock.monotonic());
         };
@@ -342,16 +332,7 @@ impl Driver {
         }
         // Who waits is told now: the rest may take a while.
         drop((nodes, orders));
-        let farewell = async {
-            while engine.wants_write() {
-                match stream.write_buf(engine.output()).await {
-                    Ok(written) if written > 0 => {}
-                    _ => break,
-                }
-            }
-            let _ = stream.shutdown().await;
-        };
-        timeout(&*clock, FAREWELL, farewell).await;
+        timeout(&*clock, FAREWELL, finish(&mut stream, &mut engine)).await;
     }
 
     fn reason_of(&self, ending: &Ending) -> ClientError {
@@ -704,42 +685,6 @@ fn outcome(what: &str, state: Option<&DeliveryState>) -> Result<(), ClientError>
     }
 }
 
-async fn sleep(clock: &dyn tidegate_model::clock::Clock, wait: Option<Duration>) {
-    match wait {
-        Some(wait) => clock.sleep(wait).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Writes what is to be written and reads what there is; ready as soon as one of the two has moved.
-fn poll_io(
-    stream: &mut Box<dyn Stream>,
-    engine: &mut engine::Connection,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Moved>> {
-    let mut moved = false;
-    while engine.wants_write() {
-        match pin!(stream.write_buf(engine.output())).poll(cx) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
-            Poll::Ready(Ok(_)) => moved = true,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => break,
-        }
-    }
-    if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(cx) {
-        return Poll::Ready(Err(error));
-    }
-    if engine.wants_read() {
-        match pin!(stream.read_buf(engine.read_buffer())).poll(cx) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
-            Poll::Ready(Ok(_)) => moved = true,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => {}
-        }
-    }
-    if moved { Poll::Ready(Ok(Moved::Bytes)) } else { Poll::Pending }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -749,7 +694,7 @@ mod tests {
     use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
     use tidegate_gateway::auth::Authorizer;
     use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
-    use tokio::io::DuplexStream;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
     use super::*;
 

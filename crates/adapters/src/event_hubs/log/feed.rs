@@ -327,6 +327,7 @@ async fn run(shared: Arc<Shared>, id: PartitionId, feed: Arc<Feed>) {
             Over::Full => wait_for_room(&feed, moves).await,
             // To take it back would be to fight for it. Whoever reads is told.
             Over::Failed(error) if error.kind() == FailureKind::Stolen => {
+                tracing::warn!(hub = %shared.options.name, partition = %id, %error, "another reader has taken the partition");
                 return shared.take_away(id, &error.to_string());
             }
             Over::Failed(error) => {

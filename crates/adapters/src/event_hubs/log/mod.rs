@@ -174,6 +174,18 @@ impl RemoteLog {
         self.shared.take_away(partition, why);
     }
 
+    /// Notes which other reader of the group has a partition; `None` when nobody is known to.
+    pub fn tell_reader(&self, partition: PartitionId, reader: Option<&str>) {
+        if let Ok(partition) = self.shared.partition(partition) {
+            partition.set_reader(reader.map(str::to_owned));
+        }
+    }
+
+    /// Which other reader of the group has a partition, as far as that is known.
+    pub fn reader(&self, partition: PartitionId) -> Option<String> {
+        self.shared.partition(partition).ok()?.reader()
+    }
+
     /// The consumer group it reads in.
     pub fn consumer_group(&self) -> &str {
         &self.shared.options.consumer_group
@@ -220,7 +232,6 @@ impl Shared {
     /// Somebody else reads a partition.
     fn take_away(&self, id: PartitionId, why: &str) {
         let Ok(partition) = self.partition(id) else { return };
-        tracing::warn!(hub = %self.options.name, partition = %id, why, "another reader has the partition");
         partition.take_away(why.to_owned());
         if let Some(assigned) = &self.assigned {
             assigned.send_if_modified(|assigned| assigned.remove(&id));

@@ -20,6 +20,8 @@ pub(super) struct Partition {
     known: Mutex<Known>,
     /// Why it is not read here: somebody else does. `None` while it may be.
     taken: Mutex<Option<String>>,
+    /// Which other reader of the group has it, as far as that is known.
+    reader: Mutex<Option<String>>,
     /// Those who read ahead in it.
     pub(super) feeds: Mutex<Vec<Arc<Feed>>>,
 }
@@ -59,7 +61,12 @@ impl Partition {
             last_enqueued_at: info.last_enqueued_at,
             tail: Some(watch::Sender::new(info.tail)),
         };
-        Self { known: Mutex::new(known), taken: Mutex::default(), feeds: Mutex::default() }
+        Self {
+            known: Mutex::new(known),
+            taken: Mutex::default(),
+            reader: Mutex::default(),
+            feeds: Mutex::default(),
+        }
     }
 
     /// Why it is not read here, if it is not.
@@ -77,6 +84,17 @@ impl Partition {
     /// It may be read here from now on.
     pub(super) fn give_back(&self) {
         *self.taken.lock() = None;
+        *self.reader.lock() = None;
+    }
+
+    /// Notes which other reader of the group has it.
+    pub(super) fn set_reader(&self, reader: Option<String>) {
+        *self.reader.lock() = reader;
+    }
+
+    /// Which other reader of the group has it, as far as that is known.
+    pub(super) fn reader(&self) -> Option<String> {
+        self.reader.lock().clone()
     }
 
     /// Where it begins and ends; `None` when the hub is gone.

@@ -1,6 +1,7 @@
 //! `[source.NAME]`: a hub of somebody else, which functions read as if it were one of ours.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml_edit::Item;
 
@@ -8,6 +9,7 @@ use tidegate_model::connection_string::{ConnectionString, Endpoint};
 use tidegate_model::event::HubName;
 
 use crate::config::elements::byte_size::ByteSize;
+use crate::config::elements::duration::PositiveDuration;
 use crate::config::elements::secret::SecretSource;
 use crate::config::key::{Element, Key, KeyInfo};
 use crate::config::reader::Reader;
@@ -43,6 +45,20 @@ pub struct CheckpointBlobs {
     pub connection_string: SecretSource,
     /// The container.
     pub container: String,
+    /// How often partitions are claimed by their ownership blobs; `None` when they are not.
+    pub claim_interval: Option<Duration>,
+}
+
+impl SourceConfig {
+    /// How often its partitions are claimed by their ownership blobs; `None` when they are not.
+    pub fn claim_interval(&self) -> Option<Duration> {
+        self.checkpoint_blobs.as_ref()?.claim_interval
+    }
+
+    /// The owner level that its receivers have. Who claims partitions has that of Event Hubs' processors.
+    pub fn level(&self) -> Option<i64> {
+        self.owner_level.or(self.claim_interval().map(|_| 0))
+    }
 }
 
 /// How to get into a hub of somebody else.
@@ -101,11 +117,14 @@ const ENTRA: Key<EntraConfig> = Key::optional(
 );
 const HUB: Key<String> =
     Key::optional("hub", "the `EntityPath` of the connection string", "The hub's name where it is.");
-const CONSUMER_GROUP: Key<String> =
-    Key::with_default("consumer_group", "\"$Default\"", "The consumer group. Nobody else should read in it.");
+const CONSUMER_GROUP: Key<String> = Key::with_default(
+    "consumer_group",
+    "\"$Default\"",
+    "The consumer group. Only with `checkpoint_blobs` may others read in it.",
+);
 const OWNER_LEVEL: Key<OwnerLevel> = Key::optional(
     "owner_level",
-    "others may read beside",
+    "others may read beside; 0 where partitions are claimed by ownership blobs",
     "Receivers of the group with a lower level or none are sent away, and this one is by those with the same or a higher one; \
      the processors of Event Hubs' clients have 0. Then only one function can read the source.",
 );
@@ -118,9 +137,10 @@ const ROOTS: Key<PathBuf> = Key::optional(
 const CHECKPOINT_BLOBS: Key<CheckpointBlobs> = Key::optional(
     "checkpoint_blobs",
     "checkpoints are in our store alone",
-    "A container that checkpoints are copied to, within seconds, as Event Hubs' clients and KEDA read them. The store decides, \
-     and the blobs follow it; but a function that has no checkpoint in the store yet begins where the blobs say that the \
-     consumer group is.",
+    "A container that checkpoints are copied to, within seconds, as Event Hubs' clients and KEDA read them, and in which \
+     partitions are claimed as the clients' processors claim them: theirs and this program share the partitions of the \
+     consumer group out among themselves. The store decides, and the blobs follow it; but where the blobs say that the \
+     consumer group is further, a function goes on there. Then only one function can read the source, unless `claim` is false.",
 );
 const PREFETCH_COUNT: Key<usize> =
     Key::with_default("prefetch_count", "300", "How many events of a partition are asked for ahead at most.");
@@ -183,11 +203,25 @@ const CONTAINER: Key<String> = Key::with_default(
     "The container. It is made if it is not there.",
 );
 
+const CLAIM: Key<bool> = Key::with_default(
+    "claim",
+    "true",
+    "Whether a partition is read only while its ownership blob names this program. With `false` all partitions are read \
+     whoever else reads them, and the container has copies of checkpoints alone.",
+);
+const CLAIM_INTERVAL: Key<PositiveDuration> = Key::with_default(
+    "claim_interval",
+    "\"10s\"",
+    "How often ownerships are renewed, and looked who has what. A partition that was not renewed for six of these times \
+     can be taken by others; make it the same for all processors of the group.",
+);
+
 /// The element within.
 pub(crate) static BLOBS_ELEMENT: Element = Element {
     header: "checkpoint_blobs = { … }",
-    doc: "A container for copies of checkpoints, a table within `[source.NAME]`. Tested against Azurite.",
-    keys: &[&BLOB_CONNECTION_STRING as &dyn KeyInfo, &CONTAINER],
+    doc: "A container for ownerships and for copies of checkpoints, a table within `[source.NAME]`. Tested against Azurite, \
+          beside the processors of the client for Python.",
+    keys: &[&BLOB_CONNECTION_STRING as &dyn KeyInfo, &CONTAINER, &CLAIM, &CLAIM_INTERVAL],
     example: "checkpoint_blobs = { connection_string = { env = \"STORAGE\" }, container = \"checkpoints\" }\n",
 };
 
@@ -344,6 +378,7 @@ impl Setting for CheckpointBlobs {
         let header = format!("`checkpoint_blobs` of {}", place.table);
         let mut reader = Reader::new(&BLOBS_ELEMENT, header, item, item.span(), place.issues)?;
         let (connection_string, container) = (reader.get(&BLOB_CONNECTION_STRING), reader.get(&CONTAINER));
+        let (claim, claim_interval) = (reader.get(&CLAIM), reader.get(&CLAIM_INTERVAL));
         let container = container?;
         // "Naming and referencing containers, blobs, and metadata", REST reference of Azure Storage.
         let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -358,7 +393,8 @@ impl Setting for CheckpointBlobs {
             reader.contradiction(at, "`container` is no name of a container", help);
             return None;
         }
-        Some(Self { connection_string: connection_string?, container })
+        let claim_interval = claim?.then_some(claim_interval?.0);
+        Some(Self { connection_string: connection_string?, container, claim_interval })
     }
 }
 

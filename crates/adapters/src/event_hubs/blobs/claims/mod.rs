@@ -1,0 +1,325 @@
+//! Claims partitions by their ownership blobs, as the processors of Event Hubs' clients do: theirs and ours share the
+//! partitions of a consumer group out among themselves.
+//!
+//! ```text
+//! every `interval`: renew what is held ─► who has which? ─► take what falls to us ─► where is the group there? ─► assign
+//!                     │ somebody else's ETag                                            the checkpoint blob, if it is
+//!                     └─► lost: the lane is given up                                    further than our store
+//! ```
+//!
+//! # What is guaranteed
+//!
+//! - A partition is read only while its blob names us and was renewed within [`EXPIRES_AFTER`] intervals. When the blobs
+//!   cannot be reached for longer than that, others may take it, and it is not read any more.
+//! - A partition that is taken from us is left at once. Who takes it by the blob finds our checkpoint there, some seconds
+//!   old: what was resolved since is processed there again. At least once, as for every processor of the group.
+//! - A reader that takes partitions without claiming them is not fought: we let the partition be, for longer each time.
+//! - When the program ends the blobs are released, so that others need not wait.
+
+mod balance;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tidegate_model::checkpoint::{FunctionName, Lane};
+use tidegate_model::clock::SharedClock;
+use tidegate_model::ports::{EventLog, ReadError, Store, StoreError};
+use tidegate_model::position::{PartitionId, StartPosition};
+use tidegate_model::trail::{Act, NewTrailEntry};
+use tokio::sync::watch;
+
+pub use balance::{Seen, to_take};
+
+use super::checkpoints::{BlobCheckpoints, BlobOwnership};
+use super::container::BlobError;
+use crate::event_hubs::log::RemoteLog;
+
+/// After how many intervals without a renewal others may take a partition: as in the clients for Python and JavaScript.
+pub const EXPIRES_AFTER: u32 = 6;
+
+/// How long a partition is let be that was taken by somebody who has not claimed it; each time twice as long.
+const LET_BE: Duration = Duration::from_secs(30);
+
+/// The longest time that such a partition is let be.
+const LONGEST_LET_BE: Duration = Duration::from_secs(600);
+
+/// How many blobs are asked for at a time.
+const QUESTIONS: usize = 8;
+
+/// Claims the partitions of a hub for the functions on it.
+pub struct Claims {
+    /// The hub. Its option [`shares_partitions`](crate::event_hubs::RemoteLogOptions::shares_partitions) is true.
+    pub log: Arc<RemoteLog>,
+    /// Where the ownerships are.
+    pub blobs: Arc<BlobCheckpoints>,
+    /// The functions on the hub.
+    pub functions: Vec<FunctionName>,
+    /// Where their checkpoints are.
+    pub store: Arc<dyn Store>,
+    /// What this program is called in the blobs; the same each time that it runs over the same store.
+    pub owner: String,
+    /// How often what is held is renewed, and looked who has what.
+    pub interval: Duration,
+    /// The clock of the store.
+    pub clock: SharedClock,
+}
+
+/// A partition whose blob names us.
+struct Held {
+    ownership: BlobOwnership,
+    /// When it was claimed or renewed, on the steady clock.
+    renewed_at: Duration,
+    /// Whether it is read: its checkpoint is where the group is.
+    is_assigned: bool,
+}
+
+/// A partition that somebody took without claiming it.
+struct LetBe {
+    times: u32,
+    until: Duration,
+}
+
+/// What goes on.
+struct Running {
+    claims: Claims,
+    held: BTreeMap<PartitionId, Held>,
+    let_be: BTreeMap<PartitionId, LetBe>,
+    /// Whether it was looked who has what. Before that, what names us is from an earlier life.
+    has_looked: bool,
+    trouble: Option<String>,
+}
+
+/// Why a partition that we hold is not read yet.
+#[derive(Debug, thiserror::Error)]
+enum NotFollowed {
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Hub(#[from] ReadError),
+}
+
+impl Claims {
+    /// Claims and renews until `stop` turns true; then it releases what it holds.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let Some(mut assigned) = self.log.assigned() else { return };
+        let (clock, interval) = (self.clock.clone(), self.interval);
+        let mut running = Running {
+            claims: self,
+            held: BTreeMap::new(),
+            let_be: BTreeMap::new(),
+            has_looked: false,
+            trouble: None,
+        };
+        loop {
+            let result = running.round().await;
+            running.tell(result.err());
+            assigned.mark_unchanged();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                // A partition was taken: perhaps others fall to us.
+                _ = assigned.changed() => {}
+                () = clock.sleep(interval) => {}
+            }
+        }
+        running.release_all().await;
+    }
+}
+
+impl Running {
+    async fn round(&mut self) -> Result<(), NotFollowed> {
+        self.notice_thefts().await;
+        self.renew().await;
+        let seen = self.look().await?;
+        let first = !std::mem::replace(&mut self.has_looked, true);
+        let taken = self.taken(&seen, first);
+        for partition in taken {
+            let known = seen.iter().find(|(of, _)| *of == partition).and_then(|(_, known)| known.as_ref());
+            match self.claims.blobs.claim(partition, &self.claims.owner, known).await {
+                Ok(ownership) => {
+                    let from = known.and_then(|known| known.owner.as_deref()).unwrap_or("nobody");
+                    tracing::info!(hub = %self.claims.log.hub(), %partition, from, "the partition is claimed");
+                    let renewed_at = self.claims.clock.monotonic();
+                    self.held.insert(partition, Held { ownership, renewed_at, is_assigned: false });
+                }
+                Err(error) if error.is_lost_race() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.assign().await
+    }
+
+    fn tell(&mut self, trouble: Option<NotFollowed>) {
+        let said = trouble.map(|trouble| trouble.to_string());
+        if said != self.trouble {
+            let hub = self.claims.log.hub();
+            match &said {
+                None => tracing::info!(%hub, "partitions are shared out by their blobs again"),
+                Some(error) => tracing::warn!(%hub, error, "partitions are not shared out at the moment"),
+            }
+        }
+        self.trouble = said;
+    }
+
+    /// What the hub took away from us has somebody else.
+    async fn notice_thefts(&mut self) {
+        let Some(assigned) = self.claims.log.assigned() else { return };
+        let assigned = assigned.borrow().clone();
+        let taken = self.held.extract_if(.., |id, held| held.is_assigned && !assigned.contains(id));
+        let taken: Vec<(PartitionId, Held)> = taken.collect();
+        for (partition, held) in taken {
+            // Who takes a partition by its blob has changed that before it began to read.
+            match self.claims.blobs.release(partition, &held.ownership).await {
+                Err(error) if error.is_lost_race() => drop(self.let_be.remove(&partition)),
+                _ => {
+                    let times = self.let_be.get(&partition).map_or(0, |before| before.times + 1);
+                    let pause = LET_BE.saturating_mul(1 << times.min(10)).min(LONGEST_LET_BE);
+                    tracing::warn!(
+                        hub = %self.claims.log.hub(), %partition, ?pause,
+                        "a reader took the partition without claiming it; it is let be for a while"
+                    );
+                    let until = self.claims.clock.monotonic().saturating_add(pause);
+                    self.let_be.insert(partition, LetBe { times, until });
+                }
+            }
+        }
+    }
+
+    /// Renews what is held. What cannot be renewed for long is left.
+    async fn renew(&mut self) {
+        let Self { claims, held, .. } = self;
+        let now = claims.clock.monotonic();
+        let known: Vec<_> =
+            held.iter().map(|(partition, held)| (*partition, held.ownership.clone())).collect();
+        let renewals = known.into_iter().map(|(partition, known)| {
+            let (blobs, owner) = (claims.blobs.clone(), claims.owner.clone());
+            async move { (partition, blobs.claim(partition, &owner, Some(&known)).await) }
+        });
+        let renewed: Vec<_> = stream::iter(renewals).buffered(QUESTIONS).collect().await;
+        for (partition, renewal) in renewed {
+            let Some(known) = held.get_mut(&partition) else { continue };
+            let why = match renewal {
+                Ok(ownership) => {
+                    (known.ownership, known.renewed_at) = (ownership, now);
+                    continue;
+                }
+                Err(error) if error.is_lost_race() => {
+                    "another processor of the consumer group claimed it".to_owned()
+                }
+                // Others wait for all of that time; there has to be some left to leave it.
+                Err(_) if now.saturating_sub(known.renewed_at) < claims.interval * (EXPIRES_AFTER - 1) => {
+                    continue;
+                }
+                Err(error) => format!("its ownership cannot be renewed: {error}"),
+            };
+            tracing::warn!(hub = %claims.log.hub(), %partition, why, "the partition is left to others");
+            held.remove(&partition);
+            claims.log.unassign(partition, &why);
+        }
+    }
+
+    /// Who has which partition.
+    async fn look(&self) -> Result<Vec<(PartitionId, Option<BlobOwnership>)>, BlobError> {
+        let partitions = (0..self.claims.log.partition_count()).map(PartitionId);
+        let questions = partitions.map(|partition| {
+            let blobs = self.claims.blobs.clone();
+            async move { Ok((partition, blobs.ownership(partition).await?)) }
+        });
+        let answers: Vec<Result<_, BlobError>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
+        answers.into_iter().collect()
+    }
+
+    /// What is to be claimed now. Tells the hub who has the others.
+    fn taken(&mut self, seen: &[(PartitionId, Option<BlobOwnership>)], first: bool) -> Vec<PartitionId> {
+        let (now, owner) = (self.claims.clock.monotonic(), self.claims.owner.as_str());
+        let expires_after = self.claims.interval * EXPIRES_AFTER;
+        let mut known: Vec<Seen<'_>> = Vec::new();
+        for (partition, ownership) in seen {
+            if self.held.contains_key(partition) {
+                known.push((*partition, Some(owner)));
+                continue;
+            }
+            let alive = ownership.as_ref().filter(|ownership| ownership.age < expires_after);
+            let other = alive.and_then(|ownership| ownership.owner.as_deref());
+            // What names us at the first look is from an earlier life, and is ours to take.
+            let other = other.filter(|other| !(first && *other == owner));
+            self.claims.log.tell_reader(*partition, other);
+            if self.let_be.get(partition).is_none_or(|let_be| let_be.until <= now) {
+                known.push((*partition, other));
+            }
+        }
+        to_take(owner, &known)
+    }
+
+    /// Has what is held be read, once its checkpoints are where the group is.
+    async fn assign(&mut self) -> Result<(), NotFollowed> {
+        for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.is_assigned) {
+            self.claims.follow(*partition).await?;
+            self.claims.log.assign(*partition);
+            held.is_assigned = true;
+        }
+        Ok(())
+    }
+
+    /// Gives up what is held. The lanes are given up before.
+    async fn release_all(self) {
+        let Self { claims, held, .. } = self;
+        let released = held.into_iter().map(|(partition, held)| {
+            let blobs = claims.blobs.clone();
+            async move { (partition, blobs.release(partition, &held.ownership).await) }
+        });
+        let mut released = stream::iter(released).buffered(QUESTIONS);
+        while let Some((partition, result)) = released.next().await {
+            match result {
+                Err(error) if !error.is_lost_race() => {
+                    tracing::warn!(hub = %claims.log.hub(), %partition, %error, "an ownership was not released; it expires");
+                }
+                _ => {}
+            }
+            claims.log.unassign(partition, "it was released");
+        }
+    }
+}
+
+impl Claims {
+    /// Moves the checkpoints of a partition to where its group is by now, if others were further than we. What they did is
+    /// not ours to do again.
+    async fn follow(&self, partition: PartitionId) -> Result<(), NotFollowed> {
+        let Some(number) = self.blobs.checkpoint(partition).await?.and_then(|copy| copy.sequence_number)
+        else {
+            return Ok(());
+        };
+        for function in &self.functions {
+            let lane = Lane { function: function.clone(), hub: self.log.hub().clone(), partition };
+            let Some(checkpoint) = self.store.checkpoint(&lane).await? else { continue };
+            let behind = checkpoint.position <= number && checkpoint.incarnation == self.log.incarnation();
+            if !behind {
+                continue;
+            }
+            let to = self.log.locate(partition, StartPosition::SequenceNumber(number.next())).await;
+            let to = match to {
+                // The blob is of another life of the hub, or of one that lost its end.
+                Err(ReadError::BeyondTail { tail, .. }) => {
+                    tracing::warn!(%lane, blob = %number, %tail, "the checkpoint blob is past the end of the hub; ours counts");
+                    continue;
+                }
+                to => to?,
+            };
+            let act = Act {
+                by: "tidegate".to_owned(),
+                reason: "other processors of the consumer group were further".to_owned(),
+                at: self.clock.now(),
+            };
+            let detail = serde_json::json!({ "from": checkpoint.position.0, "to": to.0 });
+            let entry = NewTrailEntry { action: "checkpoint.follow", subject: lane.to_string(), act, detail };
+            self.store.seek(&lane, checkpoint.position, to, entry).await?;
+            tracing::info!(%lane, from = %checkpoint.position, %to, "the lane goes on where its group is");
+        }
+        Ok(())
+    }
+}

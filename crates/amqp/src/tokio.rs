@@ -1,0 +1,73 @@
+//! Bytes between a stream of Tokio and the state machine. Nothing is copied on the way: the stream writes from the
+//! connection's output and reads into its buffer.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use ::tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::connection::Connection;
+
+/// What a stream did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// Bytes went out, came in, or both.
+    Bytes,
+    /// It has ended.
+    End,
+}
+
+/// Writes what is to be written and, if it `reads`, reads what there is; it returns as soon as one of the two has moved. It
+/// may be given up at any time: nothing is lost by that.
+///
+/// # Errors
+/// What the stream says.
+pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    connection: &mut Connection,
+    reads: bool,
+) -> io::Result<Moved> {
+    poll_fn(|context| poll_exchange(stream, connection, reads, context)).await
+}
+
+fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    connection: &mut Connection,
+    reads: bool,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Moved>> {
+    let mut moved = false;
+    while connection.wants_write() {
+        match pin!(stream.write_buf(connection.output())).poll(context) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
+            Poll::Ready(Ok(_)) => moved = true,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => break,
+        }
+    }
+    if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
+        return Poll::Ready(Err(error));
+    }
+    if reads && connection.wants_read() {
+        match pin!(stream.read_buf(connection.read_buffer())).poll(context) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
+            Poll::Ready(Ok(_)) => moved = true,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => {}
+        }
+    }
+    if moved { Poll::Ready(Ok(Moved::Bytes)) } else { Poll::Pending }
+}
+
+/// Writes what is left to be written, and closes the stream. Whether the other end takes it does not matter any more.
+pub async fn finish<S: AsyncWrite + Unpin>(stream: &mut S, connection: &mut Connection) {
+    while connection.wants_write() {
+        match stream.write_buf(connection.output()).await {
+            Ok(written) if written > 0 => {}
+            _ => break,
+        }
+    }
+    let _ = stream.shutdown().await;
+}
