@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::sources::SourceStatus;
+
 /// The account of one function on one hub. `published` is `applied` + `filtered` + `dead_lettered` + `parked` + `discarded` +
-/// `lost` + `pending`.
+/// `lost` + `absent` + `pending`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionAudit {
     /// The hub.
@@ -33,8 +35,15 @@ pub struct FunctionAudit {
     pub discarded: u64,
     /// Events that a repair of the log had given up before they were processed.
     pub lost: u64,
+    /// Numbers that a hub of somebody else gave to no event, or to none that it still had when it was read.
+    #[serde(default)]
+    pub absent: u64,
     /// Events that are not resolved yet.
     pub pending: u64,
+    /// How the source is, when it cannot be asked: then the account is of what is known, up to the checkpoints, and `ok`
+    /// speaks of that alone. Absent when it is there, and for hubs that are ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
     /// What is wrong beyond single partitions; absent when nothing is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<AuditGap>,
@@ -77,6 +86,9 @@ pub struct PartitionAudit {
     pub discarded: u64,
     /// Events that a repair of the log had given up before they were processed.
     pub lost: u64,
+    /// Numbers that a hub of somebody else gave to no event, or to none that it still had when it was read.
+    #[serde(default)]
+    pub absent: u64,
     /// Events that are not resolved yet.
     pub pending: u64,
     /// What is wrong.

@@ -19,6 +19,7 @@ mod overview;
 mod page;
 mod parked;
 mod problem;
+mod sources;
 mod telemetry;
 mod trace;
 mod trail;
@@ -46,6 +47,7 @@ pub use overview::{
 pub use page::Page;
 pub use parked::{Parked, ParkedRequest, ParkedResult};
 pub use problem::{PROBLEM_JSON, Problem};
+pub use sources::{Source, SourceCheckpoint, SourcePartition, SourceState, SourceStatus};
 pub use telemetry::{LogLine, Scale, Series, SeriesLine};
 pub use trace::{FunctionTrace, Trace};
 pub use trail::TrailLine;

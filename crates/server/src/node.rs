@@ -36,7 +36,7 @@ use crate::alerting::RestartByLink;
 use crate::api::cached::Cached;
 use crate::api::running::Running;
 use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
-use crate::config::{Config, FunctionConfig, HubConfig};
+use crate::config::{Config, FunctionConfig, HubConfig, SourceConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::files;
@@ -101,6 +101,9 @@ struct Functions {
     functions: Vec<FunctionOnHub>,
     #[serde(default)]
     hubs: Vec<DeclaredHub>,
+    /// The names of the sources.
+    #[serde(default)]
+    sources: Vec<HubName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,12 +152,12 @@ impl Node {
         let (log, store) = open_log_and_store(&data_dir, clock.clone()).await?;
         let groups = hubs::finish(&log, &store, &clock).await?;
         let log = make_hubs(log, &store, hubs).await?;
-        let (configured, declared) = match config {
+        let (configured, declared, sources_before) = match config {
             NodeConfig::AsItIs | NodeConfig::Known(_) => read_functions(data_dir.path())?,
             NodeConfig::Declared(config) => {
                 let read = |function: &FunctionConfig| (function.name.clone(), function.hub.clone());
                 let functions = config.functions.iter().map(read).collect();
-                (functions, config.hubs.iter().map(Declared::from).collect())
+                (functions, config.hubs.iter().map(Declared::from).collect(), Vec::new())
             }
         };
         let circuits = match config {
@@ -174,7 +177,7 @@ impl Node {
             gateway.clone(),
             declared,
             configured.clone(),
-            sources_of(config),
+            config.sources().iter().map(|source| source.name.clone()).collect(),
             clock.clone(),
         );
         let processing = Processing::default();
@@ -188,6 +191,7 @@ impl Node {
             NodeConfig::Known(config) | NodeConfig::Declared(config) => config.functions.clone(),
         };
         let (sources, places) = (Sources::default(), Places::default());
+        sources.declare(sources_before, config.sources());
         let api = Arc::new(Api {
             hubs,
             sources: sources.clone(),
@@ -296,7 +300,8 @@ impl Node {
             hub: hub.name.clone(),
             consumer_groups: hub.consumer_groups.iter().map(|group| group.as_str().to_owned()).collect(),
         });
-        let known = Functions { functions: functions.collect(), hubs: hubs.collect() };
+        let sources = config.sources.iter().map(|source| source.name.clone()).collect();
+        let known = Functions { functions: functions.collect(), hubs: hubs.collect(), sources };
         let json = serde_json::to_vec(&known).expect("names have JSON forms");
         let path = self.path().join(FUNCTIONS_FILE);
         files::write_atomically(&path, &json, files::Mode::Public)
@@ -317,12 +322,12 @@ impl Node {
     }
 }
 
-/// The names of the sources that are configured.
-fn sources_of(config: NodeConfig<'_>) -> Vec<HubName> {
-    match config {
-        NodeConfig::AsItIs => Vec::new(),
-        NodeConfig::Known(config) | NodeConfig::Declared(config) => {
-            config.sources.iter().map(|source| source.name.clone()).collect()
+impl<'c> NodeConfig<'c> {
+    /// The sources that are configured.
+    fn sources(self) -> &'c [SourceConfig] {
+        match self {
+            NodeConfig::AsItIs => &[],
+            NodeConfig::Known(config) | NodeConfig::Declared(config) => &config.sources,
         }
     }
 }
@@ -465,8 +470,8 @@ fn statuses(lanes: &LaneView) -> LaneStatuses {
     })
 }
 
-/// Which functions read which hubs, and which hubs are declared.
-type Known = (Vec<(FunctionName, HubName)>, Vec<Declared>);
+/// Which functions read which hubs, which hubs are declared, and which are sources.
+type Known = (Vec<(FunctionName, HubName)>, Vec<Declared>, Vec<HubName>);
 
 fn read_functions(path: &Path) -> Result<Known, Failure> {
     let file = path.join(FUNCTIONS_FILE);
@@ -489,7 +494,7 @@ fn read_functions(path: &Path) -> Result<Known, Failure> {
         let groups = groups.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
         Ok(Declared { name: hub.hub, groups })
     });
-    Ok((functions, declared.collect::<Result<_, Failure>>()?))
+    Ok((functions, declared.collect::<Result<_, Failure>>()?, known.sources))
 }
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! The hubs of others that are read: opened when the functions start, or later when they are away then, and known to all
 //! who look at hubs from then on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tidegate_adapters::event_hubs::client::entra::{
 };
 use tidegate_adapters::event_hubs::client::{Client, ClientError, FailureKind, Remote, platform_tls};
 use tidegate_adapters::event_hubs::{RemoteLog, RemoteLogOptions};
+use tidegate_api::{SourceState, SourceStatus};
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::{SharedClock, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint};
@@ -48,6 +50,15 @@ pub(crate) struct Sources(Arc<RwLock<Open>>);
 #[derive(Default)]
 struct Open {
     sources: Vec<OpenSource>,
+    /// All that are known, open or not.
+    known: BTreeMap<HubName, KnownSource>,
+}
+
+/// A source that is known by name.
+#[derive(Clone)]
+struct KnownSource {
+    consumer_group: Option<String>,
+    status: SourceStatus,
 }
 
 /// A hub that is read, and what is done for it beside the functions.
@@ -110,6 +121,60 @@ pub(crate) enum NotOpened {
 }
 
 impl Sources {
+    /// Makes sources known that are not open yet: those that a server read `before`, and those that are `configured`.
+    pub(crate) fn declare(&self, before: Vec<HubName>, configured: &[SourceConfig]) {
+        let status = SourceStatus { state: SourceState::NotRead, since: None, problem: None };
+        let mut open = self.0.write();
+        for name in before {
+            open.known.insert(name, KnownSource { consumer_group: None, status: status.clone() });
+        }
+        for source in configured {
+            let consumer_group = Some(source.consumer_group.clone());
+            open.known.insert(source.name.clone(), KnownSource { consumer_group, status: status.clone() });
+        }
+    }
+
+    /// Notes how a source is. Since when, is since it is not there or there.
+    fn note(&self, name: &HubName, state: SourceState, problem: Option<String>, clock: &SharedClock) {
+        if let Some(known) = self.0.write().known.get_mut(name) {
+            let was_there = known.status.state == SourceState::There;
+            let same = known.status.since.filter(|_| was_there == (state == SourceState::There));
+            known.status = SourceStatus { state, since: Some(same.unwrap_or_else(|| clock.now())), problem };
+        }
+    }
+
+    /// All sources, open or not: what each is called, its consumer group, how it is, and its log if it is open.
+    pub(crate) fn known(&self) -> Vec<(HubName, Option<String>, SourceStatus, Option<Arc<RemoteLog>>)> {
+        let open = self.0.read();
+        let known = open.known.iter().map(|(name, known)| {
+            let log =
+                open.sources.iter().find(|source| source.log.hub() == name).map(|source| source.log.clone());
+            let mut status = known.status.clone();
+            if let Some((since, problem)) = log.as_ref().and_then(|log| log.trouble()) {
+                status =
+                    SourceStatus { state: SourceState::Away, since: Some(since), problem: Some(problem) };
+            }
+            (name.clone(), known.consumer_group.clone(), status, log)
+        });
+        known.collect()
+    }
+
+    /// The sources that cannot be asked at all, and how each is.
+    pub(crate) fn not_open(&self) -> Vec<(HubName, SourceStatus)> {
+        let known = self.known().into_iter().filter(|(.., log)| log.is_none());
+        known.map(|(name, _, status, _)| (name, status)).collect()
+    }
+
+    /// The source of this name that cannot be asked, whatever the case of its letters.
+    pub(crate) fn not_open_named(&self, name: &str) -> Option<(HubName, SourceStatus)> {
+        self.not_open().into_iter().find(|(source, _)| source.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether there is a source of this name, open or not.
+    pub(crate) fn is_source(&self, name: &str) -> bool {
+        self.0.read().known.keys().any(|source| source.as_str().eq_ignore_ascii_case(name))
+    }
+
     /// Opens what is configured, and begins the checkpoints of its functions. Answers which are away.
     ///
     /// # Errors
@@ -120,6 +185,9 @@ impl Sources {
         store: &Arc<dyn Store>,
         clock: &SharedClock,
     ) -> Result<Vec<SourceConfig>, Failure> {
+        for source in &config.sources {
+            self.note(&source.name, SourceState::Opening, None, clock);
+        }
         let opening = config.sources.iter().map(|source| async move {
             let readers = readers_of(config, &source.name);
             (source, self.open_one(source, &readers, store, clock).await)
@@ -147,6 +215,23 @@ impl Sources {
     /// # Errors
     /// Why it is not open.
     pub(crate) async fn open_one(
+        &self,
+        source: &SourceConfig,
+        readers: &[Reader],
+        store: &Arc<dyn Store>,
+        clock: &SharedClock,
+    ) -> Result<(), NotOpened> {
+        let opened = self.try_open(source, readers, store, clock).await;
+        let (state, problem) = match &opened {
+            Ok(()) => (SourceState::There, None),
+            Err(NotOpened::Away(failure)) => (SourceState::Away, Some(failure.on_one_line())),
+            Err(NotOpened::Failed(failure)) => (SourceState::Refused, Some(failure.on_one_line())),
+        };
+        self.note(&source.name, state, problem, clock);
+        opened
+    }
+
+    async fn try_open(
         &self,
         source: &SourceConfig,
         readers: &[Reader],
@@ -192,6 +277,12 @@ impl Sources {
 
     /// Takes a source away that functions cannot be run over.
     pub(crate) async fn forget(&self, name: &HubName, clock: &SharedClock) {
+        self.note(
+            name,
+            SourceState::Refused,
+            Some("its functions cannot start; see the log".to_owned()),
+            clock,
+        );
         let forgotten: Vec<OpenSource> =
             self.0.write().sources.extract_if(.., |source| source.log.hub() == name).collect();
         for source in forgotten {
@@ -201,7 +292,7 @@ impl Sources {
 
     /// Copies checkpoints a last time, and closes all of them.
     pub(crate) async fn close(&self, clock: &SharedClock) {
-        let Open { sources } = std::mem::take(&mut *self.0.write());
+        let sources = std::mem::take(&mut self.0.write().sources);
         join_all(sources.into_iter().map(|source| source.close(clock))).await;
     }
 

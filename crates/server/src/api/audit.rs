@@ -46,7 +46,7 @@ pub(super) async fn run(
     if let Some(hub) = &query.hub {
         let has_a_checkpoint =
             seen.checkpoints_after.iter().any(|checkpoint| checkpoint.lane.hub.as_str() == hub);
-        if !has_a_checkpoint {
+        if !has_a_checkpoint && !api.sources.is_source(hub) {
             api.log(hub)?;
         }
     }
@@ -108,7 +108,17 @@ async fn observe(api: &Api) -> Result<Observation, ApiError> {
         }
     }
     let configured = api.configured.clone();
-    Ok(Observation { hubs, configured, checkpoints_before, dead_letters, parked, parts, checkpoints_after })
+    let away = api.sources.not_open();
+    Ok(Observation {
+        hubs,
+        away,
+        configured,
+        checkpoints_before,
+        dead_letters,
+        parked,
+        parts,
+        checkpoints_after,
+    })
 }
 
 /// The parts of a lane's dead letters and parked events that are counted by themselves.
@@ -155,5 +165,10 @@ fn observe_hub(log: &dyn EventLog) -> Result<HubObservation, ReadError> {
             lost: status.lost,
         });
     }
-    Ok(HubObservation { name: log.hub().clone(), incarnation: log.incarnation(), partitions })
+    Ok(HubObservation {
+        name: log.hub().clone(),
+        incarnation: log.incarnation(),
+        is_sparse: log.has_sparse_numbers(),
+        partitions,
+    })
 }

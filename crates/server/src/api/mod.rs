@@ -41,6 +41,7 @@ mod query;
 mod read_apis;
 pub mod running;
 mod seek;
+mod sources;
 mod trace;
 mod trail;
 
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -62,6 +64,7 @@ use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::dead_letter::DeadLetterGroup;
+use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
 use tidegate_telemetry::Telemetry;
@@ -197,6 +200,7 @@ fn routes() -> Routes {
         .routes(routes!(trail::list))
         .routes(routes!(checkpoints::list))
         .routes(routes!(hubs::list))
+        .routes(routes!(sources::list))
         .routes(routes!(audit::run))
         .routes(routes!(audit_deep::run))
         .routes(routes!(openapi::get))
@@ -247,8 +251,17 @@ impl Api {
         own.or_else(|| self.sources.find(name)).ok_or_else(|| self.no_hub(name))
     }
 
-    /// There is no hub of this name: an error that names some there are.
+    /// There is no hub of this name, or it is one of somebody else that cannot be asked: an error that says so, and names
+    /// some there are.
     pub(crate) fn no_hub(&self, name: &str) -> ApiError {
+        if let Some((source, status)) = self.sources.not_open_named(name) {
+            return ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorCode::SERVER_UNREACHABLE,
+                sources::told(&source, &status),
+            )
+            .help("what is known of it: tidegate hubs list");
+        }
         let all = self.logs();
         let mut names: Vec<&str> = all.iter().take(NAMED).map(|log| log.hub().as_str()).collect();
         if all.len() > NAMED {

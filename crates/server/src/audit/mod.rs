@@ -7,7 +7,7 @@
 //!            │ filtered         │
 //!            │ dead-lettered    │       published = tail − start
 //!            │ parked           │                 = applied + filtered + dead-lettered + parked + discarded + lost
-//!            │ discarded, lost  │                   + pending
+//!            │ discarded, lost  │                   + absent + pending
 //! ```
 //!
 //! A partition is accounted for when the counts of its checkpoint add up to the distance the checkpoint went, when there
@@ -25,6 +25,8 @@ use tidegate_model::event::HubName;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
+use tidegate_api::SourceStatus;
+
 pub use gap::Gap;
 pub use observation::{HubObservation, Observation, PartitionObservation, Parts};
 
@@ -40,6 +42,9 @@ pub struct FunctionAudit {
     /// The totals over all partitions.
     #[serde(flatten)]
     pub totals: Account,
+    /// How the source is, when it cannot be asked. Then the account ends at the checkpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceStatus>,
     /// What is wrong beyond single partitions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -92,6 +97,8 @@ pub struct Account {
     pub discarded: u64,
     /// Events that a repair of the log had given up before they were processed.
     pub lost: u64,
+    /// Numbers that a hub of somebody else gave to no event, or to none that it still had.
+    pub absent: u64,
     /// Events that are not resolved yet.
     pub pending: u64,
 }
@@ -108,6 +115,7 @@ impl std::ops::AddAssign for Account {
         self.redriving = self.redriving.saturating_add(other.redriving);
         self.discarded = self.discarded.saturating_add(other.discarded);
         self.lost = self.lost.saturating_add(other.lost);
+        self.absent = self.absent.saturating_add(other.absent);
         self.pending = self.pending.saturating_add(other.pending);
     }
 }
@@ -130,14 +138,23 @@ fn audit_function(seen: &Observation, hub: &HubName, function: &FunctionName) ->
     let mut gaps = Vec::new();
     let mut partitions = Vec::new();
     let log = seen.hubs.iter().find(|log| log.name == *hub);
+    let away = seen.away.iter().find(|(source, _)| source == hub).map(|(_, status)| status.clone());
     let partition_count = log.map_or(0, |log| log.partitions.len());
     match log {
+        None if away.is_some() => {
+            for known in known_partitions(seen, hub, function) {
+                let lane = Lane { function: function.clone(), hub: hub.clone(), partition: known.partition };
+                let checked = audit_partition(seen, None, &known, &lane, configured);
+                totals += checked.account;
+                partitions.push(checked);
+            }
+        }
         None => gaps.push(Gap::NoHub { hub: hub.clone() }),
         Some(log) => {
             for partition in &log.partitions {
                 let lane =
                     Lane { function: function.clone(), hub: hub.clone(), partition: partition.partition };
-                let checked = audit_partition(seen, log, partition, &lane, configured);
+                let checked = audit_partition(seen, Some(log), partition, &lane, configured);
                 totals += checked.account;
                 partitions.push(checked);
             }
@@ -152,12 +169,27 @@ fn audit_function(seen: &Observation, hub: &HubName, function: &FunctionName) ->
         }
     }
     let ok = gaps.is_empty() && partitions.iter().all(|partition| partition.ok);
-    FunctionAudit { hub: hub.clone(), function: function.clone(), ok, totals, gaps, partitions }
+    FunctionAudit { hub: hub.clone(), function: function.clone(), ok, totals, source: away, gaps, partitions }
+}
+
+/// The partitions of a source that cannot be asked, as far as the function's checkpoints tell of them.
+fn known_partitions(seen: &Observation, hub: &HubName, function: &FunctionName) -> Vec<PartitionObservation> {
+    let checkpoints = seen.checkpoints_after.iter();
+    let of_it = checkpoints.filter(|known| known.lane.hub == *hub && known.lane.function == *function);
+    of_it
+        .map(|known| PartitionObservation {
+            partition: known.lane.partition,
+            head: known.start,
+            tail: known.position,
+            damage: None,
+            lost: Vec::new(),
+        })
+        .collect()
 }
 
 fn audit_partition(
     seen: &Observation,
-    log: &HubObservation,
+    log: Option<&HubObservation>,
     partition: &PartitionObservation,
     lane: &Lane,
     configured: bool,
@@ -168,6 +200,8 @@ fn audit_partition(
         checkpoint.map_or((head, head), |checkpoint| (checkpoint.start, checkpoint.position));
     let counts = checkpoint.map(|checkpoint| checkpoint.counts).unwrap_or_default();
     let parts = seen.parts.iter().find(|(of, _)| of == lane).map(|(_, parts)| *parts).unwrap_or_default();
+    // Only hubs of others can be away.
+    let is_sparse = log.is_none_or(|log| log.is_sparse);
     let account = Account {
         published: tail.distance_from(start),
         applied: counts.applied,
@@ -178,7 +212,8 @@ fn audit_partition(
         held: parts.held,
         redriving: parts.redriving,
         discarded: counts.discarded,
-        lost: counts.lost,
+        lost: if is_sparse { 0 } else { counts.lost },
+        absent: if is_sparse { counts.lost } else { 0 },
         pending: tail.distance_from(position),
     };
 
@@ -187,11 +222,11 @@ fn audit_partition(
         gaps.push(Gap::Damaged { detail: detail.clone() });
     }
     if let Some(checkpoint) = checkpoint {
-        if checkpoint.incarnation != log.incarnation {
+        if let Some(log) = log.filter(|log| log.incarnation != checkpoint.incarnation) {
             gaps.push(Gap::OtherIncarnation { log: log.incarnation, checkpoint: checkpoint.incarnation });
         }
         gaps.extend(gap_of_counts(checkpoint));
-        if counts.lost > 0 {
+        if account.lost > 0 {
             gaps.push(Gap::GivenUp { events: counts.lost });
         }
         if position > tail {

@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use tidegate_api::SourceStatus;
 use tidegate_model::checkpoint::{Checkpoint, FunctionName, Lane};
 use tidegate_model::event::HubName;
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
@@ -18,6 +19,8 @@ use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
 pub struct Observation {
     /// The hubs of the log.
     pub hubs: Vec<HubObservation>,
+    /// The hubs of others that cannot be asked, and how each is.
+    pub away: Vec<(HubName, SourceStatus)>,
     /// Which functions are configured to read which hubs.
     pub configured: Vec<(FunctionName, HubName)>,
     /// The checkpoints before the dead letters were counted.
@@ -50,6 +53,8 @@ pub struct HubObservation {
     pub name: HubName,
     /// Which life of it.
     pub incarnation: Incarnation,
+    /// Whether [gaps mean nothing](tidegate_model::ports::EventLog::has_sparse_numbers) there.
+    pub is_sparse: bool,
     /// Its partitions, in order.
     pub partitions: Vec<PartitionObservation>,
 }

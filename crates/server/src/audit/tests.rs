@@ -51,6 +51,7 @@ fn sound() -> Observation {
         hubs: vec![HubObservation {
             name: hub("flights"),
             incarnation: LIFE,
+            is_sparse: false,
             partitions: vec![partition(0, 0, 100)],
         }],
         configured: vec![(FunctionName::new("f").unwrap(), hub("flights"))],
@@ -261,6 +262,45 @@ fn events_that_were_given_up_before_they_were_processed_are_accounted_for_and_na
         checkpoint.counts.lost = 4;
     });
     assert_eq!(gaps(&seen), [Gap::GivenUp { events: 4 }]);
+}
+
+#[test]
+fn numbers_that_a_hub_of_somebody_else_gave_to_no_event_are_no_loss() {
+    let mut seen = sound();
+    seen.hubs[0].is_sparse = true;
+    both(&mut seen, |checkpoint| {
+        checkpoint.counts.applied -= 4;
+        checkpoint.counts.lost = 4;
+    });
+    assert_eq!(gaps(&seen), []);
+    let account = &audit(&seen)[0];
+    assert!(account.ok);
+    assert_eq!((account.totals.absent, account.totals.lost, account.totals.published), (4, 0, 100));
+}
+
+#[test]
+fn a_source_that_is_away_is_accounted_for_up_to_its_checkpoints_and_named() {
+    use tidegate_api::SourceState;
+    let mut seen = sound();
+    seen.hubs.clear();
+    let status = SourceStatus {
+        state: SourceState::Away,
+        since: Some(Timestamp::from_millis(7)),
+        problem: Some("no route".to_owned()),
+    };
+    seen.away = vec![(hub("flights"), status.clone())];
+    let account = &audit(&seen)[0];
+    assert!(account.ok && account.gaps.is_empty());
+    assert_eq!(account.source, Some(status));
+    assert_eq!((account.totals.published, account.totals.applied, account.totals.pending), (90, 80, 0));
+    // What the store says of itself is checked all the same.
+    seen.dead_letters[0].1 = 2;
+    assert_eq!(gaps(&seen), [Gap::DeadLetters { counted: 3, found: 2 }]);
+    // One of which nothing is known is named too.
+    seen.checkpoints_before.clear();
+    seen.checkpoints_after.clear();
+    let account = &audit(&seen)[0];
+    assert!(account.source.is_some() && account.partitions.is_empty() && account.ok);
 }
 
 #[test]

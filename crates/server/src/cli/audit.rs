@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use tidegate_api::{SourceState, SourceStatus};
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::listing::{Asking, address};
@@ -38,7 +39,10 @@ pub(crate) struct Account {
     pub(crate) discarded: u64,
     #[serde(default)]
     pub(crate) lost: u64,
+    #[serde(default)]
+    pub(crate) absent: u64,
     pub(crate) pending: u64,
+    pub(crate) source: Option<SourceStatus>,
     #[serde(default)]
     pub(crate) gaps: Vec<Gap>,
     pub(crate) partitions: Vec<Partition>,
@@ -72,14 +76,17 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     if !args.asking.json {
         show(&accounts, &mut session.output)?;
     }
+    let away = away(&accounts);
     if args.deep {
         problems.extend(audit_deep::run(&accounts, &mut session).await?);
     }
     if !args.asking.json && !accounts.is_empty() {
-        let verdict = if problems.is_empty() {
-            session.output.good("every sequence number is accounted for")
-        } else {
+        let verdict = if !problems.is_empty() {
             session.output.bad("not every sequence number is accounted for")
+        } else if !away.is_empty() {
+            session.output.bad("what is known is accounted for; what sources have beyond it cannot be asked")
+        } else {
+            session.output.good("every sequence number is accounted for")
         };
         session.output.line(&verdict)?;
     }
@@ -91,7 +98,38 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         next.push("parked list".to_owned());
     }
     session.finish(&next).await?;
-    if problems.is_empty() { Ok(Exit::Done) } else { Err(Failure { problems, exit: Exit::AuditGap }) }
+    match (problems.is_empty(), away.is_empty()) {
+        (true, true) => Ok(Exit::Done),
+        (true, false) => Err(Failure { problems: away, exit: Exit::Failed }),
+        (false, _) => {
+            problems.extend(away);
+            Err(Failure { problems, exit: Exit::AuditGap })
+        }
+    }
+}
+
+/// The sources that cannot be asked, each a problem.
+fn away(accounts: &[Account]) -> Vec<Problem> {
+    let away = accounts.iter().filter_map(|account| Some((account, account.source.as_ref()?)));
+    away.map(|(account, status)| {
+        let since = status.since.map(|since| format!(" since {since}")).unwrap_or_default();
+        let problem = status.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
+        Problem {
+            code: ErrorCode::SERVER_UNREACHABLE,
+            message: format!(
+                "the source {} is {}{since}{problem}; function {} is accounted for up to its checkpoints",
+                account.hub,
+                status.state.as_str(),
+                account.function,
+            ),
+            help: match status.state {
+                SourceState::NotRead => "start the server, and ask again".to_owned(),
+                _ => "ask again when the source is there; `tidegate hubs list` shows its checkpoints"
+                    .to_owned(),
+            },
+        }
+    })
+    .collect()
 }
 
 /// Every gap as a problem.
@@ -148,7 +186,12 @@ fn show(accounts: &[Account], output: &mut Output) -> Result<(), Failure> {
             grouped(account.discarded),
             grouped(account.lost),
             grouped(account.pending),
-            if account.ok { "ok" } else { "GAP" }.to_owned(),
+            match (account.ok, &account.source) {
+                (false, _) => "GAP",
+                (true, Some(status)) => status.state.as_str(),
+                (true, None) => "ok",
+            }
+            .to_owned(),
         ]);
     }
     output.table(&table)?;
@@ -157,6 +200,7 @@ fn show(accounts: &[Account], output: &mut Output) -> Result<(), Failure> {
             (account.quarantined, "dead letters are quarantined"),
             (account.held, "parked events are held"),
             (account.redriving, "parked events are redrives"),
+            (account.absent, "numbers belong to no event of the source"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::Subcommand;
 use serde::Deserialize;
 
+use tidegate_api::Source;
 use tidegate_model::error::ErrorCode;
 
 use crate::api::page::percent_encode;
@@ -26,7 +27,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Lists the hubs with their partitions.
+    /// Lists the hubs with their partitions, and the sources: the hubs of others that are read.
     List {
         #[command(flatten)]
         asking: Asking,
@@ -133,6 +134,8 @@ struct Partition {
 
 const COLUMNS: [&str; 7] = ["hub", ">partition", ">oldest", ">next", ">bytes", "last event", "state"];
 
+const SOURCE_COLUMNS: [&str; 6] = ["source", ">partition", ">oldest", ">next", "checkpoints", "state"];
+
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     match args.action {
         None => list(&args.asking, &context).await,
@@ -157,7 +160,11 @@ async fn list(asking: &Asking, context: &Context) -> Result<Exit, Failure> {
         rows.extend(hub.partitions.iter().map(|partition| row(&hub.hub, partition)));
         first.get_or_insert(hub.hub);
     });
-    if count.await? == 0 && !asking.json {
+    let hubs = count.await?;
+    let sources = session.list(Listing::all("/api/v1/sources", &SOURCE_COLUMNS), |source: Source, rows| {
+        rows.extend(source_rows(&source));
+    });
+    if hubs + sources.await? == 0 && !asking.json {
         session.output.line("there are no hubs")?;
     }
     let next = match first {
@@ -165,6 +172,34 @@ async fn list(asking: &Asking, context: &Context) -> Result<Exit, Failure> {
         None => vec!["hubs create NAME".to_owned()],
     };
     session.finish(&next).await
+}
+
+/// The rows of a source: how it is, then its partitions.
+fn source_rows(source: &Source) -> Vec<Vec<String>> {
+    let dash = || "-".to_owned();
+    let since = source.status.since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let problem = source.status.problem.as_ref().map(|problem| format!(": {}", shortened(problem, 80)));
+    let state = format!("{}{since}{}", source.status.state.as_str(), problem.unwrap_or_default());
+    if source.partitions.is_empty() {
+        return vec![vec![source.source.clone(), dash(), dash(), dash(), dash(), state]];
+    }
+    let rows = source.partitions.iter().map(|partition| {
+        let checkpoints = partition.checkpoints.iter();
+        let resolved: Vec<String> = checkpoints
+            .map(|checkpoint| format!("{} at {}", checkpoint.function, grouped(checkpoint.position)))
+            .collect();
+        let reader =
+            partition.reader.as_ref().map(|reader| format!(", read by {reader}")).unwrap_or_default();
+        vec![
+            source.source.clone(),
+            partition.partition.to_string(),
+            partition.head.map_or_else(dash, grouped),
+            partition.tail.map_or_else(dash, grouped),
+            if resolved.is_empty() { dash() } else { resolved.join(", ") },
+            format!("{state}{reader}"),
+        ]
+    });
+    rows.collect()
 }
 
 fn row(hub: &str, partition: &Partition) -> Vec<String> {

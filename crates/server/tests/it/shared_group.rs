@@ -198,7 +198,7 @@ fn a_processor_of_the_official_client_and_ours_balance_and_do_not_both_process()
         (&json!(true), &json!(0), &json!(0))
     );
     // The lanes that came back begin anew where the group was: what is counted of them is of the third sending.
-    let followed = ours.json("audit-log").into_iter().filter(|entry| entry["action"] == "checkpoint.follow");
+    let followed = ours.json("trail").into_iter().filter(|entry| entry["action"] == "checkpoint.follow");
     let passed_over: u64 = followed
         .map(|entry| entry["detail"]["to"].as_u64().unwrap() - entry["detail"]["from"].as_u64().unwrap())
         .sum();

@@ -333,6 +333,7 @@ async fn run(shared: Arc<Shared>, id: PartitionId, feed: Arc<Feed>) {
             Over::Failed(error) => {
                 let pause = backoff.failed(&*shared.clock);
                 tracing::warn!(hub = %shared.options.name, partition = %id, %error, pause = ?pause, "receiving ended");
+                shared.answers(Some(&error));
                 feed.fail(error, moves);
                 if leave_if_idle(&shared, id, &feed) {
                     return;
@@ -357,6 +358,7 @@ async fn fill(
 ) -> Over {
     let partition = &shared.partitions[id.0 as usize];
     let mut outstanding = 0_u32;
+    shared.answers(None);
     {
         // It is there again.
         let mut buffer = feed.buffer.lock();

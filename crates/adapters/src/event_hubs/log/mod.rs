@@ -25,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::event::{Event, HubName};
@@ -107,6 +108,8 @@ struct Shared {
     partitions: Vec<Partition>,
     /// The partitions that may be read, where not all of them may.
     assigned: Option<watch::Sender<BTreeSet<PartitionId>>>,
+    /// Since when the hub does not answer, and what is wrong.
+    trouble: Mutex<Option<(Timestamp, String)>>,
 }
 
 impl RemoteLog {
@@ -130,7 +133,16 @@ impl RemoteLog {
         let remote = client.remote();
         let incarnation = incarnation_of(&remote.namespace, &remote.hub, info.created_at);
         let assigned = options.shares_partitions.then(watch::Sender::default);
-        let shared = Arc::new(Shared { client, options, clock, incarnation, info, partitions, assigned });
+        let shared = Arc::new(Shared {
+            client,
+            options,
+            clock,
+            incarnation,
+            info,
+            partitions,
+            assigned,
+            trouble: Mutex::default(),
+        });
         if shared.assigned.is_some() {
             shared.partitions.iter().for_each(|partition| partition.take_away(NOT_ASSIGNED.to_owned()));
         }
@@ -172,6 +184,11 @@ impl RemoteLog {
     /// Has a partition not be read any more: it falls to another reader of the group.
     pub fn unassign(&self, partition: PartitionId, why: &str) {
         self.shared.take_away(partition, why);
+    }
+
+    /// Since when the hub does not answer, and what is wrong, if that is so.
+    pub fn trouble(&self) -> Option<(Timestamp, String)> {
+        self.shared.trouble.lock().clone()
     }
 
     /// Notes which other reader of the group has a partition; `None` when nobody is known to.
@@ -238,6 +255,15 @@ impl Shared {
         }
     }
 
+    /// Notes that the hub answers, or what it says instead.
+    fn answers(&self, problem: Option<&ClientError>) {
+        let mut trouble = self.trouble.lock();
+        *trouble = problem.map(|problem| {
+            let since = trouble.as_ref().map_or_else(|| self.clock.now(), |(since, _)| *since);
+            (since, problem.to_string())
+        });
+    }
+
     fn deleted(&self) -> ReadError {
         ReadError::HubDeleted { hub: self.options.name.clone() }
     }
@@ -257,8 +283,12 @@ impl Shared {
                 continue;
             }
             match self.refresh().await {
-                Ok(()) => missing = 0,
+                Ok(()) => {
+                    missing = 0;
+                    self.answers(None);
+                }
                 Err(error) => {
+                    self.answers(Some(&error));
                     tracing::warn!(hub = %self.options.name, %error, "the hub does not tell about itself");
                     missing = if error.kind() == FailureKind::NotFound { missing + 1 } else { 0 };
                 }
