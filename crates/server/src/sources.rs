@@ -224,8 +224,8 @@ impl Sources {
         let opened = self.try_open(source, readers, store, clock).await;
         let (state, problem) = match &opened {
             Ok(()) => (SourceState::There, None),
-            Err(NotOpened::Away(failure)) => (SourceState::Away, Some(failure.on_one_line())),
-            Err(NotOpened::Failed(failure)) => (SourceState::Refused, Some(failure.on_one_line())),
+            Err(NotOpened::Away(failure)) => (SourceState::Away, Some(said(failure))),
+            Err(NotOpened::Failed(failure)) => (SourceState::Refused, Some(said(failure))),
         };
         self.note(&source.name, state, problem, clock);
         opened
@@ -349,6 +349,12 @@ async fn begin(
         }
     }
     Ok(())
+}
+
+/// What went wrong, as part of a sentence.
+fn said(failure: &Failure) -> String {
+    let messages: Vec<&str> = failure.problems.iter().map(|problem| problem.message.as_str()).collect();
+    messages.join("; ")
 }
 
 fn not_located(error: ReadError) -> NotOpened {

@@ -9,3 +9,4 @@ mod conformance;
 mod failing;
 mod harness;
 mod reading;
+mod through_host;

@@ -175,7 +175,7 @@ fn checkpoints_are_exchanged_with_the_official_clients_as_blobs() {
     let Some(azurite) = Azurite::for_test() else { return };
     let config = OURS.replace(
         "hub = \"flights\"",
-        "hub = \"flights\"\ncheckpoint_blobs = { connection_string = { file = \"storage.txt\" }, container = \"checkpoints\" }",
+        "hub = \"flights\"\ncheckpoint_blobs = { connection_string = { file = \"storage.txt\" }, container = \"checkpoints\", claim_interval = \"1s\" }",
     );
     let theirs = Place::new(THEIRS);
     let (their_server, said) = start(&theirs, "127.0.0.1:0");
@@ -215,4 +215,130 @@ fn checkpoints_are_exchanged_with_the_official_clients_as_blobs() {
     official_client(&azurite, "checkpoints", &["write", "3"]);
     moved("migrated", 4 * 4);
     assert!(their_server.terminate().success());
+}
+
+#[test]
+fn a_source_that_is_away_is_named_with_what_is_known_of_it() {
+    let (theirs, ours) = (Place::new(THEIRS), Place::new(OURS));
+    let (their_server, said) = start(&theirs, "127.0.0.1:0");
+    let amqp = said["amqp"].as_str().unwrap().split("://").last().unwrap().to_owned();
+    ours.write("theirs.txt", said["connection_string"].as_str().unwrap().as_bytes());
+    let published = send(&theirs, 0..20);
+    let our_server = ours.serve();
+    ours.caught_up(published);
+    let there = &ours.json("hubs list")[0];
+    assert_eq!((&there["source"], &there["state"]), (&json!("theirs"), &json!("there")));
+    assert_eq!(there["functions"], json!(["aircraft"]));
+    assert_eq!(there["partitions"].as_array().unwrap().len(), 4);
+    assert!(our_server.terminate().success());
+    their_server.kill();
+
+    // Nobody runs: the name and the checkpoints are known.
+    let audit = ours.run("audit --json");
+    let account = &crate::support::objects(&crate::support::text(&audit.stdout))[0];
+    assert_eq!((&account["hub"], &account["source"]["state"]), (&json!("theirs"), &json!("not-read")));
+    assert_eq!((&account["applied"], &account["pending"]), (&json!(published), &json!(0)));
+    let said = crate::support::text(&audit.stderr);
+    assert!(audit.status.code() == Some(1) && said.contains("TG-504"), "{:?} {said}", audit.status);
+    assert!(said.contains("the source theirs is not-read"), "{said}");
+
+    // It starts without the source, and says so wherever one looks.
+    let our_server = ours.serve();
+    let listed = &ours.json("hubs list")[0];
+    assert_eq!((&listed["source"], &listed["state"]), (&json!("theirs"), &json!("away")), "{listed}");
+    assert!(listed["since"].is_string() && listed["problem"].as_str().unwrap().contains(&amqp), "{listed}");
+    let positions = listed["partitions"].as_array().unwrap().iter();
+    let resolved: u64 =
+        positions.map(|partition| partition["checkpoints"][0]["position"].as_u64().unwrap()).sum();
+    assert_eq!(resolved, published);
+    let shown = crate::support::text(&ours.run("hubs list").stdout);
+    assert!(shown.contains("theirs") && shown.contains("away since"), "{shown}");
+    for words in ["audit", "audit theirs", "audit --deep"] {
+        let audit = ours.run(words);
+        let said = crate::support::text(&audit.stderr);
+        assert_eq!(audit.status.code(), Some(1), "{words}: {said}");
+        for part in ["TG-504", "the source theirs is away since", "up to its checkpoints"] {
+            assert!(said.contains(part), "{words}, {part}: {said}");
+        }
+    }
+    let refused = ours.run("hubs show theirs");
+    let said = crate::support::text(&refused.stderr);
+    assert!(said.contains("the source theirs is away since"), "{said}");
+    let unknown = crate::support::text(&ours.run("audit nobody").stderr);
+    assert!(unknown.contains("there is no hub"), "{unknown}");
+
+    // It comes back, and all is as it was.
+    let (their_server, _) = start(&theirs, &amqp);
+    crate::support::wait_until("the source is there", || ours.json("hubs list")[0]["state"] == "there");
+    crate::support::wait_until("it is accounted for", || ours.run("audit").status.code() == Some(0));
+
+    // It goes while it is read: it is said to be away, and what is known of it stays.
+    their_server.kill();
+    crate::support::wait_until("it is away", || ours.json("hubs list")[0]["state"] == "away");
+    let listed = &ours.json("hubs list")[0];
+    assert!(listed["since"].is_string() && listed["partitions"][0]["tail"].is_u64(), "{listed}");
+    assert!(our_server.terminate().success());
+}
+
+#[test]
+fn a_reader_that_takes_a_partition_ends_the_lane_and_the_message_says_who() {
+    let Some(azurite) = Azurite::for_test() else { return };
+    let (theirs, ours) = (
+        Place::new(THEIRS),
+        Place::new(&OURS.replace("hub = \"flights\"", "hub = \"flights\"\nowner_level = 3")),
+    );
+    let (_their_server, said) = start(&theirs, "127.0.0.1:0");
+    let connection = said["connection_string"].as_str().unwrap();
+    ours.write("theirs.txt", connection.as_bytes());
+    let mut published = send(&theirs, 0..20);
+    let our_server = ours.serve();
+    ours.caught_up(published);
+
+    // The official client reads partition 0 with a higher owner level, and stays.
+    const THIEF: &str = r#"
+const { EventHubConsumerClient, latestEventPosition } = require("@azure/event-hubs");
+const client = new EventHubConsumerClient("$Default", process.argv[1], "flights");
+let began = false;
+client.subscribe("0", {
+  processEvents: async () => { if (!began) { began = true; console.log("reads"); } },
+  processError: async (error) => console.log(String(error)),
+}, { ownerLevel: 9, startPosition: latestEventPosition, maxWaitTimeInSeconds: 0.2 });
+"#;
+    let mut thief = std::process::Command::new("node")
+        .args(["-e", THIEF, connection])
+        .env("NODE_PATH", azurite.modules())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    let mut lines = std::io::BufReader::new(thief.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut lines, &mut said).unwrap();
+    assert_eq!(said.trim(), "reads");
+
+    published += send(&theirs, 20..40);
+    let lane_0 = || ours.json("checkpoints").into_iter().find(|lane| lane["partition"] == 0).unwrap();
+    crate::support::wait_minutes(3, "the lane has ended", || lane_0()["state"] == "stopped");
+    let lane = lane_0();
+    let said = lane.to_string();
+    for part in
+        ["TG-307", "was taken over by another reader", "epoch of '9'", "owner level 3", "amqp:link:stolen"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // The others go on, and nothing of its events is resolved by that.
+    crate::support::wait_until("the others are done", || {
+        let lanes = ours.json("checkpoints");
+        lanes.iter().all(|lane| lane["partition"] == 0 || lane["position"] == lane["tail"])
+    });
+    let account = &ours.json("audit")[0];
+    assert_eq!(account["ok"], true, "{account}");
+    let (applied, pending) = (account["applied"].as_u64().unwrap(), account["pending"].as_u64().unwrap());
+    assert!(pending > 0 && applied + pending == published, "{account}");
+
+    // When the other one has gone, a restart takes it back.
+    thief.kill().unwrap();
+    thief.wait().unwrap();
+    assert!(our_server.terminate().success());
+    let _our_server = ours.serve();
+    ours.caught_up(published);
 }
