@@ -54,6 +54,7 @@ fn sound() -> Observation {
             is_sparse: false,
             partitions: vec![partition(0, 0, 100)],
         }],
+        away: Vec::new(),
         configured: vec![(FunctionName::new("f").unwrap(), hub("flights"))],
         checkpoints_before: vec![at_90.clone()],
         dead_letters: vec![(lane("f", 0), 3)],
@@ -95,6 +96,7 @@ fn a_sound_account_adds_up() {
             held: 1,
             redriving: 1,
             discarded: 0,
+            absent: 0,
             lost: 0,
             pending: 10
         }

@@ -220,7 +220,7 @@ const CLAIM_INTERVAL: Key<PositiveDuration> = Key::with_default(
 pub(crate) static BLOBS_ELEMENT: Element = Element {
     header: "checkpoint_blobs = { … }",
     doc: "A container for ownerships and for copies of checkpoints, a table within `[source.NAME]`. Tested against Azurite, \
-          beside the processors of the client for Python.",
+          beside the processors of the client for JavaScript.",
     keys: &[&BLOB_CONNECTION_STRING as &dyn KeyInfo, &CONTAINER, &CLAIM, &CLAIM_INTERVAL],
     example: "checkpoint_blobs = { connection_string = { env = \"STORAGE\" }, container = \"checkpoints\" }\n",
 };
