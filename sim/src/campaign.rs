@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use crate::mutation::Mutation;
 use crate::oracle::Violation;
-use crate::world::run;
+use crate::scenario::StoreKind;
+use crate::world::{run, run_on};
 
 /// What many seeds came to.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -35,7 +36,9 @@ pub struct Failure {
 }
 
 /// Runs seeds on `threads` threads, each seed on one.
-pub fn campaign(seeds: Range<u64>, threads: usize) -> Campaign {
+///
+/// On the store that each seed says, or on `store`.
+pub fn campaign(seeds: Range<u64>, threads: usize, store: Option<StoreKind>) -> Campaign {
     let next = AtomicU64::new(seeds.start);
     let done = Mutex::new(Campaign { runs: 0, polls: 0, commits: 0, failures: Vec::new() });
     std::thread::scope(|scope| {
@@ -46,13 +49,16 @@ pub fn campaign(seeds: Range<u64>, threads: usize) -> Campaign {
                     if seed >= seeds.end {
                         return;
                     }
-                    let report = run(seed, None);
+                    let report = match store {
+                        Some(store) => run_on(store, seed, None),
+                        None => run(seed, None),
+                    };
                     let mut done = done.lock();
                     done.runs += 1;
                     done.polls += report.polls;
                     done.commits += report.commits;
                     if let Some(violation) = report.violation {
-                        done.failures.push(Failure { seed, violation, command: command(seed, None) });
+                        done.failures.push(Failure { seed, violation, command: command(seed, None, store) });
                     }
                 }
             });
@@ -64,18 +70,23 @@ pub fn campaign(seeds: Range<u64>, threads: usize) -> Campaign {
 }
 
 /// The first of these seeds that breaks a promise with the planted defect and keeps all of them without it.
-pub fn caught_by(mutation: Mutation, mut seeds: Range<u64>) -> Option<Failure> {
+/// On the store that each seed says, or on `store`.
+pub fn caught_by(mutation: Mutation, mut seeds: Range<u64>, store: Option<StoreKind>) -> Option<Failure> {
+    let violation = |seed, mutation| match store {
+        Some(store) => run_on(store, seed, mutation).violation,
+        None => run(seed, mutation).violation,
+    };
     seeds.find_map(|seed| {
-        let violation = run(seed, Some(mutation)).violation?;
-        let is_its_doing = run(seed, None).violation.is_none();
-        is_its_doing.then(|| Failure { seed, violation, command: command(seed, Some(mutation)) })
+        let caught = violation(seed, Some(mutation))?;
+        let is_its_doing = violation(seed, None).is_none();
+        let command = command(seed, Some(mutation), store);
+        is_its_doing.then_some(Failure { seed, violation: caught, command })
     })
 }
 
 /// The command that repeats a run and shows what happened in it.
-pub fn command(seed: u64, mutation: Option<Mutation>) -> String {
-    match mutation {
-        Some(mutation) => format!("cargo xtask sim --seed {seed} --mutation {} --trace", mutation.name()),
-        None => format!("cargo xtask sim --seed {seed} --trace"),
-    }
+pub fn command(seed: u64, mutation: Option<Mutation>, store: Option<StoreKind>) -> String {
+    let mutation = mutation.map(|mutation| format!(" --mutation {}", mutation.name())).unwrap_or_default();
+    let store = store.map(|store| format!(" --store {}", store.name())).unwrap_or_default();
+    format!("cargo xtask sim --seed {seed}{mutation}{store} --trace")
 }

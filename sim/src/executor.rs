@@ -102,6 +102,14 @@ impl Executor {
         drop(dead);
     }
 
+    /// Ends every process.
+    pub(crate) fn end(&self) {
+        let tasks = std::mem::take(&mut self.state.lock().tasks);
+        drop(tasks);
+        let timers = std::mem::take(&mut self.state.lock().timers);
+        drop(timers);
+    }
+
     /// Whether a process has tasks.
     pub(crate) fn is_alive(&self, process: ProcessId) -> bool {
         self.state.lock().tasks.values().any(|(of, _)| *of == process)

@@ -22,6 +22,7 @@ mod scenario;
 
 mod amqp;
 mod clock;
+mod embedded;
 mod event;
 mod function;
 mod network;
@@ -35,4 +36,5 @@ mod trace;
 pub use campaign::{Campaign, Failure, campaign, caught_by, command};
 pub use mutation::Mutation;
 pub use oracle::Violation;
-pub use world::{Report, run};
+pub use scenario::StoreKind;
+pub use world::{Report, run, run_on};

@@ -3,9 +3,8 @@
 //! Each is a wrapper around a port, never a switch in the program.
 
 use tidegate_model::commit::Commit;
-use tidegate_model::memory::MemoryStore;
 use tidegate_model::outcome::OutcomeCounts;
-use tidegate_model::ports::Ownerships;
+use tidegate_model::ports::Store;
 
 /// A planted defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +49,15 @@ pub enum Mutation {
     SkipOnResume,
     /// The door does not see that a reader has an epoch.
     LoseEpoch,
+    /// The embedded store says that its commits are durable, and has not synced its write-ahead log.
+    UnsyncedCommit,
+    /// The embedded store begins its write-ahead log anew, and has not synced the pages that it moved out of it.
+    UnsyncedPages,
 }
 
 impl Mutation {
     /// Every mutation, with its name and within how many seeds, from 0, it has to be caught.
-    pub const ALL: [(Self, &'static str, u64); 20] = [
+    pub const ALL: [(Self, &'static str, u64); 22] = [
         (Self::CheckpointAhead, "checkpoint-ahead", 5),
         (Self::AckBeforeSync, "ack-before-sync", 20),
         (Self::AckRefused, "ack-refused", 20),
@@ -75,6 +78,8 @@ impl Mutation {
         (Self::SwapDeliveries, "swap-deliveries", 20),
         (Self::SkipOnResume, "skip-on-resume", 10),
         (Self::LoseEpoch, "lose-epoch", 50),
+        (Self::UnsyncedCommit, "unsynced-commit", 100),
+        (Self::UnsyncedPages, "unsynced-pages", 100),
     ];
 
     /// Its name.
@@ -93,7 +98,7 @@ impl Mutation {
     }
 
     /// What a store with this defect makes of a commit.
-    pub(crate) async fn distort(self, commit: &Commit, store: &MemoryStore) -> Commit {
+    pub(crate) async fn distort(self, commit: &Commit, store: &dyn Store) -> Commit {
         let mut commit = commit.clone();
         // What is not written down is counted as filtered, so that the sums are right.
         let hide = |counts: &mut OutcomeCounts, field: fn(&mut OutcomeCounts) -> &mut u64| {
@@ -149,6 +154,8 @@ impl Mutation {
             | Self::SwapDeliveries
             | Self::SkipOnResume
             | Self::LoseEpoch
+            | Self::UnsyncedCommit
+            | Self::UnsyncedPages
             | Self::SwapEvents => {}
         }
         commit

@@ -18,6 +18,9 @@ use crate::random::{Random, hash};
 
 const MS: Duration = Duration::from_millis(1);
 
+/// One seed in so many has the embedded store.
+const EMBEDDED_ONE_IN: u64 = 4;
+
 /// Everything about a run that is known before it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
@@ -33,12 +36,46 @@ pub(crate) struct Scenario {
     pub(crate) faults: u64,
     /// How many polls pass between two faults at most.
     pub(crate) fault_pause: u64,
+    /// The store.
+    pub(crate) store: StoreKind,
+    /// The size of its write-ahead log at which it moves it into its database.
+    pub(crate) wal_bytes: u64,
     /// The functions.
     pub(crate) functions: Vec<SimFunction>,
     /// How the instances process.
     pub(crate) options: HostOptions,
     /// Who comes in by AMQP.
     pub(crate) amqp: Plan,
+}
+
+/// Which store a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The reference store in memory, which no machine takes with it when it stops.
+    Reference,
+    /// The embedded store, on the disk of the machine with the log.
+    Embedded,
+    /// The embedded store, on a disk of its own that never fails: all that can be seen is as with the reference store.
+    EmbeddedApart,
+}
+
+impl StoreKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Reference, Self::Embedded, Self::EmbeddedApart];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Embedded => "embedded",
+            Self::EmbeddedApart => "embedded-apart",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// A function and how it is run.
@@ -87,6 +124,8 @@ impl Scenario {
             sends: random.of_range(10..60),
             faults: random.of_range(0..36),
             fault_pause: random.pick(&[20, 100, 400]),
+            store: store_kind(seed),
+            wal_bytes: Random::of(seed, "write-ahead log").pick(&[32 << 10, 128 << 10, 1 << 20]),
             functions,
             options: HostOptions {
                 document_cache_bytes: random.pick(&[0, 2000, 1_000_000]),
@@ -136,6 +175,14 @@ fn sharing(random: &mut Random) -> Sharing {
     let heartbeat = millis(random.of_range(200..1000));
     let missed = u32::try_from(random.of_range(3..10)).expect("a small number");
     Sharing::Shared { heartbeat, expires_after: heartbeat * missed }
+}
+
+/// The embedded store takes several times as long as the reference store, so that not every seed has it.
+fn store_kind(seed: u64) -> StoreKind {
+    match Random::of(seed, "store").one_in(EMBEDDED_ONE_IN) {
+        true => StoreKind::Embedded,
+        false => StoreKind::Reference,
+    }
 }
 
 fn settings(random: &mut Random) -> FunctionSettings {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tidegate_eventlog::simulation::FaultyStorage;
 use tidegate_model::attempt::EventAttempts;
 use tidegate_model::checkpoint::{Checkpoint, Epoch, FunctionName, Lane, Ownership};
 use tidegate_model::circuit::{CIRCUIT, PAUSE};
@@ -17,12 +18,11 @@ use tidegate_model::dead_letter::{Acted, DeadLetterFilter, DeadLetterGroup, Dead
 use tidegate_model::document::{CollectionName, Document, DocumentId};
 use tidegate_model::event::EventData;
 use tidegate_model::health::InstanceHealth;
-use tidegate_model::memory::MemoryStore;
 use tidegate_model::notice::{DeliveryState, Notice, NoticeId};
 use tidegate_model::parking::{OrderKey, ParkedVersion, ParkingPlace, StoredParked};
 use tidegate_model::ports::{
     Checkpoints, Commits, DeadLetters, Documents, Outbox, Ownerships, Parking, RegisterChange, Registers,
-    StoreError,
+    Store, StoreError,
 };
 use tidegate_model::position::{Incarnation, SequenceNumber};
 use tidegate_model::register::{Register, RegisterKey, Version};
@@ -84,7 +84,9 @@ impl StoreFaults {
 pub(crate) struct SimStore {
     /// Who: one start of one instance.
     pub(crate) instance: String,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Arc<dyn Store>,
+    /// The disk that it is on, if that can stop with its machine.
+    pub(crate) disk: Option<FaultyStorage>,
     pub(crate) executor: Executor,
     pub(crate) random: Mutex<Random>,
     pub(crate) faults: Arc<StoreFaults>,
@@ -97,6 +99,8 @@ pub(crate) struct SimStore {
 enum Call {
     Read,
     Write,
+    /// A change that is durable when the answer comes, and everything before it.
+    Durable,
 }
 
 impl SimStore {
@@ -113,10 +117,12 @@ impl SimStore {
             return Err(refusal);
         }
         let result = work.await;
-        if let Err(error) = &result {
-            self.trace.note(&self.instance, format_args!("{name}: {error}"));
+        match &result {
+            Err(error) => self.trace.note(&self.instance, format_args!("{name}: {error}")),
+            Ok(_) if call == Call::Durable => self.oracle.store_synced(),
+            Ok(_) => {}
         }
-        let is_lost = call == Call::Write && {
+        let is_lost = call != Call::Read && {
             let mut faults = self.faults.0.lock();
             let is_lost = faults.replies_to_lose > 0;
             faults.replies_to_lose -= u64::from(is_lost);
@@ -150,7 +156,7 @@ impl SimStore {
         let is_cut_off = faults.cut_off_until.get(&self.instance).is_some_and(|until| now < *until);
         if is_cut_off || now < faults.away_until {
             Some(StoreError::Unavailable { detail: "nobody answers".to_owned() })
-        } else if call == Call::Write && now < faults.full_until {
+        } else if call != Call::Read && now < faults.full_until {
             Some(StoreError::DiskFull { detail: "no room".to_owned() })
         } else {
             None
@@ -165,7 +171,7 @@ impl SimStore {
                 self.store.commit(&torn).await?;
                 Err(StoreError::Unavailable { detail: "the reply was lost".to_owned() })
             }
-            Some(mutation) => self.store.commit(&mutation.distort(commit, &self.store).await).await,
+            Some(mutation) => self.store.commit(&mutation.distort(commit, &*self.store).await).await,
             None => self.store.commit(commit).await,
         }
     }
@@ -224,7 +230,7 @@ impl Checkpoints for SimStore {
         to: SequenceNumber,
         entry: NewTrailEntry,
     ) -> Result<Checkpoint, StoreError> {
-        self.call("seek", Call::Write, self.store.seek(lane, from, to, entry)).await
+        self.call("seek", Call::Durable, self.store.seek(lane, from, to, entry)).await
     }
 }
 
@@ -417,7 +423,7 @@ impl Registers for SimStore {
     async fn change_register(&self, change: RegisterChange) -> Result<Version, StoreError> {
         let (key, value) = (change.key.clone(), change.value.clone());
         let version = self
-            .call("change register", Call::Write, async {
+            .call("change register", Call::Durable, async {
                 let version = self.change_with_defect(change).await?;
                 self.trace.note(
                     &self.instance,
@@ -520,7 +526,15 @@ impl Commits for SimStore {
 
     async fn commit(&self, commit: &Commit) -> Result<CommitReceipt, StoreError> {
         self.call("commit", Call::Write, async {
-            let receipt = self.commit_with_defect(commit).await?;
+            let made = self.commit_with_defect(commit).await;
+            let stopped = self.disk.as_ref().is_some_and(FaultyStorage::has_crashed);
+            if stopped || matches!(made, Err(StoreError::Unavailable { .. })) {
+                self.oracle.doubtful(&self.instance, commit);
+            }
+            let receipt = made?;
+            if stopped {
+                return Err(StoreError::Unavailable { detail: "the machine has stopped".to_owned() });
+            }
             for step in &commit.lanes {
                 self.trace.note(
                     &self.instance,
@@ -543,13 +557,13 @@ impl Commits for SimStore {
                     ),
                 );
             }
-            self.oracle.committed(&self.instance, commit, &self.store);
+            self.oracle.committed(&self.instance, commit, receipt.etag, &*self.store);
             Ok(receipt)
         })
         .await
     }
 
     async fn barrier(&self) -> Result<(), StoreError> {
-        self.call("barrier", Call::Write, self.store.barrier()).await
+        self.call("barrier", Call::Durable, self.store.barrier()).await
     }
 }

@@ -1,5 +1,6 @@
 //! The world of a run: instances, producers, faults, and the driver that goes through all of it step by step.
 
+mod keeping;
 mod people;
 
 use std::collections::BTreeMap;
@@ -21,19 +22,20 @@ use tidegate_model::error::ErrorKind;
 use tidegate_model::memory::MemoryStore;
 use tidegate_model::parking::Turn;
 use tidegate_model::partitioner::partition_of_key;
-use tidegate_model::ports::{Checkpoints, FunctionDescriptor, Parking};
+use tidegate_model::ports::{FunctionDescriptor, Store};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::oneshot;
 
 use crate::amqp::{Amqp, Order};
 use crate::clock::SimClock;
+use crate::embedded::{self, Embedded};
 use crate::event::body;
 use crate::executor::{Executor, ProcessId, Step};
 use crate::function::{Downstream, ScriptedFunction, Shared};
 use crate::mutation::Mutation;
 use crate::oracle::{Oracle, Told, Violation, now};
 use crate::random::Random;
-use crate::scenario::{Scenario, SimFunction, hub_name};
+use crate::scenario::{Scenario, SimFunction, StoreKind, hub_name};
 use crate::site::{Send, Site, note_told};
 use crate::store::{SimStore, StoreFaults};
 use crate::trace::Trace;
@@ -59,20 +61,43 @@ pub struct Report {
     pub commits: u64,
 }
 
-/// Runs a seed, with a planted defect if there is one.
+/// Runs a seed, with a planted defect if there is one, on the store that the seed says.
 pub fn run(seed: u64, mutation: Option<Mutation>) -> Report {
+    run_scenario(Scenario::new(seed), mutation)
+}
+
+/// Runs a seed on a store of one's choice.
+pub fn run_on(store: StoreKind, seed: u64, mutation: Option<Mutation>) -> Report {
+    run_scenario(Scenario { store, ..Scenario::new(seed) }, mutation)
+}
+
+fn run_scenario(scenario: Scenario, mutation: Option<Mutation>) -> Report {
+    let seed = scenario.seed;
     let executor = Executor::new(seed);
     let of_spawner = executor.clone();
     simulated::set_spawner(Some(Box::new(move |task| {
         let process = of_spawner.polled_process().expect("tasks are started by tasks");
         of_spawner.spawn(process, task);
     })));
-    let mut world = World::new(Scenario::new(seed), executor, mutation);
+    let mut world = World::new(scenario, executor.clone(), mutation);
     world.run();
     let report = world.report();
     drop(world);
+    executor.end();
+    embedded::unmount();
     simulated::set_spawner(None);
     report
+}
+
+/// How the program with the log ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The machine lost its power.
+    PowerFailed,
+    /// It was stopped where it was.
+    Killed,
+    /// In good order, as far as the disk let it.
+    Closed,
 }
 
 struct World {
@@ -84,7 +109,13 @@ struct World {
     /// Of its own, so that the rest of a run does not depend on it.
     retention: Random,
     oracle: Arc<Oracle>,
-    store: MemoryStore,
+    /// The store that people and oracles look at; the instances have the same one.
+    store: Arc<dyn Store>,
+    embedded: Option<Embedded>,
+    /// What a person did last, when nobody knows whether it happened.
+    doubt: Option<people::Doubt>,
+    /// Of its own, so that the rest of a run does not depend on the store.
+    power: Random,
     store_faults: Arc<StoreFaults>,
     downstream: Arc<Downstream>,
     site: Option<Site>,
@@ -150,7 +181,10 @@ impl World {
             mutation,
             executor,
             scenario,
-            store: MemoryStore::new(),
+            store: Arc::new(MemoryStore::new()),
+            embedded: None,
+            doubt: None,
+            power: Random::of(seed, "power"),
             store_faults: Arc::default(),
             site: None,
             site_starts: 0,
@@ -175,7 +209,10 @@ impl World {
 
     fn run(&mut self) {
         self.trace.note("world", format_args!("{:?}", self.scenario));
-        self.open_site(FaultyStorage::new(self.scenario.seed));
+        if self.scenario.store == StoreKind::EmbeddedApart {
+            self.open_store_apart();
+        }
+        self.open_site(FaultyStorage::new(self.scenario.seed), None);
         self.amqp.start(self.outside);
         for index in 0..self.instances.len() {
             self.start(index);
@@ -204,7 +241,7 @@ impl World {
         if let (None, Some(site)) = (self.oracle.violation(), &self.site) {
             self.oracle.read_all(&site.read_all());
             self.oracle.check_clients();
-            self.oracle.check_ending(&self.store);
+            self.oracle.check_ending(&*self.store);
         }
     }
 
@@ -261,8 +298,15 @@ impl World {
                 return;
             }
             if self.steps.is_multiple_of(512) {
-                self.close_circuits();
-                self.drop_old();
+                if self.scenario.store == StoreKind::Embedded && !self.has_stopped() {
+                    self.resume_everything();
+                }
+                if !self.has_stopped() {
+                    self.close_circuits();
+                }
+                if !self.has_stopped() {
+                    self.drop_old();
+                }
             }
             let step = self.step();
             if step == Step::Idle || self.executor.now() > deadline {
@@ -353,7 +397,9 @@ impl World {
 
     // --- The machine with the log ---------------------------------------------------------------------------------------
 
-    fn open_site(&mut self, mut disk: FaultyStorage) {
+    /// Starts the program with the log and the store; `after` says what ended it before, if it ran before.
+    fn open_site(&mut self, mut disk: FaultyStorage, after: Option<End>) {
+        let mut after = after;
         loop {
             disk.set_all_in_memory(true);
             disk.set_ignores_syncs(false);
@@ -370,6 +416,29 @@ impl World {
             );
             match opened {
                 Ok(site) => {
+                    match self.open_store(&disk, after) {
+                        Ok(()) => {}
+                        Err(_) if disk.has_crashed() => {
+                            self.trace
+                                .note("site", format_args!("the machine stops while the store is opened"));
+                            drop(site);
+                            self.drop_store();
+                            disk = disk.after_crash();
+                            after = after.and(Some(End::PowerFailed));
+                            continue;
+                        }
+                        Err(error) if error.kind() == ErrorKind::Transient && self.site_starts < 1000 => {
+                            self.trace.note("site", format_args!("{error}"));
+                            site.close();
+                            drop(site);
+                            self.drop_store();
+                            disk.set_space(None);
+                            continue;
+                        }
+                        Err(error) => {
+                            return self.oracle.report("the store opens again", error.to_string());
+                        }
+                    }
                     site.disk.set_ignores_syncs(self.mutation == Some(Mutation::AckBeforeSync));
                     self.trace.note("site", format_args!("the log is open"));
                     self.amqp.open_door(&site);
@@ -379,6 +448,7 @@ impl World {
                 Err(_) if disk.has_crashed() => {
                     self.trace.note("site", format_args!("the machine stops while the log is opened"));
                     disk = disk.after_crash();
+                    after = after.and(Some(End::PowerFailed));
                 }
                 // A person tries again.
                 Err(error) if error.kind() == ErrorKind::Transient && self.site_starts < 1000 => {
@@ -392,21 +462,26 @@ impl World {
         }
     }
 
-    /// Power is gone: of everything on the machine only the medium is left.
+    /// Power is gone, and of everything on the machine only the medium is left; or the program alone was killed, and what it
+    /// wrote is there, synced or not.
     fn crash_machine(&mut self) {
         let Some(site) = self.site.take() else { return };
-        self.trace.note("site", format_args!("the machine stops"));
+        let end = if self.power.one_in(4) { End::Killed } else { End::PowerFailed };
+        let what =
+            if end == End::Killed { "the program with the log is killed" } else { "the machine stops" };
+        self.trace.note("site", format_args!("{what}"));
         self.amqp.close_door(true);
         site.disk.crash();
         self.executor.kill(site.process);
         self.kill_all();
         let disk = site.disk.clone();
         drop(site);
-        let next = disk.after_crash();
+        self.drop_store();
+        let next = if end == End::Killed { disk.after_kill() } else { disk.after_crash() };
         if self.random.one_in(8) {
             next.crash_in(1 + self.random.below(20), self.random.one_in(2));
         }
-        self.open_site(next);
+        self.open_site(next, Some(end));
         self.restart_all_soon();
     }
 
@@ -420,13 +495,20 @@ impl World {
         site.close();
         let disk = site.disk.clone();
         drop(site);
-        self.open_site(disk);
+        self.close_store();
+        // Closing is work of the disk too.
+        let (disk, end) = match disk.has_crashed() {
+            true => (disk.after_crash(), End::PowerFailed),
+            false => (disk, End::Closed),
+        };
+        self.open_site(disk, Some(end));
         self.restart_all_soon();
     }
 
-    /// A log that stopped is started again, as a person would.
+    /// A log or a store that stopped is started again, as a person would.
     fn look_after_machine(&mut self) {
-        let failed = self.site.as_ref().is_some_and(|site| site.failure().is_some());
+        let failed = self.site.as_ref().is_some_and(|site| site.failure().is_some())
+            || self.embedded.as_ref().is_some_and(|store| store.failure().is_some());
         if failed && self.random.one_in(8) {
             self.restart_machine();
         }
@@ -441,6 +523,7 @@ impl World {
         }
         self.kill(index);
         let Some(site) = &self.site else { return };
+        let disk = self.disk_of_store();
         let instance = &mut self.instances[index];
         instance.starts += 1;
         instance.name = format!("{}{}", instance.letter, instance.starts);
@@ -448,7 +531,8 @@ impl World {
         let seed = self.scenario.seed;
         let store = Arc::new(SimStore {
             instance: name.clone(),
-            store: self.store.clone(),
+            store: Arc::clone(&self.store),
+            disk,
             executor: self.executor.clone(),
             random: Mutex::new(Random::of(seed, &format!("store of {name}"))),
             faults: Arc::clone(&self.store_faults),
@@ -608,9 +692,14 @@ impl World {
                 max_bytes: None,
             },
         };
+        // What the checkpoints say must be on disk before the events are not, as the server has it.
+        if self.ask("the barrier", self.store.barrier()).is_none() {
+            return;
+        }
+        self.oracle.store_synced();
         // Where it ends when the machine stops meanwhile nobody knows.
         for (content, floor) in site.read_all().iter().zip(&floors) {
-            self.oracle.drops(content.partition, content.tail().min(*floor), &self.store);
+            self.oracle.drops(content.partition, content.tail().min(*floor), &*self.store);
         }
         match site.drop_old(policy, &floors) {
             Ok(dropped) => {
@@ -683,6 +772,9 @@ impl World {
         self.amqp.make_trouble();
         if self.retention.one_in(2) {
             self.drop_old();
+        }
+        if self.has_stopped() {
+            return;
         }
         let now = self.executor.now();
         let index = usize::try_from(self.random.below(self.instances.len() as u64)).expect("an index");

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use tidegate_sim::{Mutation, campaign, caught_by, command, run};
+use tidegate_sim::{Mutation, StoreKind, campaign, caught_by, command, run, run_on};
 
 /// Seeds that are run when nothing else is asked for.
 const MANY: u64 = 200;
@@ -30,6 +30,16 @@ pub(crate) struct Sim {
     /// caught in. `all` plants one after the other.
     #[arg(long)]
     mutation: Option<String>,
+    /// The store: `reference`, `embedded`, or `embedded-apart` on a disk that never fails. Without it, the seed says.
+    #[arg(long, value_parser = store_kind)]
+    store: Option<StoreKind>,
+}
+
+fn store_kind(name: &str) -> Result<StoreKind, String> {
+    StoreKind::named(name).ok_or_else(|| {
+        let known: Vec<_> = StoreKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("there is no such store; there are {}", known.join(", "))
+    })
 }
 
 pub(crate) fn simulate(options: &Sim) -> anyhow::Result<()> {
@@ -45,15 +55,18 @@ pub(crate) fn simulate(options: &Sim) -> anyhow::Result<()> {
             }
         },
         None => match options.seed {
-            Some(seed) => run_one(seed, None, options.trace),
+            Some(seed) => run_one(options, seed, None),
             None => run_many(options),
         },
     }
 }
 
-fn run_one(seed: u64, mutation: Option<Mutation>, shows_trace: bool) -> anyhow::Result<()> {
-    let report = run(seed, mutation);
-    if shows_trace {
+fn run_one(options: &Sim, seed: u64, mutation: Option<Mutation>) -> anyhow::Result<()> {
+    let report = match options.store {
+        Some(store) => run_on(store, seed, mutation),
+        None => run(seed, mutation),
+    };
+    if options.trace {
         print!("{}", report.trace);
     }
     match report.violation {
@@ -65,14 +78,19 @@ fn run_one(seed: u64, mutation: Option<Mutation>, shows_trace: bool) -> anyhow::
             Ok(())
         }
         Some(violation) => {
-            bail!("seed {seed}: {}: {}\n{}", violation.promise, violation.detail, command(seed, mutation))
+            bail!(
+                "seed {seed}: {}: {}\n{}",
+                violation.promise,
+                violation.detail,
+                command(seed, mutation, options.store)
+            )
         }
     }
 }
 
 fn run_many(options: &Sim) -> anyhow::Result<()> {
     let many = options.many.unwrap_or(MANY);
-    let done = campaign(options.from..options.from.saturating_add(many), threads());
+    let done = campaign(options.from..options.from.saturating_add(many), threads(), options.store);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&done)?);
     } else {
@@ -91,7 +109,7 @@ fn run_many(options: &Sim) -> anyhow::Result<()> {
 fn catch(options: &Sim, mutation: Mutation) -> anyhow::Result<()> {
     let name = mutation.name();
     if let Some(seed) = options.seed {
-        return match run_one(seed, Some(mutation), options.trace) {
+        return match run_one(options, seed, Some(mutation)) {
             Ok(()) => bail!("{name} was not caught by seed {seed}"),
             Err(caught) => {
                 println!("{name} was caught: {caught}");
@@ -100,7 +118,7 @@ fn catch(options: &Sim, mutation: Mutation) -> anyhow::Result<()> {
         };
     }
     let many = options.many.unwrap_or(mutation.seeds());
-    let caught = caught_by(mutation, options.from..options.from.saturating_add(many))
+    let caught = caught_by(mutation, options.from..options.from.saturating_add(many), options.store)
         .with_context(|| format!("{name} was not caught within {many} seeds"))?;
     println!(
         "{name} was caught by seed {}: {}: {}",

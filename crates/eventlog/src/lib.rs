@@ -43,6 +43,7 @@ pub mod fsck;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation {
     pub use crate::storage::faulty::FaultyStorage;
+    pub use crate::storage::guest::GuestFile;
 }
 
 pub use error::LogError;

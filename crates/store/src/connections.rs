@@ -1,4 +1,5 @@
-//! Connections: each is used by one piece of work at a time, on a thread that may block.
+//! Connections: each is used by one piece of work at a time, on a thread that may block; in a simulation at once, by the
+//! task that asks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tidegate_model::ports::StoreError;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
 use crate::error::Failure;
 
@@ -19,10 +21,35 @@ pub(crate) struct Connections {
     free: Arc<Semaphore>,
     size: u32,
     failed_sync: Arc<OnceLock<String>>,
+    worker: Worker,
+}
+
+/// Who does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worker {
+    /// A thread that may block.
+    Thread,
+    /// The task that asks, at once: nothing ever waits, because one piece of work ends before the next begins.
+    #[cfg(any(test, feature = "simulation"))]
+    Caller,
+}
+
+impl Worker {
+    /// Runs `work` to its end, also if nobody waits for it; an error when that was stopped.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        match self {
+            Self::Thread => tokio::task::spawn_blocking(work).await,
+            #[cfg(any(test, feature = "simulation"))]
+            Self::Caller => Ok(work()),
+        }
+    }
 }
 
 impl Connections {
-    pub(crate) fn new(path: PathBuf, connections: Vec<Connection>) -> Self {
+    pub(crate) fn new(path: PathBuf, connections: Vec<Connection>, worker: Worker) -> Self {
         let size = u32::try_from(connections.len()).expect("a handful of connections");
         Self {
             path: path.into(),
@@ -30,6 +57,7 @@ impl Connections {
             idle: Arc::new(Mutex::new(connections)),
             size,
             failed_sync: Arc::default(),
+            worker,
         }
     }
 
@@ -45,7 +73,7 @@ impl Connections {
     {
         let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| self.closed())?;
         let this = self.clone();
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.worker.run(move || {
             let _permit = permit;
             this.run_here(work)
         });
@@ -65,8 +93,12 @@ impl Connections {
             let failed_sync = failure.is_failed_sync();
             let error = failure.at(&self.path);
             if failed_sync {
+                let detail = match &error {
+                    StoreError::Unavailable { detail } => detail.clone(),
+                    error => error.to_string(),
+                };
                 self.failed_sync.get_or_init(|| {
-                    format!("{error}; nothing more is written until the program is started again")
+                    format!("{detail}; nothing more is written until the program is started again")
                 });
             }
             error
@@ -79,6 +111,16 @@ impl Connections {
         self.free.close();
         drop(all);
         std::mem::take(&mut *self.idle.lock())
+    }
+
+    /// Why nothing is written any more, if a sync failed.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failed_sync.get().cloned()
+    }
+
+    pub(crate) fn worker(&self) -> Worker {
+        self.worker
     }
 
     fn closed(&self) -> StoreError {
@@ -104,7 +146,7 @@ mod tests {
     use rusqlite::ffi;
 
     fn one_connection() -> Connections {
-        Connections::new("memory".into(), vec![Connection::open_in_memory().unwrap()])
+        Connections::new("memory".into(), vec![Connection::open_in_memory().unwrap()], Worker::Thread)
     }
 
     #[tokio::test]
@@ -114,6 +156,21 @@ mod tests {
         assert!(matches!(panicked, Err(StoreError::Unavailable { .. })), "{panicked:?}");
         let one = connections.run(|connection| Ok(connection.query_row("SELECT 1", [], |row| row.get(0))?));
         assert_eq!(one.await, Ok(1));
+    }
+
+    #[test]
+    fn the_caller_does_the_work_where_it_asks() {
+        let memory = vec![Connection::open_in_memory().unwrap()];
+        let connections = Connections::new("memory".into(), memory, Worker::Caller);
+        // Without a runtime, without a thread, without waiting.
+        let mut one = std::pin::pin!(connections.run(|connection| Ok(connection.query_row(
+            "SELECT 1",
+            [],
+            |row| row.get(0)
+        )?)));
+        let answer = one.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert_eq!(answer, std::task::Poll::Ready(Ok(1)));
+        assert_eq!(connections.failure(), None);
     }
 
     #[tokio::test]

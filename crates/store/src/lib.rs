@@ -7,6 +7,7 @@
 
 mod connections;
 mod error;
+mod file;
 mod migration;
 mod options;
 mod schema;

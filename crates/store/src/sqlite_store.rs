@@ -9,8 +9,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tidegate_model::clock::SharedClock;
 use tidegate_model::ports::StoreError;
 
-use crate::connections::Connections;
+use crate::connections::{Connections, Worker};
 use crate::error::{Failure, OpenError, store_error};
+use crate::file::StoreFile;
 use crate::options::{PAGE_BYTES, StoreOptions, pages};
 use crate::schema;
 
@@ -58,9 +59,35 @@ impl SqliteStore {
     /// When the file belongs to another program or a later version, is damaged, or cannot be read or written. Damage
     /// is looked for only where it costs nothing; [`check`](crate::check::check) looks everywhere.
     pub fn open(path: &Path, options: &StoreOptions, clock: SharedClock) -> Result<Self, OpenError> {
+        Self::open_file(StoreFile::real(path), options, clock)
+    }
+
+    /// Opens the store in the file `path` of the SQLite file system that is registered under the name `file_system`. All
+    /// its work, moving the write-ahead log included, runs at once where it is asked for: nothing waits, and no thread is
+    /// needed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn open_simulated(
+        file_system: &str,
+        path: &Path,
+        options: &StoreOptions,
+        clock: SharedClock,
+    ) -> Result<Self, OpenError> {
+        Self::open_file(StoreFile::simulated(file_system, path), options, clock)
+    }
+
+    /// Why nothing is written any more until the store is opened again: a sync failed.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn failure(&self) -> Option<String> {
+        self.writer.failure()
+    }
+
+    fn open_file(file: StoreFile<'_>, options: &StoreOptions, clock: SharedClock) -> Result<Self, OpenError> {
+        let (path, worker) = (file.path(), file.worker());
         let failed = |error: rusqlite::Error| OpenError::Store(store_error(&error, path));
-        let mut writer =
-            Connection::open_with_flags(path, flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(failed)?;
+        let mut writer = file.open(flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(failed)?;
         set_up(&writer, options.writer_cache_bytes()).map_err(failed)?;
         // Takes effect only while the file is empty.
         writer.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
@@ -80,15 +107,15 @@ impl SqliteStore {
 
         let reader = || {
             let read_only = flags(OpenFlags::SQLITE_OPEN_READ_ONLY);
-            let connection = Connection::open_with_flags(path, read_only)?;
+            let connection = file.open(read_only)?;
             set_up(&connection, options.reader_cache_bytes())?;
             Ok(connection)
         };
         let readers: Result<Vec<_>, _> = (0..options.readers.max(1)).map(|_| reader()).collect();
         Ok(Self {
-            writer: Connections::new(path.to_owned(), vec![writer]),
-            readers: Connections::new(path.to_owned(), readers.map_err(failed)?),
-            query: Connections::new(path.to_owned(), vec![reader().map_err(failed)?]),
+            writer: Connections::new(path.to_owned(), vec![writer], worker),
+            readers: Connections::new(path.to_owned(), readers.map_err(failed)?, worker),
+            query: Connections::new(path.to_owned(), vec![reader().map_err(failed)?], worker),
             clock,
             health_forgotten: Arc::new(AtomicI64::new(i64::MIN)),
             wal,
@@ -101,7 +128,7 @@ impl SqliteStore {
         drop(self.readers.close().await);
         let writer = self.writer.close().await;
         let path = self.writer.path().to_owned();
-        let closing = tokio::task::spawn_blocking(move || {
+        let closing = self.writer.worker().run(move || {
             for connection in writer {
                 // The last connection to close would do it as well, but not tell how it went.
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -167,7 +194,7 @@ impl SqliteStore {
             return;
         }
         let writer = self.writer.clone();
-        tokio::spawn(async move {
+        let moving = async move {
             // Pages that a reader still needs stay in the log; the next commit tries again.
             let moved = writer
                 .run(|connection| Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?))
@@ -176,7 +203,16 @@ impl SqliteStore {
             if let Err(error) = moved {
                 tracing::warn!(%error, "the write-ahead log could not be moved into the database file; it keeps growing");
             }
-        });
+        };
+        match self.writer.worker() {
+            Worker::Thread => drop(tokio::spawn(moving)),
+            #[cfg(any(test, feature = "simulation"))]
+            Worker::Caller => {
+                use std::task::{Context, Waker};
+                let done = std::pin::pin!(moving).poll(&mut Context::from_waker(Waker::noop()));
+                debug_assert!(done.is_ready(), "what the caller does itself never waits");
+            }
+        }
     }
 }
 

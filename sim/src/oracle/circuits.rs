@@ -30,7 +30,7 @@ pub(super) struct Circuits {
     /// any more. A batch that was being prepared goes on; each lane prepares one at most.
     last_batches: BTreeMap<(String, String), BTreeSet<(FunctionName, PartitionId)>>,
     /// Every circuit that was ever changed, with when it was.
-    stored: BTreeMap<String, (Circuit, Duration)>,
+    pub(super) stored: BTreeMap<String, (Circuit, Duration)>,
     /// The probes that were let through, by circuit and version of its register.
     probes: BTreeMap<(String, Version), Vec<String>>,
 }

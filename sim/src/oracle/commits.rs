@@ -10,18 +10,23 @@ use tidegate_model::attempt::{Attempt, FailureClass, FailureKind};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::commit::{Commit, LaneCommit};
 use tidegate_model::dead_letter::{DeadLetter, DeadLetterFilter, DeadLetterId, StoredDeadLetter};
-use tidegate_model::memory::MemoryStore;
+use tidegate_model::document::ETag;
 use tidegate_model::parking::{StoredParked, Turn, UnparkedEnd};
-use tidegate_model::ports::{Checkpoints, DeadLetters, Documents, Parking, StoreError};
+use tidegate_model::ports::{Store, StoreError};
 use tidegate_model::position::SequenceNumber;
 
 use super::{Oracle, Seen};
 use crate::event::{entries, is_repaired_entry, parse, parse_entry};
 use crate::scenario::Fate;
 
-/// What a store in memory answers, at once.
+/// What a store answers, at once.
 pub(crate) fn now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> T {
-    answer.now_or_never().expect("a store in memory does not wait").expect("nor fails unless told to")
+    try_now(answer).expect("nobody reads from a machine that has stopped, and nothing else fails a read")
+}
+
+/// What a store answers, at once, if it can.
+pub(crate) fn try_now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    answer.now_or_never().expect("a store of a simulation does not wait")
 }
 
 /// What the store holds of one lane.
@@ -34,7 +39,7 @@ pub(super) struct LaneContent {
 
 impl LaneContent {
     /// What has its say there: dead letters of events that are read again since have none.
-    pub(super) fn read(store: &MemoryStore, lane: &Lane, outdated: &BTreeSet<DeadLetterId>) -> Option<Self> {
+    pub(super) fn read(store: &dyn Store, lane: &Lane, outdated: &BTreeSet<DeadLetterId>) -> Option<Self> {
         let checkpoint = now(store.checkpoint(lane))?;
         let filter = DeadLetterFilter {
             function: Some(lane.function.clone()),
@@ -65,8 +70,9 @@ impl LaneContent {
 
 impl Oracle {
     /// A commit went through: `instance` asked for it, and `store` holds what came of it.
-    pub(crate) fn committed(&self, instance: &str, commit: &Commit, store: &MemoryStore) {
+    pub(crate) fn committed(&self, instance: &str, commit: &Commit, etag: ETag, store: &dyn Store) {
         let mut seen = self.seen.lock();
+        self.before_commit(&mut seen);
         seen.commits += 1;
         for step in &commit.lanes {
             match seen.owners.get(&step.lane) {
@@ -88,6 +94,7 @@ impl Oracle {
                 self.check_attempts(&mut seen, &step.lane, &content);
             }
         }
+        self.after_commit(&mut seen, etag);
     }
 
     /// Journals only grow, by events of the commit's lanes, each once. The events that were added, with their lanes, in
@@ -96,7 +103,7 @@ impl Oracle {
         &self,
         seen: &mut Seen,
         commit: &Commit,
-        store: &MemoryStore,
+        store: &dyn Store,
     ) -> Vec<(Lane, SequenceNumber)> {
         let mut fresh = Vec::new();
         for write in &commit.documents {
@@ -318,7 +325,7 @@ impl Oracle {
     }
 
     /// Attempts at an event that is not resolved are only ever added.
-    fn check_attempts(&self, seen: &mut Seen, lane: &Lane, content: &LaneContent) {
+    pub(super) fn check_attempts(&self, seen: &mut Seen, lane: &Lane, content: &LaneContent) {
         let known: Vec<_> = seen
             .attempts
             .iter()

@@ -3,10 +3,9 @@
 use tidegate_host::settings::OnExhausted;
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::dead_letter::DeadLetterStatus;
-use tidegate_model::memory::MemoryStore;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::parking::Turn;
-use tidegate_model::ports::{Checkpoints, Documents};
+use tidegate_model::ports::Store;
 use tidegate_model::position::SequenceNumber;
 
 use super::commits::{LaneContent, now};
@@ -16,7 +15,7 @@ use crate::scenario::{Fate, hub_name};
 
 impl Oracle {
     /// Everything was read, nothing goes wrong any more, and nothing is left to do.
-    pub(crate) fn check_ending(&self, store: &MemoryStore) {
+    pub(crate) fn check_ending(&self, store: &dyn Store) {
         let mut seen = self.seen.lock();
         let mut entries_expected = seen.people.repeated;
         let partitions: Vec<_> = seen.log.keys().copied().collect();
@@ -47,7 +46,7 @@ impl Oracle {
     fn check_lane(
         &self,
         seen: &mut Seen,
-        store: &MemoryStore,
+        store: &dyn Store,
         lane: &Lane,
         content: &LaneContent,
         on_exhausted: OnExhausted,

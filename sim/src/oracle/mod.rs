@@ -8,6 +8,7 @@ mod circuits;
 mod clients;
 mod commits;
 mod ending;
+mod losses;
 mod people;
 mod sends;
 
@@ -24,12 +25,12 @@ use tidegate_model::event::Properties;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
 use crate::function::Downstream;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, StoreKind};
 use crate::trace::Trace;
 
 pub(crate) use circuits::Invoked;
 pub(crate) use clients::Beginning;
-pub(crate) use commits::now;
+pub(crate) use commits::{now, try_now};
 pub(crate) use sends::Told;
 
 /// A promise that was broken.
@@ -46,6 +47,8 @@ pub(crate) struct Oracle {
     scenario: Scenario,
     downstream: Arc<Downstream>,
     trace: Trace,
+    /// Whether the store may lose commits in a power failure.
+    may_lose: bool,
     seen: Mutex<Seen>,
 }
 
@@ -71,6 +74,7 @@ struct Seen {
     people: people::People,
     circuits: circuits::Circuits,
     clients: clients::Clients,
+    losses: losses::Losses,
     commits: u64,
 }
 
@@ -87,7 +91,8 @@ struct LoggedEvent {
 impl Oracle {
     /// Oracles that have seen nothing.
     pub(crate) fn new(scenario: Scenario, downstream: Arc<Downstream>, trace: Trace) -> Arc<Self> {
-        Arc::new(Self { scenario, downstream, trace, seen: Mutex::default() })
+        let may_lose = scenario.store == StoreKind::Embedded;
+        Arc::new(Self { scenario, downstream, trace, may_lose, seen: Mutex::default() })
     }
 
     /// The first promise that was broken.

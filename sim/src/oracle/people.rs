@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_model::checkpoint::{Epoch, FunctionName, Lane};
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, StoredDeadLetter};
 use tidegate_model::document::{CollectionName, DocumentId};
-use tidegate_model::memory::MemoryStore;
-use tidegate_model::ports::{DeadLetters, Ownerships};
+use tidegate_model::ports::Store;
 use tidegate_model::position::SequenceNumber;
 use tidegate_model::register::Register;
 
@@ -53,7 +52,7 @@ impl Oracle {
 
     /// A person has moved a checkpoint: from `to` on events are new again, and those before it that were still to be read
     /// are skipped.
-    pub(crate) fn sought(&self, lane: &Lane, from: SequenceNumber, to: SequenceNumber, store: &MemoryStore) {
+    pub(crate) fn sought(&self, lane: &Lane, from: SequenceNumber, to: SequenceNumber, store: &dyn Store) {
         let mut seen = self.seen.lock();
         let seen = &mut *seen;
         seen.positions.insert(lane.clone(), to);

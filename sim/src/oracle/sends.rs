@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::event::{Event, EventData};
-use tidegate_model::memory::MemoryStore;
-use tidegate_model::ports::Checkpoints;
+use tidegate_model::ports::Store;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
 use super::{LoggedEvent, Oracle, Seen, now};
@@ -44,7 +43,7 @@ impl Oracle {
     }
 
     /// The events before this one are dropped from the log, as far as that is done.
-    pub(crate) fn drops(&self, partition: PartitionId, floor: SequenceNumber, store: &MemoryStore) {
+    pub(crate) fn drops(&self, partition: PartitionId, floor: SequenceNumber, store: &dyn Store) {
         let mut seen = self.seen.lock();
         for function in &self.scenario.functions {
             let lane = Lane { function: function.name.clone(), hub: hub_name(), partition };

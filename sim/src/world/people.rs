@@ -8,9 +8,10 @@ use tidegate_host::settings::Sharing;
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState, PAUSE};
 use tidegate_model::clock::Clock;
-use tidegate_model::dead_letter::{Acted, DeadLetterFilter, DeadLetterId, DeadLetterStatus};
+use tidegate_model::dead_letter::{
+    Acted, DeadLetterFilter, DeadLetterId, DeadLetterStatus, StoredDeadLetter,
+};
 use tidegate_model::parking::{StoredParked, Turn};
-use tidegate_model::ports::{Checkpoints, DeadLetters, Parking, Registers};
 use tidegate_model::position::SequenceNumber;
 use tidegate_model::register::RegisterKey;
 use tidegate_model::trail::{Act, NewTrailEntry};
@@ -25,6 +26,14 @@ const PROBES_BEFORE_A_PERSON: u32 = 4;
 
 /// How often a person closes a circuit before they look for the events that keep it open.
 const CLOSED_IN_VAIN: u32 = 5;
+
+/// What a person did when the store could not say whether it happened.
+pub(super) enum Doubt {
+    /// Redrove this dead letter, as it was before.
+    Redrive(Box<StoredDeadLetter>),
+    /// Moved the checkpoint of a lane.
+    Seek { lane: Lane, from: SequenceNumber, to: SequenceNumber },
+}
 
 impl World {
     /// A person does something, wise or not.
@@ -66,13 +75,20 @@ impl World {
             let event = repaired(&letter.letter.event.data);
             let (action, subject) = ("dead-letter.edit", id.to_string());
             let entry = NewTrailEntry { action, subject, act: act.clone(), detail: serde_json::Value::Null };
-            now(self.store.edit(id, letter.revision, &event, entry));
+            if self.ask("the repair", self.store.edit(id, letter.revision, &event, entry)).is_none() {
+                return;
+            }
         }
+        let Some(letter) = now(self.store.dead_letter(id)) else { return };
         self.says(format_args!("redrives {id}"));
-        if now(self.store.redrive(&[id], false, &act)) == [Acted::Done]
-            && let Some(letter) = now(self.store.dead_letter(id))
-        {
-            self.oracle.redriven(&letter);
+        match self.ask("the redrive", self.store.redrive(&[id], false, &act)) {
+            Some(acted) if acted == [Acted::Done] => {
+                self.oracle.redriven(&letter);
+                self.oracle.store_synced();
+            }
+            Some(_) => {}
+            None if self.is_in_doubt() => self.doubt = Some(Doubt::Redrive(Box::new(letter))),
+            None => {}
         }
         self.tell_of_changes();
     }
@@ -80,7 +96,7 @@ impl World {
     fn discard_one(&mut self) {
         let Some(id) = self.any_open_dead_letter() else { return };
         self.says(format_args!("discards {id}"));
-        now(self.store.discard(&[id], &self.act("not needed")));
+        self.ask("discarding", self.store.discard(&[id], &self.act("not needed")));
         self.tell_of_changes();
     }
 
@@ -107,7 +123,7 @@ impl World {
     fn set_aside(&self, stored: &StoredParked, reason: &str) {
         let (lane, number) = (&stored.parked.lane, stored.parked.event.sequence_number);
         self.says(format_args!("sets event {number} of {lane} aside: {reason}"));
-        now(self.store.set_aside(lane, number, &self.act(reason)));
+        self.ask("setting aside", self.store.set_aside(lane, number, &self.act(reason)));
     }
 
     fn try_one_now(&mut self) {
@@ -116,7 +132,7 @@ impl World {
             let parked = self.random.pick(&parked).parked;
             let number = parked.event.sequence_number;
             self.says(format_args!("has event {number} of {} tried now", parked.lane));
-            now(self.store.try_parked_now(&parked.lane, number, &self.act("to see")));
+            self.ask("trying now", self.store.try_parked_now(&parked.lane, number, &self.act("to see")));
             self.tell_of_changes();
         }
     }
@@ -129,12 +145,14 @@ impl World {
         let act = self.act("to see");
         let word = self.random.pick(&["opens", "closes", "probes"]);
         self.says(format_args!("{word} the circuit of {function}"));
-        match word {
-            "opens" => now(acts::open(&self.store, &function, &act)),
-            "closes" => now(acts::close(&self.store, &function, &act)),
-            _ => now(acts::probe_now(&self.store, &function, &act)),
+        let acted = match word {
+            "opens" => self.ask(word, acts::open(&*self.store, &function, &act)),
+            "closes" => self.ask(word, acts::close(&*self.store, &function, &act)),
+            _ => self.ask(word, acts::probe_now(&*self.store, &function, &act)),
         };
-        self.circuit_was_changed(&function);
+        if acted.is_some() {
+            self.circuit_was_changed(&function);
+        }
     }
 
     fn circuit_was_changed(&mut self, function: &FunctionName) {
@@ -158,9 +176,16 @@ impl World {
             if *closed > CLOSED_IN_VAIN {
                 self.set_poison_aside(&function);
             }
+            if self.has_stopped() {
+                return;
+            }
             self.says(format_args!("closes the circuit of {function}"));
-            now(acts::close(&self.store, &function, &self.act("it should work again")));
-            self.circuit_was_changed(&function);
+            let act = self.act("it should work again");
+            match self.ask("closing", acts::close(&*self.store, &function, &act)) {
+                Some(_) => self.circuit_was_changed(&function),
+                None if self.has_stopped() => return,
+                None => {}
+            }
         }
     }
 
@@ -171,7 +196,7 @@ impl World {
             let (event, function) = (&stored.parked.event, &stored.parked.lane.function);
             let fate = Fate::of_event(self.scenario.seed, function, &event.data, &parse(event).1);
             let is_held = matches!(stored.parked.turn, Turn::Held { .. });
-            if is_held && matches!(fate, Fate::Poison(_)) {
+            if is_held && matches!(fate, Fate::Poison(_)) && !self.has_stopped() {
                 self.set_aside(&stored, "it always fails");
             }
         }
@@ -193,7 +218,7 @@ impl World {
             false => PauseTarget::Function(function),
         };
         self.says(format_args!("pauses {target}"));
-        now(acts::pause(&self.store, &target, &self.act("to look at it")));
+        self.ask("pausing", acts::pause(&*self.store, &target, &self.act("to look at it")));
         self.tell_of_changes();
     }
 
@@ -209,12 +234,16 @@ impl World {
 
     fn resume(&mut self, target: &PauseTarget) {
         self.says(format_args!("resumes {target}"));
-        now(acts::resume(&self.store, target, &self.act("it was looked at")));
+        self.ask("resuming", acts::resume(&*self.store, target, &self.act("it was looked at")));
         self.tell_of_changes();
     }
 
     pub(super) fn resume_everything(&mut self) {
-        self.paused().iter().for_each(|target| self.resume(target));
+        for target in self.paused() {
+            if !self.has_stopped() {
+                self.resume(&target);
+            }
+        }
     }
 
     // --- Checkpoints ----------------------------------------------------------------------------------------------------
@@ -250,8 +279,12 @@ impl World {
             detail: serde_json::Value::Null,
         };
         let owner = self.oracle.owner(&lane);
-        now(self.store.seek(&lane, from, to, entry));
-        self.oracle.sought(&lane, from, to, &self.store);
+        if self.ask("moving", self.store.seek(&lane, from, to, entry)).is_none() {
+            self.doubt = self.is_in_doubt().then_some(Doubt::Seek { lane, from, to });
+            return;
+        }
+        self.oracle.sought(&lane, from, to, &*self.store);
+        self.oracle.store_synced();
         // The server tells the processor of its own program. Those that share the lanes find it out.
         let told = match self.scenario.options.sharing {
             Sharing::Alone => owner,
@@ -262,6 +295,27 @@ impl World {
                 let lanes = processor.lanes();
                 lanes.iter().filter(|owned| owned.lane == lane).for_each(OwnedLane::checkpoint_was_moved);
             }
+        }
+    }
+
+    /// What nobody knew of a person's last act can be seen now.
+    pub(super) fn settle_doubt(&mut self) {
+        match self.doubt.take() {
+            Some(Doubt::Redrive(before)) => {
+                let now = now(self.store.dead_letter(before.id));
+                if now.is_some_and(|now| now.redrives > before.redrives) {
+                    self.oracle.redriven(&before);
+                    self.oracle.store_synced();
+                }
+            }
+            Some(Doubt::Seek { lane, from, to }) => {
+                let checkpoint = now(self.store.checkpoint(&lane));
+                if checkpoint.is_some_and(|checkpoint| checkpoint.position == to && checkpoint.start == to) {
+                    self.oracle.sought(&lane, from, to, &*self.store);
+                    self.oracle.store_synced();
+                }
+            }
+            None => {}
         }
     }
 

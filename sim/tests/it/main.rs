@@ -2,3 +2,4 @@
 
 mod promises;
 mod repeats;
+mod stores;

@@ -1,13 +1,13 @@
 //! What a fixed set of seeds shows. `cargo xtask sim --many N` goes through more.
 
-use tidegate_sim::{Mutation, campaign, caught_by, command, run};
+use tidegate_sim::{Mutation, StoreKind, campaign, caught_by, command, run};
 
 /// Between them they go through every order, key and partition, circuits that open, crashes and full disks.
 const SEEDS: std::ops::Range<u64> = 0..30;
 
 #[test]
 fn every_promise_is_kept() {
-    let done = campaign(SEEDS, 2);
+    let done = campaign(SEEDS, 2, None);
     assert_eq!(done.runs, SEEDS.end - SEEDS.start);
     assert!(done.failures.is_empty(), "{:#?}", done.failures);
 }
@@ -67,15 +67,19 @@ fn the_seeds_go_through_what_can_happen() {
 #[test]
 fn every_planted_defect_is_caught_within_its_seeds() {
     for (mutation, name, seeds) in Mutation::ALL {
-        assert!(caught_by(mutation, 0..seeds).is_some(), "{name} is not caught within {seeds} seeds");
+        assert!(caught_by(mutation, 0..seeds, None).is_some(), "{name} is not caught within {seeds} seeds");
     }
 }
 
 #[test]
 fn what_repeats_a_failure_names_the_seed_and_the_defect() {
-    assert_eq!(command(7, None), "cargo xtask sim --seed 7 --trace");
-    let command = command(7, Some(Mutation::TwoProbes));
+    assert_eq!(command(7, None, None), "cargo xtask sim --seed 7 --trace");
+    let command = command(7, Some(Mutation::TwoProbes), None);
     assert_eq!(command, "cargo xtask sim --seed 7 --mutation two-probes --trace");
+    let embedded = Some(StoreKind::Embedded);
+    let command = tidegate_sim::command(7, None, embedded);
+    assert_eq!(command, "cargo xtask sim --seed 7 --store embedded --trace");
+    assert_eq!((StoreKind::named("embedded"), StoreKind::named("other")), (embedded, None));
     assert_eq!(Mutation::named("two-probes"), Some(Mutation::TwoProbes));
     assert_eq!(Mutation::named("none"), None);
 }

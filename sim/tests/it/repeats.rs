@@ -1,6 +1,6 @@
 //! The same seed gives the same run.
 
-use tidegate_sim::{Mutation, run};
+use tidegate_sim::{Mutation, StoreKind, run, run_on};
 
 #[test]
 fn a_seed_gives_the_same_trace_byte_for_byte() {
@@ -8,6 +8,16 @@ fn a_seed_gives_the_same_trace_byte_for_byte() {
         let first = run(seed, None);
         // On another thread, after other runs: nothing of the process may show.
         let second = std::thread::spawn(move || run(seed, None)).join().unwrap();
+        assert!(first.trace == second.trace, "seed {seed} had two traces");
+        assert_eq!((first.polls, first.commits), (second.polls, second.commits));
+    }
+}
+
+#[test]
+fn so_it_does_on_the_embedded_store() {
+    for seed in 0..8 {
+        let first = run_on(StoreKind::Embedded, seed, None);
+        let second = std::thread::spawn(move || run_on(StoreKind::Embedded, seed, None)).join().unwrap();
         assert!(first.trace == second.trace, "seed {seed} had two traces");
         assert_eq!((first.polls, first.commits), (second.polls, second.commits));
     }

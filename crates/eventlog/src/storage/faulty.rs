@@ -37,30 +37,33 @@ struct Medium {
 
 const ROOT: usize = 0;
 
+#[derive(Clone)]
 enum Node {
     File(FileNode),
     Dir(DirNode),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct FileNode {
     live: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<FileChange>,
 }
 
+#[derive(Clone)]
 enum FileChange {
     Write { offset: usize, bytes: Vec<u8> },
     SetLen(usize),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct DirNode {
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
     pending: Vec<DirChange>,
 }
 
+#[derive(Clone)]
 enum DirChange {
     Link(String, usize),
     Unlink(String),
@@ -159,6 +162,15 @@ impl FaultyStorage {
         let mut random = state.random();
         let nodes = state.nodes.iter().map(|node| node.after_crash(&mut random)).collect();
         Self::with(nodes, state.medium, random)
+    }
+
+    /// The file system after a program stopped here and the machine went on: what it wrote is there, synced or not. The
+    /// program itself changes nothing any more.
+    pub fn after_kill(&self) -> Self {
+        let mut state = self.0.lock();
+        state.faults.crashed = true;
+        let random = state.random();
+        Self::with(state.nodes.clone(), state.medium, random)
     }
 
     /// Changes bytes of a file on the medium, behind everybody's back.

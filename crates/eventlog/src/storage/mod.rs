@@ -4,6 +4,8 @@
 mod disk;
 #[cfg(any(test, feature = "simulation"))]
 pub(crate) mod faulty;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) mod guest;
 
 use std::io::{self, IoSlice};
 use std::path::Path;

@@ -10,6 +10,7 @@ use tidegate_model::document::DocumentId;
 use tidegate_model::ports::StoreError;
 
 use crate::error::Failure;
+use crate::file::StoreFile;
 use crate::schema::{APPLICATION_ID, FORMAT, documents_table};
 use crate::{attempts, checkpoints, documents, health, outbox, ownerships, registers, trail};
 
@@ -56,8 +57,22 @@ impl Report {
 /// # Errors
 /// When the file cannot be read at all. Damage is reported, not an error, as far as reading gets beyond it.
 pub fn check(path: &Path) -> Result<Report, StoreError> {
-    let opened =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    check_file(StoreFile::real(path))
+}
+
+/// Examines the store in the file `path` of the SQLite file system that is registered under the name `file_system`, as
+/// [`check`] does.
+///
+/// # Errors
+/// As [`check`].
+#[cfg(any(test, feature = "simulation"))]
+pub fn check_simulated(file_system: &str, path: &Path) -> Result<Report, StoreError> {
+    check_file(StoreFile::simulated(file_system, path))
+}
+
+fn check_file(file: StoreFile<'_>) -> Result<Report, StoreError> {
+    let path = file.path();
+    let opened = file.open(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
     let mut connection = opened.map_err(|error| Failure::Sql(error).at(path))?;
     let mut checker = Checker { path, report: Report::default() };
     let snapshot = connection.transaction().map_err(|error| Failure::Sql(error).at(path))?;
