@@ -78,8 +78,8 @@ impl Mutation {
         (Self::SwapDeliveries, "swap-deliveries", 20),
         (Self::SkipOnResume, "skip-on-resume", 10),
         (Self::LoseEpoch, "lose-epoch", 50),
-        (Self::UnsyncedCommit, "unsynced-commit", 100),
-        (Self::UnsyncedPages, "unsynced-pages", 100),
+        (Self::UnsyncedCommit, "unsynced-commit", 20),
+        (Self::UnsyncedPages, "unsynced-pages", 20),
     ];
 
     /// Its name.
