@@ -15,6 +15,7 @@ mod defects;
 mod plan;
 mod producer;
 mod reader;
+mod requests;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidegate_amqp::connection::{Login, Options};
+use tidegate_amqp::connection::Options;
 use tidegate_eventlog::HubLog;
 use tidegate_gateway::Gateway;
 use tidegate_gateway::admission::Limits;
@@ -39,9 +40,10 @@ use crate::network::{Harm, Network, Side};
 use crate::oracle::Oracle;
 use crate::random::Random;
 use crate::scenario::Scenario;
-use crate::site::{Content, KEY, KEY_NAME, Site, authorizer};
+use crate::site::{Content, Site, authorizer};
 use crate::trace::Trace;
 
+use client::Client;
 pub(crate) use plan::Plan;
 pub(crate) use producer::Order;
 use producer::{Producer, Queue};
@@ -88,12 +90,16 @@ impl Shared {
         ends.map_or(SequenceNumber::ZERO, |ends| ends.tail)
     }
 
-    fn options(name: &str, frame: u32, idle_timeout: Duration) -> Options {
-        Options { max_frame_size: frame, idle_timeout: Some(idle_timeout), ..Options::new(name) }
+    /// A client has lost its connection.
+    fn check_end(&self, name: &str, client: &Client) {
+        if let Some(ending) = client.ended_for_nothing() {
+            let detail = format!("{name} has lost wire {}: {ending:?}", client.wire());
+            self.oracle.report("nothing but a fault ends a connection", detail);
+        }
     }
 
-    fn login() -> Login {
-        Login::Plain { user: KEY_NAME.to_owned(), password: KEY.to_owned() }
+    fn options(name: &str, frame: u32, idle_timeout: Duration) -> Options {
+        Options { max_frame_size: frame, idle_timeout: Some(idle_timeout), ..Options::new(name) }
     }
 }
 
@@ -169,6 +175,7 @@ impl Amqp {
     /// The program behind the door ends, or its machine `loses_power`.
     pub(crate) fn close_door(&mut self, loses_power: bool) {
         self.shared.network.close();
+        self.shared.network.excuse_all();
         self.door = None;
         *self.shared.log.lock() = None;
         if loses_power {
@@ -213,6 +220,7 @@ impl Amqp {
             7 => Harm::Stall(side, time),
             _ => {
                 self.shared.trace.note("network", format_args!("the server stops and comes back"));
+                self.shared.network.excuse_all();
                 self.stop.send_replace(true);
                 return self.listen();
             }

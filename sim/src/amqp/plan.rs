@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate_model::position::PartitionId;
 
+use super::client::Access;
 use crate::random::Random;
 
 /// The clients of a run.
@@ -28,6 +29,8 @@ pub(super) struct ProducerPlan {
     pub(super) has_one_session: bool,
     /// How long it waits for an answer.
     pub(super) patience: Duration,
+    /// How it is let in.
+    pub(super) access: Access,
     /// It says that it is the client to which answers come a little later.
     pub(super) is_hasty: bool,
     /// It keeps its connection when it has nothing to send.
@@ -42,6 +45,10 @@ pub(super) struct ReaderPlan {
     pub(super) epoch: Option<i64>,
     /// How many events may be on their way.
     pub(super) credit: u32,
+    /// It asks for events in portions, and takes back what did not come.
+    pub(super) drains: bool,
+    /// How it is let in.
+    pub(super) access: Access,
     /// The largest frame in bytes.
     pub(super) frame: u32,
     /// Whether the server settles what it sends.
@@ -74,6 +81,7 @@ impl Plan {
                     frame: random.pick(&[512, 65_536]),
                     has_one_session: random.one_in(2),
                     patience: Duration::from_secs(random.pick(&[1, 10, 75])),
+                    access: access(&mut random),
                     is_hasty: random.one_in(6),
                     stays: !random.one_in(4),
                 })
@@ -84,6 +92,8 @@ impl Plan {
                     epoch: (!random.one_in(3))
                         .then(|| i64::try_from(random.below(3)).expect("a small number")),
                     credit: random.pick(&[1, 5, 300]),
+                    drains: random.one_in(3),
+                    access: access(&mut random),
                     frame: random.pick(&[512, 65_536]),
                     is_settled: random.one_in(2),
                     wants_runtime: random.one_in(2),
@@ -93,4 +103,10 @@ impl Plan {
             idle_timeout: Duration::from_secs(random.pick(&[1, 5, 240])),
         }
     }
+}
+
+/// A key, or tokens, some of which end soon.
+fn access(random: &mut Random) -> Access {
+    let seconds = random.pick(&[None, None, Some(3), Some(20), Some(3600)]);
+    seconds.map_or(Access::Key, |seconds| Access::Token(Duration::from_secs(seconds)))
 }

@@ -131,6 +131,8 @@ struct Talk {
     sent: u64,
     /// Nothing is sent before this time: the server was too busy.
     pauses_until: Duration,
+    /// It is of no use any more.
+    is_over: bool,
 }
 
 struct Link {
@@ -175,7 +177,7 @@ impl Producer {
                 options.properties.push("product", Value::String("azure_messaging_eventhubs".into()));
             }
             let Shared { network, executor, .. } = &*self.shared;
-            let opened = Client::open(network, executor, options, Shared::login(), self.plan.patience).await;
+            let opened = Client::open(network, executor, options, self.plan.access, self.plan.patience).await;
             if let Some(client) = opened {
                 self.note(format_args!("is connected by wire {}", client.wire()));
                 self.talk(client).await;
@@ -194,10 +196,11 @@ impl Producer {
             unanswered: BTreeMap::new(),
             sent: 0,
             pauses_until: Duration::ZERO,
+            is_over: false,
         };
         let executor = self.shared.executor.clone();
         loop {
-            if !self.send(&mut talk) {
+            if talk.is_over || !self.send(&mut talk) {
                 break;
             }
             let is_idle = self.queue.is_empty() && talk.unanswered.is_empty();
@@ -221,6 +224,10 @@ impl Producer {
                 }
                 Turn::Over => {
                     self.note(format_args!("has lost wire {}", talk.client.wire()));
+                    // A connection without links is closed after a while.
+                    if !talk.links.is_empty() {
+                        self.shared.check_end(&self.name, &talk.client);
+                    }
                     break;
                 }
             }
@@ -306,16 +313,19 @@ impl Producer {
                 });
                 let answered: Vec<_> = answered.map(|(_, sent)| sent.order).collect();
                 self.on_answer(talk, answered, &state);
+                self.detach_on_a_whim(talk);
             }
-            Event::Detached { link, error, .. } => {
+            Event::Detached { link, error, .. } if talk.links.iter().any(|other| other.id == link) => {
                 self.note(format_args!("has lost a link: {error:?}"));
+                // Such as a token that has ended: it comes with another one.
+                talk.is_over = error.is_some();
                 talk.links.retain(|other| other.id != link);
                 let lost = talk.unanswered.extract_if(.., |_, sent| sent.link == link);
                 let lost: Vec<_> = lost.map(|(_, sent)| sent.order).collect();
                 self.send_again(lost);
             }
             Event::SessionEnded { session, .. } => {
-                talk.session = None;
+                talk.session = talk.session.filter(|ours| *ours != session);
                 talk.links.retain(|other| other.session != session);
                 let lost = talk.unanswered.extract_if(.., |_, sent| sent.session == session);
                 let lost: Vec<_> = lost.map(|(_, sent)| sent.order).collect();
@@ -323,6 +333,20 @@ impl Producer {
             }
             _ => {}
         }
+    }
+
+    /// Now and then it detaches its links, whatever is under way on them.
+    fn detach_on_a_whim(&mut self, talk: &mut Talk) {
+        if self.shared.is_calm() || !self.random.one_in(20) {
+            return;
+        }
+        self.note(format_args!("detaches its links, with {} under way", talk.unanswered.len()));
+        for link in &talk.links {
+            let _ = talk.client.engine.detach(link.id, self.random.one_in(2), None);
+        }
+        talk.links.clear();
+        let unknown: Vec<_> = std::mem::take(&mut talk.unanswered).into_values().collect();
+        self.send_again(unknown.into_iter().map(|sent| sent.order));
     }
 
     fn on_answer(&mut self, talk: &mut Talk, answered: Vec<Order>, state: &DeliveryState) {

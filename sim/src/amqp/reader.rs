@@ -9,7 +9,7 @@ use tidegate_amqp::codec::performative::{
     AmqpError, Attach, DeliveryState, Role, SenderSettleMode, Source, Target,
 };
 use tidegate_amqp::codec::value::{Map, Symbol, Value};
-use tidegate_amqp::connection::{CreditPolicy, Delivery, Event, LinkId};
+use tidegate_amqp::connection::{CreditPolicy, Delivery, Event, LinkId, SessionId};
 use tidegate_messages::received;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::position::{PartitionId, SequenceNumber};
@@ -79,6 +79,21 @@ pub(super) struct Reader {
     epoch: Option<i64>,
 }
 
+/// The events that a reader has asked for.
+#[derive(Default)]
+struct Portion {
+    /// So many of them have not come.
+    left: u32,
+    /// It has taken back its credit, when the partition ended here, and has not been answered.
+    taken_back_at: Option<SequenceNumber>,
+}
+
+impl Portion {
+    fn is_taken_back(&self) -> bool {
+        self.taken_back_at.is_some()
+    }
+}
+
 /// Why a reader has stopped receiving.
 enum Stop {
     /// It wants to attach again.
@@ -113,10 +128,9 @@ impl Reader {
         loop {
             let executor = self.shared.executor.clone();
             let options = Shared::options(&self.name, self.plan.frame, self.idle_timeout);
-            let network = self.shared.network.clone();
-            if let Some(mut client) =
-                Client::open(&network, &executor, options, Shared::login(), PATIENCE).await
-            {
+            let (network, access) = (self.shared.network.clone(), self.plan.access);
+            if let Some(mut client) = Client::open(&network, &executor, options, access, PATIENCE).await {
+                self.ask_about_partition(&mut client).await;
                 let mut stop = Stop::Wish;
                 while matches!(stop, Stop::Wish) {
                     stop = self.receive(&mut client).await;
@@ -148,6 +162,26 @@ impl Reader {
         }
     }
 
+    /// Asks `$management` where its partition begins and ends, now and then.
+    async fn ask_about_partition(&mut self, client: &mut Client) {
+        if !self.random.one_in(3) {
+            return;
+        }
+        let before = self.shared.tail(self.plan.partition);
+        let until = client.now() + PATIENCE;
+        let Some(about) = client.ask_about(self.plan.partition, until).await else { return };
+        let after = self.shared.tail(self.plan.partition);
+        self.note(format_args!("is told {about:?}"));
+        let tail = u64::try_from(about.last + 1).unwrap_or_default();
+        let is_right = before.0 <= tail && tail <= after.0 && about.head <= about.last + 1;
+        // Of a log that was opened meanwhile nothing is known.
+        if !is_right && !client.is_harmed() {
+            let detail =
+                format!("{} is told {about:?}, and the tail went from {before} to {after}", self.name);
+            self.shared.oracle.report("who asks where a partition ends is told", detail);
+        }
+    }
+
     /// Receives on a link of its own.
     async fn receive(&mut self, client: &mut Client) -> Stop {
         let partition = self.plan.partition;
@@ -155,14 +189,20 @@ impl Reader {
         let (beginning, expression) = self.beginning(tail);
         let reading = self.shared.oracle.asks_for(&self.name, partition, self.epoch, beginning);
         self.note(format_args!("asks for partition {partition}, {expression}, epoch {:?}", self.epoch));
-        let Some(link) = self.attach(client, &expression) else { return Stop::Lost };
+        let Some((session, link)) = self.attach(client, &expression) else { return Stop::Lost };
+        let mut portion = Portion::default();
         let executor = self.shared.executor.clone();
         let nobody = Notify::new();
         let asked_at = executor.now();
         loop {
             let is_attached = self.state.lock().is_attached;
-            let until =
-                if is_attached { Duration::from_secs(3600) + executor.now() } else { asked_at + PATIENCE };
+            let until = match is_attached {
+                false => asked_at + PATIENCE,
+                true if self.plan.drains && !portion.is_taken_back() && !self.shared.is_calm() => {
+                    executor.now() + Duration::from_millis(100 + self.random.below(2000))
+                }
+                true => executor.now() + Duration::from_secs(3600),
+            };
             match client.turn(until, &nobody).await {
                 Turn::Event(Event::Attached { link: attached, .. }) if attached == link => {
                     let tail = self.shared.tail(partition);
@@ -174,9 +214,14 @@ impl Reader {
                     drop(state);
                     self.shared.oracle.is_attached(reading, tail);
                     self.note(format_args!("is attached"));
+                    self.ask_for_portion(client, link, &mut portion);
                 }
                 Turn::Event(Event::Delivery(delivery)) if delivery.link == link => {
                     self.on_delivery(client, reading, delivery);
+                    portion.left = portion.left.saturating_sub(1);
+                    if portion.left == 0 && !portion.is_taken_back() {
+                        self.ask_for_portion(client, link, &mut portion);
+                    }
                     if let Some(stop) = self.act_on_a_whim(client, link).await {
                         self.shared.oracle.has_left(reading);
                         return stop;
@@ -185,13 +230,27 @@ impl Reader {
                 Turn::Event(Event::Detached { link: gone, error, .. }) if gone == link => {
                     return self.on_detach(reading, is_attached, error.as_ref());
                 }
+                Turn::Event(Event::Drained { link: drained }) if drained == link => {
+                    self.note(format_args!("takes back {} of its credit", portion.left));
+                    if let Some(tail) = portion.taken_back_at.take().filter(|_| portion.left > 0) {
+                        self.shared.oracle.has_all_before(reading, tail);
+                    }
+                    self.ask_for_portion(client, link, &mut portion);
+                }
+                Turn::Event(Event::SessionEnded { session: ended, .. }) if ended != session => {}
                 Turn::Event(Event::SessionEnded { .. }) | Turn::Over => {
                     self.note(format_args!("has lost wire {}", client.wire()));
+                    self.shared.check_end(&self.name, client);
                     self.shared.oracle.has_left(reading);
                     return Stop::Lost;
                 }
                 Turn::Event(_) | Turn::Nudged => {}
-                Turn::Time if is_attached => {}
+                Turn::Time if is_attached => {
+                    if self.plan.drains && !self.shared.is_calm() && !portion.is_taken_back() {
+                        portion.taken_back_at = Some(self.shared.tail(partition));
+                        let _ = client.engine.drain(link);
+                    }
+                }
                 Turn::Time => {
                     self.note(format_args!("waits no longer on wire {}", client.wire()));
                     if !client.is_harmed() {
@@ -237,7 +296,7 @@ impl Reader {
         }
     }
 
-    fn attach(&mut self, client: &mut Client, expression: &str) -> Option<LinkId> {
+    fn attach(&mut self, client: &mut Client, expression: &str) -> Option<(SessionId, LinkId)> {
         self.links += 1;
         let session = client.begin()?;
         let address = format!("{}/ConsumerGroups/{GROUP}/Partitions/{}", hub_name(), self.plan.partition);
@@ -261,8 +320,18 @@ impl Reader {
             ..Attach::default()
         };
         let link = client.engine.attach(session, attach).ok()?;
-        client.engine.set_credit_policy(link, CreditPolicy::Window(self.plan.credit)).ok()?;
-        Some(link)
+        if !self.plan.drains {
+            client.engine.set_credit_policy(link, CreditPolicy::Window(self.plan.credit)).ok()?;
+        }
+        Some((session, link))
+    }
+
+    /// Asks for the next events, if it does that in portions.
+    fn ask_for_portion(&self, client: &mut Client, link: LinkId, portion: &mut Portion) {
+        if self.plan.drains {
+            portion.left = self.plan.credit;
+            let _ = client.engine.grant_credit(link, self.plan.credit);
+        }
     }
 
     fn on_delivery(&mut self, client: &mut Client, reading: u64, delivery: Delivery) {
@@ -302,6 +371,7 @@ impl Reader {
             0 => {
                 let pause = Duration::from_millis(self.random.below(3000));
                 self.note(format_args!("reads nothing for {pause:?}"));
+                client.is_silent |= pause >= self.idle_timeout;
                 self.shared.executor.sleep(pause).await;
                 None
             }

@@ -178,6 +178,19 @@ impl Oracle {
         self.check_bytes(&mut seen, partition, event);
     }
 
+    /// A reader that took back what was left of its credit got all there was when it did so: what comes before `tail`.
+    pub(crate) fn has_all_before(&self, reading: u64, tail: SequenceNumber) {
+        let mut seen = self.seen.lock();
+        let Reading { partition, ref reader, last, .. } = seen.clients.readings[index(reading)];
+        let (reader, dropped) = (reader.clone(), seen.dropped.get(&partition).copied().unwrap_or_default());
+        let Some(last) = last else { return };
+        if last.next().max(dropped) < tail {
+            let detail =
+                format!("{reader} has got up to {last} of partition {partition}, which ended at {tail}");
+            self.violate(&mut seen, "a reader that takes back its credit has got what there was", detail);
+        }
+    }
+
     /// Once another reader with an epoch is known to have its place, a reader gets no event that was sent later.
     fn check_place(&self, seen: &mut Seen, reading: usize, event: &Event) {
         let (_, id) = crate::event::parse(event);
