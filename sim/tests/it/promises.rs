@@ -58,6 +58,10 @@ fn the_seeds_go_through_what_can_happen() {
         "the server stops and comes back",
         "is told Rejected",
         "@latest",
+        "is told About",
+        "takes back",
+        "detaches its links",
+        "amqp:unauthorized-access",
         "enqueued-time >",
     ] {
         assert!(traces.contains(happened), "nothing like {happened:?} happens in {SEEDS:?}");
