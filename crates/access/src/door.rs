@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::header::{AUTHORIZATION, HeaderName};
 use tidegate_model::clock::{SharedClock, Timestamp};
 
@@ -32,12 +33,14 @@ pub const CSRF_HEADER: HeaderName = HeaderName::from_static("tidegate-csrf");
 ///
 /// - `hub` is the hub that the request is about; empty for one that is about everything.
 /// - The answer's role is the highest that the key has there, and covers `needed`; a key that does not is refused.
+/// - The clients' identity provider may be asked for its keys meanwhile.
+#[async_trait]
 pub trait Keys: Send + Sync + 'static {
     /// Who sent this `Authorization` header.
     ///
     /// # Errors
     /// Why it lets nobody in, or not so far.
-    fn holder(
+    async fn holder(
         &self,
         authorization: &str,
         needed: Role,
@@ -125,7 +128,7 @@ impl Door {
             })?;
             let principal = match bearer(header).and_then(TokenText::parse) {
                 Some(token) => self.by_token(&token).await?,
-                None => self.keys.holder(header, needed, hub, self.clock.now())?,
+                None => self.keys.holder(header, needed, hub, self.clock.now()).await?,
             };
             return Ok(Entered { principal, session: None });
         }
@@ -153,10 +156,10 @@ impl Door {
     /// The session that a request shows, if it counts still.
     ///
     /// # Errors
-    /// When the token behind it cannot be looked up.
+    /// When it or the token behind it cannot be looked up.
     pub async fn session(&self, asked: Asked<'_>) -> Result<Option<Session>, Refused> {
         let Some(cookie) = self.cookie().read(asked.headers) else { return Ok(None) };
-        let Some(mut session) = self.sessions.find(cookie) else { return Ok(None) };
+        let Some(mut session) = self.sessions.find(cookie).await? else { return Ok(None) };
         let Proof::TokenSession(id) = &session.principal.proof else { return Ok(Some(session)) };
         match self.tokens.standing(id).await {
             // The role and the name are what they are now.
@@ -166,10 +169,8 @@ impl Door {
                 Ok(Some(session))
             }
             Err(error @ crate::tokens::TokenRefused::Store(_)) => Err(error.into()),
-            Err(_) => {
-                self.sessions.close_of_token(id);
-                Ok(None)
-            }
+            // It stays where it is until its time is over, and counts for nothing.
+            Err(_) => Ok(None),
         }
     }
 

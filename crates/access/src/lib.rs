@@ -7,6 +7,7 @@
 //! - [`door`]: the one place where a request becomes somebody. Begin there.
 //! - [`role`], [`principal`]: what somebody may do, and how the audit trail calls them.
 //! - [`token`], [`tokens`]: access tokens, whose secrets only their holders have.
+//! - [`link`]: links that sign somebody in once, for whoever has no token at hand.
 //! - [`session`], [`cookie`], [`request`]: people with browsers, and what pages of other sites cannot make them do.
 //! - [`oidc`]: people whom an identity provider knows.
 //! - [`mask`]: what of events and documents a role does not see.
@@ -16,6 +17,7 @@
 
 pub mod cookie;
 pub mod door;
+pub mod link;
 pub mod mask;
 pub mod name;
 pub mod oidc;

@@ -2,10 +2,11 @@
 
 use http::StatusCode;
 use tidegate_model::error::{ErrorCode, ErrorKind};
+use tidegate_model::ports::StoreError;
 
 use crate::rate::TooOften;
 use crate::role::Role;
-use crate::tokens::TokenRefused;
+use crate::tokens::{LinkRefused, TokenRefused};
 
 /// Why a request is not let in. No text holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,12 @@ pub enum Refused {
     /// A token lets nobody in.
     #[error(transparent)]
     Token(#[from] TokenRefused),
+    /// A sign-in link lets nobody in.
+    #[error(transparent)]
+    Link(#[from] LinkRefused),
+    /// A session cannot be looked up or kept.
+    #[error(transparent)]
+    Session(#[from] StoreError),
     /// A key or signature lets nobody in, or not so far.
     #[error("{message}")]
     Key {
@@ -48,11 +55,21 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// The store's error, where it is its fault.
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Token(TokenRefused::Store(error))
+            | Self::Link(LinkRefused::Store(error))
+            | Self::Session(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::TooOften(_) => ErrorKind::Transient,
-            Self::Token(TokenRefused::Store(error)) => error.kind(),
+        match (self, self.store()) {
+            (_, Some(error)) => error.kind(),
+            (Self::TooOften(_), _) => ErrorKind::Transient,
             _ => ErrorKind::Permanent,
         }
     }
@@ -60,40 +77,41 @@ impl Refused {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Token(TokenRefused::Store(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotSignedIn | Self::Token(_) | Self::Key { is_forbidden: false, .. } => {
-                StatusCode::UNAUTHORIZED
-            }
+            _ if self.store().is_some() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Key { is_forbidden: true, .. }
             | Self::RoleTooLow { .. }
             | Self::OtherSite
             | Self::Forged => StatusCode::FORBIDDEN,
             Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotSignedIn | Self::Token(_) | Self::Link(_) | Self::Session(_) | Self::Key { .. } => {
+                StatusCode::UNAUTHORIZED
+            }
         }
     }
 
     /// The code a person looks it up by.
     pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Token(TokenRefused::Store(error)) => error.code(),
-            Self::NotSignedIn | Self::Token(_) | Self::Key { is_forbidden: false, .. } => {
-                ErrorCode::UNAUTHORIZED
-            }
-            Self::Key { is_forbidden: true, .. } | Self::RoleTooLow { .. } => ErrorCode::FORBIDDEN,
-            Self::OtherSite | Self::Forged => ErrorCode::CROSS_SITE,
-            Self::TooOften(_) => ErrorCode::THROTTLED,
+        match (self, self.store()) {
+            (_, Some(error)) => error.code(),
+            (Self::Key { is_forbidden: true, .. } | Self::RoleTooLow { .. }, _) => ErrorCode::FORBIDDEN,
+            (Self::OtherSite | Self::Forged, _) => ErrorCode::CROSS_SITE,
+            (Self::TooOften(_), _) => ErrorCode::THROTTLED,
+            _ => ErrorCode::UNAUTHORIZED,
         }
     }
 
     /// The way out.
     pub fn action(&self) -> &str {
         match self {
+            _ if self.store().is_some() => "send it again later",
             Self::NotSignedIn => {
-                "sign in on the page, or send the header `Authorization: Bearer <access token or key>`; \
-                 `tidegate tokens create NAME --role ROLE` makes a token"
+                "sign in on the page, with a link that `tidegate tokens sign-in-link` makes; or send the header \
+                 `Authorization: Bearer <access token or key>`, with a token that `tidegate tokens create NAME --role ROLE` makes"
             }
-            Self::Token(TokenRefused::Store(_)) => "send it again later",
-            Self::Token(_) => "ask an admin for a new token: tidegate tokens create NAME --role ROLE",
+            Self::Link(_) => "make another on the server's machine: tidegate tokens sign-in-link",
+            Self::Token(_) | Self::Session(_) => {
+                "ask an admin for a new token: tidegate tokens create NAME --role ROLE"
+            }
             Self::Key { action, .. } => action,
             Self::RoleTooLow { .. } => "ask an admin for a token of that role, or ask somebody who has one",
             Self::OtherSite => {

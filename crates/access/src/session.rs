@@ -1,23 +1,41 @@
 //! Sessions: what a browser shows after a sign-in, so that nobody types a token twice.
 //!
-//! They are kept in the memory of the instance: a restart signs everybody out, and nothing of them is on a disk. A session
-//! ends when it was not used for a while, when its longest time is over, and when the token behind it does.
+//! They are registers of the store, so that a restart signs nobody out and all instances know them. A register holds who it is
+//! and the digest of what the cookie holds; who reads the store cannot sign in with it. A session ends when it was not used for
+//! a while, when its longest time is over, when somebody ends it, and when the token behind it ends.
+//!
+//! A register that is removed leaves its name behind, so the names are [`MAX_SESSIONS`] places that are taken again and again,
+//! and the cookie says which place is meant.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tidegate_model::clock::SharedClock;
+use serde::{Deserialize, Serialize};
+use tidegate_model::clock::{SharedClock, Timestamp};
+use tidegate_model::ports::{RegisterChange, Registers, StoreError};
+use tidegate_model::register::{Register, RegisterKey, Version};
+use tidegate_model::trail::{Act, NewTrailEntry};
 
 use crate::principal::{Principal, Proof};
-use crate::secret::{digest, random_hex, same};
+use crate::role::Role;
+use crate::secret::{digest, is_hex, random_hex, same};
 use crate::token::TokenId;
+
+/// The [kind](RegisterKey::kind) of the registers; a register's name is its place.
+pub const SESSION: &str = "session";
 
 /// How many sessions there may be; the one that was not used for the longest time makes room.
 pub const MAX_SESSIONS: usize = 4096;
 
 /// How many sessions one person may have, likewise.
 pub const MAX_SESSIONS_OF_ONE: usize = 16;
+
+/// A use is written down when this part of the idle time has passed since the last one that was: of an hour, five minutes. So a
+/// session may end that much before its idle time is over, and never after it.
+const STEPS_OF_IDLE: u32 = 12;
+
+/// How often a place is looked for anew because somebody else took it.
+const TRIES: u32 = 8;
 
 /// How long sessions last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +67,12 @@ pub struct Session {
 pub struct CsrfToken(String);
 
 impl CsrfToken {
+    /// The token of the session with this secret. It is made of the secret, so that nothing more is kept; who learns it learns
+    /// nothing of the secret.
+    fn of(secret: &str) -> Self {
+        Self(digest(&format!("tidegate-csrf {secret}")))
+    }
+
     /// The text, for the page of the session.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -66,168 +90,266 @@ impl std::fmt::Debug for CsrfToken {
     }
 }
 
-struct Held {
-    session: Session,
-    /// By the clock that does not jump.
-    opened_at: Duration,
-    used_at: Duration,
+/// What the store keeps of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRecord {
+    /// What people call it: 12 hexadecimal digits, which are no secret.
+    pub id: String,
+    /// The SHA-256 of what the cookie holds, in hexadecimal digits.
+    pub sha256: String,
+    /// Whose it is.
+    pub name: String,
+    /// What they may do; the role of the token behind it counts, where there is one.
+    pub role: Role,
+    /// The token that they signed in with; `None` for those whom the identity provider knows.
+    pub token: Option<TokenId>,
+    /// When they signed in.
+    pub opened_at: Timestamp,
+    /// When it was used, to a twelfth of the idle time.
+    pub used_at: Timestamp,
 }
 
-impl Held {
-    fn is_over(&self, times: &SessionTimes, now: Duration) -> bool {
-        now.saturating_sub(self.used_at) >= times.idle || now.saturating_sub(self.opened_at) >= times.lifetime
+impl SessionRecord {
+    fn is_over(&self, times: &SessionTimes, now: Timestamp) -> bool {
+        now.since(self.used_at) >= times.idle || now.since(self.opened_at) >= times.lifetime
+    }
+
+    fn principal(&self) -> Principal {
+        let proof = match &self.token {
+            Some(id) => Proof::TokenSession(id.clone()),
+            None => Proof::ProviderSession,
+        };
+        Principal { name: self.name.clone(), role: self.role, proof }
+    }
+
+    fn is_of(&self, principal: &Principal) -> bool {
+        let own = self.principal();
+        own.proof == principal.proof && own.name == principal.name
     }
 }
 
-/// The sessions of this instance.
+/// The sessions.
 pub struct Sessions {
-    /// By the digest of what the cookie holds: looking one up takes the same time whatever was guessed.
-    held: Mutex<HashMap<String, Held>>,
+    registers: Arc<dyn Registers>,
     times: SessionTimes,
     clock: SharedClock,
 }
 
+/// A session where the store has it.
+struct Held {
+    place: String,
+    version: Version,
+    record: SessionRecord,
+}
+
 impl Sessions {
-    /// Nobody is signed in.
-    pub fn new(times: SessionTimes, clock: SharedClock) -> Self {
-        Self { held: Mutex::default(), times, clock }
+    /// The sessions in these registers.
+    pub fn new(registers: Arc<dyn Registers>, times: SessionTimes, clock: SharedClock) -> Self {
+        Self { registers, times, clock }
     }
 
     /// Opens a session; what the cookie holds from now on. Every sign-in has a new one, so that none which somebody else
     /// knows is ever used.
-    pub fn open(&self, principal: Principal) -> (String, Session) {
-        let (secret, csrf) = (random_hex::<32>(&*self.clock), CsrfToken(random_hex::<32>(&*self.clock)));
-        let session = Session { principal, csrf };
-        let now = self.clock.monotonic();
-        let mut held = self.held.lock();
-        held.retain(|_, one| !one.is_over(&self.times, now));
-        let Principal { name, proof, .. } = &session.principal;
-        let is_theirs =
-            |one: &Held| one.session.principal.proof == *proof && one.session.principal.name == *name;
-        remove_beyond(&mut held, MAX_SESSIONS_OF_ONE - 1, is_theirs);
-        remove_beyond(&mut held, MAX_SESSIONS - 1, |_| true);
-        let one = Held { session: session.clone(), opened_at: now, used_at: now };
-        held.insert(digest(&secret), one);
-        (secret, session)
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open(&self, principal: Principal) -> Result<(String, Session), StoreError> {
+        let mut tries = 0;
+        loop {
+            let now = self.clock.now();
+            let held = self.all().await?;
+            let (place, from) = place_for(&held, &principal, &self.times, now);
+            let secret = format!("{place}{}", random_hex::<32>(&*self.clock));
+            let record = SessionRecord {
+                id: random_hex::<6>(&*self.clock),
+                sha256: digest(&secret),
+                name: principal.name.clone(),
+                role: principal.role,
+                token: match &principal.proof {
+                    Proof::Token(id) | Proof::TokenSession(id) => Some(id.clone()),
+                    Proof::ProviderSession | Proof::Key | Proof::Loopback => None,
+                },
+                opened_at: now,
+                used_at: now,
+            };
+            match self.put(&place, from, Some(&record), None).await {
+                Ok(()) => {
+                    let csrf = CsrfToken::of(&secret);
+                    return Ok((secret, Session { principal, csrf }));
+                }
+                Err(StoreError::RegisterMoved { .. }) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The session whose cookie holds this, if it is not over; it is used now.
-    pub fn find(&self, secret: &str) -> Option<Session> {
-        let (key, now) = (digest(secret), self.clock.monotonic());
-        let mut held = self.held.lock();
-        let one = held.get_mut(&key)?;
-        if one.is_over(&self.times, now) {
-            held.remove(&key);
-            return None;
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, secret: &str) -> Result<Option<Session>, StoreError> {
+        let Some(Held { place, version, mut record }) = self.held(secret).await? else { return Ok(None) };
+        let now = self.clock.now();
+        if record.is_over(&self.times, now) {
+            return Ok(None);
         }
-        one.used_at = now;
-        Some(one.session.clone())
+        let session = Session { principal: record.principal(), csrf: CsrfToken::of(secret) };
+        if now.since(record.used_at) >= self.times.idle / STEPS_OF_IDLE {
+            record.used_at = now;
+            match self.put(&place, version, Some(&record), None).await {
+                // It was used elsewhere, or has just been ended: the next request will tell.
+                Ok(()) | Err(StoreError::RegisterMoved { .. }) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "that a session was used could not be written down");
+                }
+            }
+        }
+        Ok(Some(session))
     }
 
     /// Ends a session.
-    pub fn close(&self, secret: &str) -> Option<Session> {
-        self.held.lock().remove(&digest(secret)).map(|one| one.session)
+    ///
+    /// # Errors
+    /// When the store fails: it is not ended then.
+    pub async fn close(&self, secret: &str) -> Result<(), StoreError> {
+        match self.held(secret).await? {
+            Some(held) => self.remove(held, None).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Ends the sessions that were opened with a token.
-    pub fn close_of_token(&self, id: &TokenId) {
-        let of_it = |one: &Held| matches!(&one.session.principal.proof, Proof::TokenSession(of) if of == id);
-        self.held.lock().retain(|_, one| !of_it(one));
+    ///
+    /// # Errors
+    /// When the store fails; they count for nothing all the same once the token does not.
+    pub async fn close_of_token(&self, id: &TokenId) -> Result<(), StoreError> {
+        for held in self.all().await? {
+            if held.record.token.as_ref() == Some(id) {
+                self.remove(held, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sessions that are not over, the newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        let now = self.clock.now();
+        let held = self.all().await?.into_iter().map(|held| held.record);
+        let mut records: Vec<_> = held.filter(|record| !record.is_over(&self.times, now)).collect();
+        records.sort_by(|a, b| b.opened_at.cmp(&a.opened_at).then_with(|| a.id.cmp(&b.id)));
+        Ok(records)
+    }
+
+    /// Ends the session that people call `id`, with a line in the audit trail. `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end(&self, id: &str, act: Act) -> Result<Option<SessionRecord>, StoreError> {
+        let mut tries = 0;
+        loop {
+            let now = self.clock.now();
+            let mut all = self.all().await?.into_iter();
+            let found = all.find(|held| held.record.id == id && !held.record.is_over(&self.times, now));
+            let Some(held) = found else { return Ok(None) };
+            let record = held.record.clone();
+            let detail = serde_json::json!({
+                "name": record.name, "role": record.role, "opened_at": record.opened_at,
+            });
+            let ended =
+                NewTrailEntry { action: "session.end", subject: id.to_owned(), act: act.clone(), detail };
+            match self.remove(held, Some(ended)).await {
+                Ok(true) => return Ok(Some(record)),
+                Ok(false) if tries < TRIES => tries += 1,
+                Ok(false) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// How long a session lasts at most.
     pub fn lifetime(&self) -> Duration {
         self.times.lifetime
     }
+
+    async fn held(&self, secret: &str) -> Result<Option<Held>, StoreError> {
+        let Some(place) = place_of(secret) else { return Ok(None) };
+        let found = self.registers.register(&RegisterKey::new(SESSION, place)).await?;
+        let held = found.map(read).transpose()?;
+        Ok(held.filter(|held| same(&held.record.sha256, &digest(secret))))
+    }
+
+    async fn all(&self) -> Result<Vec<Held>, StoreError> {
+        self.registers.registers(SESSION).await?.into_iter().map(read).collect()
+    }
+
+    /// False when it was changed meanwhile.
+    async fn remove(&self, held: Held, entry: Option<NewTrailEntry>) -> Result<bool, StoreError> {
+        match self.put(&held.place, held.version, None, entry).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::RegisterMoved { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put(
+        &self,
+        place: &str,
+        from: Version,
+        record: Option<&SessionRecord>,
+        entry: Option<NewTrailEntry>,
+    ) -> Result<(), StoreError> {
+        let value = record.map(|record| serde_json::to_value(record).expect("a record has a JSON form"));
+        let (key, at) = (RegisterKey::new(SESSION, place), self.clock.now());
+        let trail = entry.into_iter().collect();
+        let change = RegisterChange { key, from, value, at, notices: Vec::new(), trail };
+        self.registers.change_register(change).await.map(drop)
+    }
 }
 
-/// Leaves at most `most` of those sessions, the ones that were used last.
-fn remove_beyond(held: &mut HashMap<String, Held>, most: usize, counts: impl Fn(&Held) -> bool) {
-    while held.values().filter(|one| counts(one)).count() > most {
-        let idle = held.iter().filter(|(_, one)| counts(one)).min_by_key(|(_, one)| one.used_at);
-        let Some(key) = idle.map(|(key, _)| key.clone()) else { return };
-        held.remove(&key);
+/// Digits of a place.
+const PLACE_DIGITS: usize = 3;
+
+/// The place that a cookie names (pure).
+fn place_of(secret: &str) -> Option<&str> {
+    is_hex(secret, PLACE_DIGITS + 64).then(|| &secret[..PLACE_DIGITS])
+}
+
+/// Where a new session goes (pure): in the place of the one that this person used longest ago, where they have as many as one
+/// may; else in the first that nobody has; else in the one that anybody used longest ago.
+fn place_for(held: &[Held], of: &Principal, times: &SessionTimes, now: Timestamp) -> (String, Version) {
+    let taken = || held.iter().filter(|held| !held.record.is_over(times, now));
+    let theirs = || taken().filter(|held| held.record.is_of(of));
+    let instead_of = |held: &Held| (held.place.clone(), held.version);
+    let idle = |held: &&Held| held.record.used_at;
+    if theirs().count() >= MAX_SESSIONS_OF_ONE
+        && let Some(oldest) = theirs().min_by_key(idle)
+    {
+        return instead_of(oldest);
     }
+    if let Some(over) = held.iter().find(|held| held.record.is_over(times, now)) {
+        return instead_of(over);
+    }
+    // They are ordered by name: the first that is missing is free.
+    let name = |number: usize| format!("{number:0width$x}", width = PLACE_DIGITS);
+    let free = (0..MAX_SESSIONS).find(|number| held.get(*number).is_none_or(|held| held.place != name(*number)));
+    match (free, taken().min_by_key(idle)) {
+        (None, Some(oldest)) => instead_of(oldest),
+        (free, _) => (name(free.unwrap_or(0)), Version::NONE),
+    }
+}
+
+fn read(register: Register) -> Result<Held, StoreError> {
+    let Register { name, version, value, .. } = register;
+    // The parser's message may repeat what it read.
+    let record = serde_json::from_value(value).map_err(|_| StoreError::Damaged {
+        detail: format!("the register of the session {name:?} has not the members of a session"),
+    })?;
+    Ok(Held { place: name, version, record })
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_model::clock::{TestClock, Timestamp};
-
-    use super::*;
-    use crate::role::Role;
-
-    fn sessions() -> Sessions {
-        Sessions::new(SessionTimes::default(), TestClock::new(Timestamp::from_millis(0), 7))
-    }
-
-    fn somebody(name: &str) -> Principal {
-        Principal { name: name.to_owned(), role: Role::Operator, proof: Proof::ProviderSession }
-    }
-
-    async fn pass(minutes: u64) {
-        tokio::time::advance(Duration::from_secs(60 * minutes)).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_session_ends_when_it_is_idle_and_after_its_longest_time() {
-        let sessions = sessions();
-        let (cookie, session) = sessions.open(somebody("mia"));
-        assert_eq!(sessions.find(&cookie), Some(session.clone()));
-        assert_eq!(sessions.find(session.csrf.reveal()), None, "one is not the other");
-        pass(59).await;
-        assert!(sessions.find(&cookie).is_some());
-        pass(60).await;
-        assert_eq!(sessions.find(&cookie), None, "it was idle");
-
-        let (cookie, _) = sessions.open(somebody("mia"));
-        for _ in 0..23 {
-            pass(30).await;
-            assert!(sessions.find(&cookie).is_some());
-        }
-        pass(30).await;
-        assert_eq!(sessions.find(&cookie), None, "12 hours are over");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn signing_out_ends_a_session_and_revoking_those_of_a_token() {
-        let sessions = sessions();
-        let (cookie, _) = sessions.open(somebody("mia"));
-        assert!(sessions.close(&cookie).is_some());
-        assert_eq!((sessions.find(&cookie), sessions.close(&cookie)), (None, None));
-
-        let id = TokenId::parse("00c0ffee00aa").unwrap();
-        let by_token = Principal { proof: Proof::TokenSession(id.clone()), ..somebody("mia") };
-        let (one, _) = sessions.open(by_token);
-        let (other, _) = sessions.open(somebody("mia"));
-        sessions.close_of_token(&id);
-        assert_eq!((sessions.find(&one).is_some(), sessions.find(&other).is_some()), (false, true));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sessions_are_bounded_for_one_person_and_for_all() {
-        let sessions = sessions();
-        let (first, _) = sessions.open(somebody("mia"));
-        let (other, _) = sessions.open(somebody("ann"));
-        for _ in 0..MAX_SESSIONS_OF_ONE {
-            pass(1).await;
-            sessions.open(somebody("mia"));
-        }
-        assert_eq!(sessions.find(&first), None, "the one that was not used longest made room");
-        assert!(sessions.find(&other).is_some());
-        for number in 0..MAX_SESSIONS + 10 {
-            sessions.open(somebody(&number.to_string()));
-        }
-        assert_eq!(sessions.held.lock().len(), MAX_SESSIONS);
-    }
-
-    #[test]
-    fn the_token_against_forgery_is_not_printed() {
-        let (_, session) = {
-            let clock = tidegate_model::clock::SystemClock::shared();
-            Sessions::new(SessionTimes::default(), clock).open(somebody("mia"))
-        };
-        assert!(!format!("{session:?}").contains(session.csrf.reveal()));
-        assert!(session.csrf.is(session.csrf.reveal()) && !session.csrf.is(""));
-    }
-}
+mod tests;

@@ -33,6 +33,10 @@ pub const LAST_USED_STEP: Duration = Duration::from_secs(3600);
 /// How often a change is decided anew because another came first.
 const TRIES: u32 = 8;
 
+mod links;
+
+pub use links::{DEFAULT_VALIDITY, LinkRecord, LinkRefused, MAX_VALIDITY, NewLink};
+
 /// What the store keeps of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +45,7 @@ pub struct TokenRecord {
     pub name: String,
     /// What they may do.
     pub role: Role,
-    /// The SHA-256 of its secret, in hexadecimal digits.
+    /// The SHA-256 of its secret, in hexadecimal digits; empty where nobody has a text that opens it.
     pub sha256: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -53,6 +57,9 @@ pub struct TokenRecord {
     pub revoked: Option<Revoked>,
     /// When it was used, to [`LAST_USED_STEP`].
     pub last_used_at: Option<Timestamp>,
+    /// The link by which it opens a session, where it was made for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkRecord>,
 }
 
 /// The end of a token before its time.
@@ -125,6 +132,7 @@ impl Tokens {
             expires_at: new.expires_at,
             revoked: None,
             last_used_at: None,
+            link: None,
         };
         let detail = serde_json::json!({
             "name": record.name, "role": record.role, "expires_at": record.expires_at,
@@ -144,7 +152,7 @@ impl Tokens {
         let mut count = 0;
         for register in self.registers.registers(ACCESS_TOKEN).await? {
             let (id, version, record) = read(&register)?;
-            let old = record.ended_at(now).is_some_and(|end| now.since(end) > KEPT_FOR);
+            let old = record.ended_at(now).is_some_and(|end| now.since(end) > record.kept_for());
             // Somebody who changed it meanwhile keeps it.
             match old {
                 true => match self.put(&id, version, None, None).await {
@@ -333,6 +341,9 @@ pub enum TokenError {
         /// The end asked for.
         at: Timestamp,
     },
+    /// A link works for minutes, not for ever.
+    #[error("a sign-in link works for at most {} hours", MAX_VALIDITY.as_secs() / 3600)]
+    LinkTooLong,
     /// There are as many as there may be.
     #[error("there are {MAX_TOKENS} access tokens, which is the most there can be")]
     TooMany,
@@ -353,14 +364,16 @@ impl TokenError {
         match self {
             Self::Store(error) => error.kind(),
             Self::TooMany => ErrorKind::Conflict,
-            Self::Name(_) | Self::AlreadyOver { .. } | Self::NotFound { .. } => ErrorKind::Permanent,
+            Self::Name(_) | Self::AlreadyOver { .. } | Self::LinkTooLong | Self::NotFound { .. } => {
+                ErrorKind::Permanent
+            }
         }
     }
 
     /// The code a person looks it up by.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Name(_) | Self::AlreadyOver { .. } => ErrorCode::BAD_REQUEST,
+            Self::Name(_) | Self::AlreadyOver { .. } | Self::LinkTooLong => ErrorCode::BAD_REQUEST,
             Self::TooMany => ErrorCode::CONFLICT,
             Self::NotFound { .. } => ErrorCode::NOT_FOUND,
             Self::Store(error) => error.code(),
@@ -374,6 +387,7 @@ impl TokenError {
             Self::AlreadyOver { .. } => {
                 "give an end that is still to come, and compare the clocks of both machines"
             }
+            Self::LinkTooLong => "give a time such as 15m; for longer make a token: tidegate tokens create NAME --role ROLE",
             Self::TooMany => "revoke those that nobody uses; they are forgotten 30 days later",
             Self::NotFound { .. } => "list them: tidegate tokens list",
             Self::Store(_) => "",

@@ -5,6 +5,8 @@ use tidegate_model::memory::MemoryStore;
 use tidegate_model::ports::Store;
 
 use super::*;
+use crate::link::LinkText;
+use crate::principal::Proof;
 
 struct Bench {
     store: Arc<MemoryStore>,
@@ -132,4 +134,94 @@ async fn what_cannot_be_a_token_is_not_made() {
     }
     assert_eq!(bench.tokens.list().await.unwrap(), []);
     assert_eq!(bench.trail().await, Vec::<String>::new());
+}
+
+const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+impl Bench {
+    async fn link(&self, minutes: u64) -> LinkText {
+        let validity = Duration::from_secs(60 * minutes);
+        let new = NewLink { name: "mia".to_owned(), role: Role::Operator, validity };
+        self.tokens.create_link(new, self.act()).await.unwrap().0
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.set_now(self.clock.now().plus(time));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_signs_somebody_in_once() {
+    let bench = bench();
+    let link = bench.link(15).await;
+    let stored = bench.store.registers(ACCESS_TOKEN).await.unwrap();
+    let secret = link.reveal().rsplit('_').next().unwrap().to_owned();
+    assert!(!stored[0].value.to_string().contains(&secret));
+
+    let mia = bench.tokens.follow_link(&link, LIFETIME).await.unwrap();
+    assert_eq!((mia.name.as_str(), mia.role), ("mia", Role::Operator));
+    assert_eq!(mia.proof, Proof::TokenSession(link.id().clone()));
+    let again = bench.tokens.follow_link(&link, LIFETIME).await.unwrap_err();
+    assert_eq!(again, LinkRefused::Used { at: NOW });
+    let opened = format!("session.open {} by mia (token {})", link.id(), link.id());
+    assert_eq!(bench.trail().await, [format!("sign-in-link.create {} by root", link.id()), opened]);
+
+    // What it opened ends like any session's token does.
+    bench.tokens.standing(link.id()).await.unwrap();
+    bench.tokens.revoke(link.id(), bench.act()).await.unwrap();
+    assert!(bench.tokens.standing(link.id()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_who_follow_a_link_at_once_one_is_signed_in() {
+    let bench = bench();
+    let link = bench.link(15).await;
+    let all = futures_util::future::join_all((0..20).map(|_| bench.tokens.follow_link(&link, LIFETIME))).await;
+    assert_eq!(all.iter().filter(|one| one.is_ok()).count(), 1);
+    assert!(all.iter().all(|one| matches!(one, Ok(_) | Err(LinkRefused::Used { .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_wrong_over_or_revoked_lets_nobody_in() {
+    let bench = bench();
+    let (late, revoked, good) = (bench.link(15).await, bench.link(60).await, bench.link(60).await);
+    bench.tokens.revoke(revoked.id(), bench.act()).await.unwrap();
+    bench.pass(Duration::from_secs(15 * 60));
+    let follow = async |link: &LinkText| bench.tokens.follow_link(link, LIFETIME).await.unwrap_err();
+    let end = bench.clock.now();
+    assert_eq!(follow(&late).await, LinkRefused::Expired { at: end });
+    assert_eq!(follow(&revoked).await, LinkRefused::Revoked { at: NOW });
+    let guessed = LinkText::parse(&format!("tgl_{}_{}", good.id(), "0".repeat(64))).unwrap();
+    assert_eq!(follow(&guessed).await, LinkRefused::Unknown);
+    // The number of a token is not the number of a link, and a link is no token.
+    let token = bench.make("ann", None).await;
+    let of_token = LinkText::parse(&format!("tgl_{}", token.reveal().trim_start_matches("tg_"))).unwrap();
+    assert_eq!(follow(&of_token).await, LinkRefused::Unknown);
+    let as_token = TokenText::parse(&format!("tg_{}", good.reveal().trim_start_matches("tgl_"))).unwrap();
+    assert_eq!(bench.tokens.authenticate(&as_token).await, Err(TokenRefused::Unknown));
+    bench.tokens.follow_link(&good, LIFETIME).await.unwrap();
+
+    for validity in [Duration::ZERO, MAX_VALIDITY + Duration::from_secs(1)] {
+        let new = NewLink { name: "mia".to_owned(), role: Role::Reader, validity };
+        let refused = bench.tokens.create_link(new, bench.act()).await.unwrap_err();
+        assert_eq!(refused, TokenError::LinkTooLong);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_make_room_soon() {
+    let bench = bench();
+    for _ in 0..MAX_TOKENS {
+        bench.link(15).await;
+    }
+    bench.pass(Duration::from_secs(15 * 60 + 1));
+    let followed = bench.link(15).await;
+    assert_eq!(bench.tokens.list().await.unwrap().len(), 1, "those that nobody followed are forgotten");
+    bench.tokens.follow_link(&followed, LIFETIME).await.unwrap();
+    bench.pass(LIFETIME + DAY);
+    bench.make("ci", None).await;
+    assert_eq!(bench.tokens.list().await.unwrap().len(), 2);
+    bench.pass(Duration::from_secs(1));
+    bench.make("ci", None).await;
+    assert_eq!(bench.tokens.list().await.unwrap().len(), 2);
 }
