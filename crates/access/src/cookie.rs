@@ -26,6 +26,11 @@ impl Cookie {
         Self { plain: "tidegate_sign_in", secure: "__Host-tidegate_sign_in", is_secure }
     }
 
+    /// The one that tells the sign-in page why such a sign-in failed.
+    pub fn sign_in_problem(is_secure: bool) -> Self {
+        Self { plain: "tidegate_sign_in_problem", secure: "__Host-tidegate_sign_in_problem", is_secure }
+    }
+
     fn name(self) -> &'static str {
         if self.is_secure { self.secure } else { self.plain }
     }

@@ -33,6 +33,12 @@ pub enum Refused {
         /// The way out.
         action: String,
     },
+    /// It cannot be told, because the keys of the clients' identity provider are not there.
+    #[error("{message}")]
+    KeysAway {
+        /// Why not.
+        message: String,
+    },
     /// The role does not reach so far.
     #[error("{name} has the role {role}, and this needs the role {needed}")]
     RoleTooLow {
@@ -69,7 +75,7 @@ impl Refused {
     pub fn kind(&self) -> ErrorKind {
         match (self, self.store()) {
             (_, Some(error)) => error.kind(),
-            (Self::TooOften(_), _) => ErrorKind::Transient,
+            (Self::TooOften(_) | Self::KeysAway { .. }, _) => ErrorKind::Transient,
             _ => ErrorKind::Permanent,
         }
     }
@@ -77,6 +83,7 @@ impl Refused {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
+            Self::KeysAway { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ if self.store().is_some() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Key { is_forbidden: true, .. }
             | Self::RoleTooLow { .. }
@@ -96,6 +103,7 @@ impl Refused {
             (Self::Key { is_forbidden: true, .. } | Self::RoleTooLow { .. }, _) => ErrorCode::FORBIDDEN,
             (Self::OtherSite | Self::Forged, _) => ErrorCode::CROSS_SITE,
             (Self::TooOften(_), _) => ErrorCode::THROTTLED,
+            (Self::KeysAway { .. }, _) => ErrorCode::SIGN_IN_FAILED,
             _ => ErrorCode::UNAUTHORIZED,
         }
     }
@@ -103,6 +111,7 @@ impl Refused {
     /// The way out.
     pub fn action(&self) -> &str {
         match self {
+            Self::KeysAway { .. } => "send it again later",
             _ if self.store().is_some() => "send it again later",
             Self::NotSignedIn => {
                 "sign in on the page, with a link that `tidegate tokens sign-in-link` makes; or send the header \

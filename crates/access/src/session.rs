@@ -335,7 +335,8 @@ fn place_for(held: &[Held], of: &Principal, times: &SessionTimes, now: Timestamp
     }
     // They are ordered by name: the first that is missing is free.
     let name = |number: usize| format!("{number:0width$x}", width = PLACE_DIGITS);
-    let free = (0..MAX_SESSIONS).find(|number| held.get(*number).is_none_or(|held| held.place != name(*number)));
+    let free =
+        (0..MAX_SESSIONS).find(|number| held.get(*number).is_none_or(|held| held.place != name(*number)));
     match (free, taken().min_by_key(idle)) {
         (None, Some(oldest)) => instead_of(oldest),
         (free, _) => (name(free.unwrap_or(0)), Version::NONE),

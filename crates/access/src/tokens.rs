@@ -387,7 +387,9 @@ impl TokenError {
             Self::AlreadyOver { .. } => {
                 "give an end that is still to come, and compare the clocks of both machines"
             }
-            Self::LinkTooLong => "give a time such as 15m; for longer make a token: tidegate tokens create NAME --role ROLE",
+            Self::LinkTooLong => {
+                "give a time such as 15m; for longer make a token: tidegate tokens create NAME --role ROLE"
+            }
             Self::TooMany => "revoke those that nobody uses; they are forgotten 30 days later",
             Self::NotFound { .. } => "list them: tidegate tokens list",
             Self::Store(_) => "",

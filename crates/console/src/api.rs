@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tower::ServiceExt as _;
 
 use tidegate_access::CSRF_HEADER;
+use tidegate_access::cookie::Cookie;
 pub use tidegate_api::Page as Listing;
 
 use crate::caller::Caller;
@@ -44,6 +45,11 @@ impl Api {
     /// For one caller.
     pub fn new(router: Router, caller: Arc<Caller>) -> Self {
         Self { router, caller }
+    }
+
+    /// A cookie of the caller's.
+    pub fn cookie(&self, cookie: Cookie) -> Option<&str> {
+        self.caller.of_cookie(cookie)
     }
 
     /// What is at an address.

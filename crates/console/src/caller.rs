@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, Request};
 use sha2::{Digest as _, Sha256};
 
 use tidegate_access::Ends;
+use tidegate_access::cookie::Cookie;
 
 /// What is passed on to the API: credentials, and what tells where a request comes from.
 const PASSED_ON: [HeaderName; 13] = [
@@ -72,6 +73,11 @@ impl Caller {
             digest.update(format!("{} {}", ends.listener, ends.peer.ip()));
         }
         Identity(digest.finalize().into())
+    }
+
+    /// What one of the server's cookies holds.
+    pub fn of_cookie(&self, cookie: Cookie) -> Option<&str> {
+        cookie.read(&self.headers)
     }
 
     /// A cookie of theirs, as it was sent.

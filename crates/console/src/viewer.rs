@@ -21,6 +21,8 @@ pub struct Viewer {
     pub csrf: Option<String>,
     /// Where to go to sign in with the organisation's identity provider.
     pub provider: Option<String>,
+    /// What makes a link that signs somebody in, typed on the machine of the server.
+    pub link_command: Option<String>,
 }
 
 impl Viewer {

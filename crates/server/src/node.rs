@@ -79,6 +79,8 @@ pub(crate) struct Node {
     pub(crate) sources: Sources,
     /// The places in the log that somebody may go back to.
     pub(crate) places: Places,
+    /// Who is let in.
+    pub(crate) door: Arc<Door>,
     /// What signs the links in mails.
     pub(crate) link_key: LinkKey,
     /// What can be published to and received from.
@@ -240,7 +242,7 @@ impl Node {
         let policy = known.map_or(DEFAULT_POLICY, |config| config.scale.policy);
         let door = access::door(known, &authorizer, &store_port, &clock);
         let router = routes(gateway.clone(), api, Seen { telemetry: telemetry.clone(), logs, policy }, &door)
-            .merge(access::routes(&door, provider, &store_port, &clock))
+            .merge(access::routes(&door, provider, &store_port, data_dir.path(), &clock))
             .merge(links::routes(Arc::new(links)))
             .merge(readiness::route(readiness.clone()))
             .fallback(tidegate_gateway::http::no_such_address);
@@ -256,6 +258,7 @@ impl Node {
             readiness,
             sources,
             places,
+            door,
             link_key,
             gateway,
             telemetry,

@@ -1,6 +1,6 @@
 //! The running server: listens, processes, drops what is old, and stops without losing anything.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use tidegate_model::event::HubName;
 use tidegate_model::ports::EventLog;
 use tidegate_telemetry::scale::{self, KedaScaler};
 
+use crate::access;
+use crate::client::user_name;
 use crate::config::{Config, FILE_NAME};
 use crate::data_dir::{DataDir, IfMissing, ServerAddress};
 use crate::failure::{Exit, Failure};
@@ -40,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     /// The configuration as it holds, to be shown.
     pub(crate) settings: Vec<Setting>,
+    /// Whether whoever starts it is offered a link to sign in with, where the page is served.
+    pub(crate) offers_sign_in: bool,
 }
 
 /// The configuration file to use: the one given, else the one in the data directory, else the one in the current
@@ -59,6 +63,8 @@ pub(crate) struct Started<'a> {
     pub(crate) connection_string: Option<ConnectionString>,
     /// The hubs there are, declared or made by command, with their partitions.
     pub(crate) hubs: Vec<(HubName, u32)>,
+    /// The address that signs whoever started it in on the page, once, if it was asked for.
+    pub(crate) sign_in_link: Option<String>,
 }
 
 /// Runs a server until it is told to stop. `started` is called once it accepts work.
@@ -143,7 +149,12 @@ pub(crate) async fn serve(
     let connection_string = amqp.connection_string(system.node.root_key()?)?;
     let hubs = system.node.log.hubs();
     let hubs = hubs.iter().map(|hub| (EventLog::hub(&**hub).clone(), EventLog::partition_count(&**hub)));
-    let announced = started(&Started { address: &address, connection_string, hubs: hubs.collect() });
+    let hubs = hubs.collect();
+    let sign_in_link = match options.offers_sign_in && console.is_some() {
+        true => sign_in_link(&system.node, local).await,
+        false => None,
+    };
+    let announced = started(&Started { address: &address, connection_string, hubs, sign_in_link });
     if announced.is_ok() {
         signals.next().await;
         tracing::info!(
@@ -182,6 +193,27 @@ pub(crate) async fn serve(
     announced?;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// A link for whoever starts the server; a server without one is better than none.
+async fn sign_in_link(node: &Node, local: SocketAddr) -> Option<String> {
+    let origin = format!("http://{}", reached(local));
+    match access::links::for_who_starts(node, &origin, user_name()).await {
+        Ok(url) => Some(url),
+        Err(error) => {
+            tracing::warn!(%error, "no link to sign in with could be made");
+            None
+        }
+    }
+}
+
+/// How somebody on this machine reaches an address that is listened at: where it is every address, the loopback is one of them.
+fn reached(local: SocketAddr) -> SocketAddr {
+    match local.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, local.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, local.port()).into(),
+        _ => local,
+    }
 }
 
 /// The AMQP front door: on a port of its own, and through WebSockets at the HTTP front door.

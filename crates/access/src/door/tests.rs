@@ -15,7 +15,13 @@ struct RootKey;
 
 #[async_trait]
 impl Keys for RootKey {
-    async fn holder(&self, authorization: &str, _: Role, _: &str, _: Timestamp) -> Result<Principal, Refused> {
+    async fn holder(
+        &self,
+        authorization: &str,
+        _: Role,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<Principal, Refused> {
         match authorization {
             "Bearer root" => Ok(Principal { name: "root".to_owned(), role: Role::Admin, proof: Proof::Key }),
             _ => {

@@ -59,10 +59,25 @@ impl About {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Masks(Vec<MaskRule>);
 
-/// Says of an answer that it is a document of this collection and nothing else. A handler that answers so puts it among the
-/// answer's extensions; every other answer is known by the names of its members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WholeDocument(pub String);
+/// What somebody may see. The guard puts it among a request's extensions where that is not everything: a handler whose answer has
+/// none of the API's shapes, by which documents are known on their way out, masks them itself before it makes its own.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    masks: Masks,
+    role: Role,
+}
+
+impl Sight {
+    /// What a role may see.
+    pub fn new(masks: &Masks, role: Role) -> Self {
+        Self { masks: masks.clone(), role }
+    }
+
+    /// Masks a document.
+    pub fn mask_document(&self, collection: &str, document: &mut Value) {
+        self.masks.mask_document(self.role, collection, document);
+    }
+}
 
 /// Where something comes from, as far as that is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +106,7 @@ impl Masks {
         !below.any(|rule| hides(&rule) && rule.collections.covers(None))
     }
 
-    /// Masks a document that is the whole answer.
+    /// Masks a document by itself.
     pub fn mask_document(&self, role: Role, collection: &str, document: &mut Value) {
         let rules: Vec<&MaskRule> = self.0.iter().filter(|rule| !role.covers(rule.below)).collect();
         let origin = Origin { hub: None, collection: Some(collection) };

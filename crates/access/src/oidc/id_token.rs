@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::jwk::JwkSet;
 use serde_json::Value;
+use tidegate_jwt::{NotSigned, signed_claims};
 use tidegate_model::clock::Timestamp;
 
 use crate::secret::same;
@@ -28,15 +28,9 @@ pub(super) struct Expected<'e> {
 /// Why an ID token lets nobody in. No text holds the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenRefused {
-    /// It cannot be read.
-    #[error("it is no JSON Web Token: {0}")]
-    Malformed(&'static str),
-    /// It names a key that the provider does not publish.
-    #[error("it is signed with a key that the provider does not publish")]
-    UnknownKey,
-    /// The signature is not the key's.
-    #[error("its signature does not match the provider's key")]
-    WrongSignature,
+    /// It is signed with none of the provider's keys.
+    #[error(transparent)]
+    Signature(#[from] NotSigned),
     /// A claim is another one, or missing.
     #[error("its claim {0} is not the one expected")]
     Wrong(&'static str),
@@ -50,62 +44,12 @@ pub enum IdTokenRefused {
 
 /// The claims of a token that is good.
 pub(super) fn verified(token: &str, keys: &JwkSet, expected: &Expected<'_>) -> Result<Value, IdTokenRefused> {
-    tidegate_jwt::install();
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(IdTokenRefused::Malformed("it is too long"));
+        return Err(NotSigned::Malformed("it is too long").into());
     }
-    let header = jsonwebtoken::decode_header(token)
-        .map_err(|_| IdTokenRefused::Malformed("its header cannot be read"))?;
-    let mut refused = IdTokenRefused::UnknownKey;
-    for key in fitting(keys, header.kid.as_deref(), header.alg) {
-        let Ok(decoding) = DecodingKey::from_jwk(key) else { continue };
-        let mut validation = Validation::new(header.alg);
-        // All of these are compared below: the library would read the machine's clock, and takes one of several audiences.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.validate_aud = false;
-        match jsonwebtoken::decode::<Value>(token, &decoding, &validation) {
-            Ok(data) => {
-                check(&data.claims, expected)?;
-                return Ok(data.claims);
-            }
-            Err(_) => refused = IdTokenRefused::WrongSignature,
-        }
-    }
-    Err(refused)
-}
-
-/// The keys that may have signed: of that name, for signatures, and of the kind that the algorithm needs. The algorithm
-/// comes from the token, so a key decides which ones it is used with.
-fn fitting<'k>(
-    keys: &'k JwkSet,
-    kid: Option<&'k str>,
-    algorithm: Algorithm,
-) -> impl Iterator<Item = &'k Jwk> {
-    keys.keys.iter().filter(move |key| {
-        let common = &key.common;
-        let is_named = kid.is_none_or(|kid| common.key_id.as_deref() == Some(kid));
-        let signs = common.public_key_use.as_ref().is_none_or(|of| *of == PublicKeyUse::Signature);
-        let is_for =
-            common.key_algorithm.as_ref().is_none_or(|of| format!("{of:?}") == format!("{algorithm:?}"));
-        is_named && signs && is_for && suits(&key.algorithm, algorithm)
-    })
-}
-
-fn suits(key: &AlgorithmParameters, algorithm: Algorithm) -> bool {
-    use Algorithm::{ES256, ES384, EdDSA, PS256, RS256, RS384, RS512};
-    match key {
-        AlgorithmParameters::RSA(_) => matches!(algorithm, RS256 | RS384 | RS512 | PS256),
-        AlgorithmParameters::EllipticCurve(of) => match of.curve {
-            EllipticCurve::P256 => algorithm == ES256,
-            EllipticCurve::P384 => algorithm == ES384,
-            _ => false,
-        },
-        AlgorithmParameters::OctetKeyPair(of) => of.curve == EllipticCurve::Ed25519 && algorithm == EdDSA,
-        // A secret that both sides know has no place in a published set.
-        _ => false,
-    }
+    let claims = signed_claims(token, keys)?;
+    check(&claims, expected)?;
+    Ok(claims)
 }
 
 fn check(claims: &Value, expected: &Expected<'_>) -> Result<(), IdTokenRefused> {

@@ -8,12 +8,11 @@
 //!
 //! Sources: OpenID Connect Core 1.0 and Discovery 1.0, RFC 7636 (PKCE), RFC 9700 (OAuth 2.0 security).
 
-mod fetch;
 mod id_token;
 mod pending;
 mod roles;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -23,24 +22,21 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tidegate_jwt::discovery::{Discovery, Metadata};
+use tidegate_jwt::fetch::{self, encoded};
+use tidegate_jwt::signed::may_be_signed_with;
+use tidegate_jwt::{NoAnswer, NotSigned, PublishedKeys, is_protected};
 use tidegate_model::clock::SharedClock;
 use tidegate_model::error::{ErrorCode, ErrorKind};
 
 use crate::name::nearest;
 use crate::role::Role;
 use crate::secret::random_hex;
-use fetch::encoded;
 pub use id_token::IdTokenRefused;
 use id_token::{Expected, verified};
 use pending::{Begun, Pending};
 pub use pending::{MAX_PENDING, SIGN_IN_TIME};
 pub use roles::RoleMapping;
-
-/// How long what the provider says about itself is believed.
-const KEPT_FOR: Duration = Duration::from_secs(3600);
-
-/// How soon the provider's keys are asked for again because a token names an unknown one.
-const KEYS_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// How an identity provider is used.
 #[derive(Clone)]
@@ -70,26 +66,9 @@ pub struct Provider {
     settings: OidcSettings,
     client: reqwest::Client,
     clock: SharedClock,
-    /// One asks at a time; the others take the answer.
-    known: tokio::sync::Mutex<Known>,
+    discovery: Discovery,
+    keys: PublishedKeys,
     pending: Mutex<Pending>,
-}
-
-#[derive(Default)]
-struct Known {
-    metadata: Option<(Metadata, Duration)>,
-    keys: Option<(JwkSet, Duration)>,
-}
-
-/// What the provider says about itself, as far as it is used.
-#[derive(Clone, Debug, Deserialize)]
-struct Metadata {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    #[serde(default)]
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
 /// A sign-in that begins.
@@ -140,7 +119,9 @@ impl Provider {
             ));
         }
         let client = fetch::client(&settings.issuer)?;
-        Ok(Self { settings, client, clock, known: tokio::sync::Mutex::default(), pending: Mutex::default() })
+        let discovery = Discovery::new(&settings.issuer);
+        let (keys, pending) = (PublishedKeys::default(), Mutex::default());
+        Ok(Self { settings, client, clock, discovery, keys, pending })
     }
 
     /// Begins a sign-in. The provider sends the browser back to `redirect_uri`, and it goes on to `then`.
@@ -171,7 +152,7 @@ impl Provider {
         ];
         let query: Vec<_> =
             parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-        let endpoint = &metadata.authorization_endpoint;
+        let endpoint = named(metadata.authorization_endpoint.as_deref(), "authorization_endpoint")?;
         let joint = if endpoint.contains('?') { '&' } else { '?' };
         let location = format!("{endpoint}{joint}{}", query.join("&"));
         self.pending.lock().put(state, &cookie, begun, self.clock.monotonic());
@@ -217,7 +198,7 @@ impl Provider {
         ];
         let mut authorization = None;
         match client_secret {
-            Some(secret) if metadata.takes_basic() => {
+            Some(secret) if takes_basic(&metadata) => {
                 // Each is encoded for itself: RFC 6749, section 2.3.1.
                 let pair = STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(secret)));
                 let mut value = HeaderValue::from_str(&format!("Basic {pair}")).expect("base64 is ASCII");
@@ -227,7 +208,7 @@ impl Provider {
             Some(secret) => fields.extend([("client_id", client_id.as_str()), ("client_secret", secret)]),
             None => fields.push(("client_id", client_id)),
         }
-        let url = &metadata.token_endpoint;
+        let url = named(metadata.token_endpoint.as_deref(), "token_endpoint")?;
         let clock = &*self.clock;
         let (status, body) = fetch::post_form(&self.client, WHAT, url, &fields, authorization, clock).await?;
         let answer: Answer = fetch::understood(WHAT, &body)?;
@@ -237,7 +218,10 @@ impl Provider {
                 let said = error_description.unwrap_or_default();
                 Err(SignInError::Denied { error: shown(&error), said: shown(&said) })
             }
-            _ => Err(SignInError::provider(WHAT, format!("its answer has no ID token (status {status})"))),
+            _ => {
+                let why = format!("its answer has no ID token (status {status})");
+                Err(SignInError::Provider(NoAnswer::new(WHAT, why)))
+            }
         }
     }
 
@@ -245,14 +229,24 @@ impl Provider {
     async fn verified(&self, token: &str, nonce: &str) -> Result<Value, SignInError> {
         let OidcSettings { issuer, client_id, .. } = &self.settings;
         let expected = Expected { issuer, client_id, nonce, now: self.clock.now() };
-        let keys = self.keys(KEPT_FOR).await?;
+        let keys = self.keys(|keys| may_be_signed_with(token, keys)).await?;
         match verified(token, &keys, &expected) {
-            Err(IdTokenRefused::UnknownKey | IdTokenRefused::WrongSignature) => {
-                let keys = self.keys(KEYS_AGAIN_AFTER).await?;
+            // A new key may have the name of an old one.
+            Err(IdTokenRefused::Signature(NotSigned::WrongSignature)) => {
+                let keys = self.keys(|_| false).await?;
                 Ok(verified(token, &keys, &expected)?)
             }
             result => Ok(result?),
         }
+    }
+
+    async fn keys(&self, suits: impl Fn(&JwkSet) -> bool) -> Result<Arc<JwkSet>, SignInError> {
+        let metadata = self.metadata().await?;
+        Ok(self.keys.get(&self.client, &metadata.jwks_uri, suits, &*self.clock).await?)
+    }
+
+    async fn metadata(&self) -> Result<Metadata, SignInError> {
+        Ok(self.discovery.metadata(&self.client, &*self.clock).await?)
     }
 
     fn person(&self, claims: &Value, then: String) -> Result<Person, SignInError> {
@@ -269,70 +263,17 @@ impl Provider {
             None => Err(SignInError::NoRole { name, claim: self.settings.mapping.claim.clone() }),
         }
     }
-
-    async fn metadata(&self) -> Result<Metadata, SignInError> {
-        const WHAT: &str = "configuration";
-        let mut known = self.known.lock().await;
-        let now = self.clock.monotonic();
-        if let Some((metadata, at)) = &known.metadata
-            && now.saturating_sub(*at) < KEPT_FOR
-        {
-            return Ok(metadata.clone());
-        }
-        let issuer = &self.settings.issuer;
-        let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let metadata: Metadata = fetch::get(&self.client, WHAT, &url, &*self.clock).await?;
-        if metadata.issuer != *issuer {
-            let why = format!(
-                "it calls itself {:?}, and `issuer` of [oidc] is {issuer:?}",
-                shown(&metadata.issuer)
-            );
-            return Err(SignInError::provider(WHAT, why));
-        }
-        let Metadata { authorization_endpoint, token_endpoint, jwks_uri, .. } = &metadata;
-        for url in [authorization_endpoint, token_endpoint, jwks_uri] {
-            if !is_protected(url) {
-                let why = format!("its address {:?} is not encrypted", shown(url));
-                return Err(SignInError::provider(WHAT, why));
-            }
-        }
-        known.metadata = Some((metadata.clone(), now));
-        Ok(metadata)
-    }
-
-    /// The provider's keys, asked for within this time.
-    async fn keys(&self, within: Duration) -> Result<JwkSet, SignInError> {
-        let metadata = self.metadata().await?;
-        let mut known = self.known.lock().await;
-        let now = self.clock.monotonic();
-        if let Some((keys, at)) = &known.keys
-            && now.saturating_sub(*at) < within
-        {
-            return Ok(keys.clone());
-        }
-        let keys: JwkSet = fetch::get(&self.client, "set of keys", &metadata.jwks_uri, &*self.clock).await?;
-        known.keys = Some((keys.clone(), now));
-        Ok(keys)
-    }
 }
 
-impl Metadata {
-    /// Whether the secret goes into a header: so where nothing else is said.
-    fn takes_basic(&self) -> bool {
-        let methods = self.token_endpoint_auth_methods_supported.as_ref();
-        methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
-    }
+/// An address that a provider must name where people sign in with it.
+fn named<'m>(endpoint: Option<&'m str>, name: &str) -> Result<&'m str, SignInError> {
+    endpoint.ok_or_else(|| SignInError::Provider(NoAnswer::new("configuration", format!("it has no {name}"))))
 }
 
-/// True for an address to which secrets may go: encrypted, or on this machine.
-fn is_protected(url: &str) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default();
-    match uri.scheme_str() {
-        Some("https") => !host.is_empty(),
-        Some("http") => crate::request::is_loopback_name(host),
-        _ => false,
-    }
+/// Whether the secret goes into a header: so where nothing else is said.
+fn takes_basic(metadata: &Metadata) -> bool {
+    let methods = metadata.token_endpoint_auth_methods_supported.as_ref();
+    methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
 }
 
 /// The path if it leads nowhere else; else the first page.
@@ -363,13 +304,8 @@ pub enum SignInError {
         said: String,
     },
     /// The provider does not answer, or not as it should.
-    #[error("the identity provider's {what}: {why}")]
-    Provider {
-        /// What was asked.
-        what: &'static str,
-        /// What is wrong.
-        why: String,
-    },
+    #[error(transparent)]
+    Provider(#[from] NoAnswer),
     /// Its token lets nobody in.
     #[error("the identity provider's token lets nobody in: {0}")]
     Token(#[from] IdTokenRefused),
@@ -384,14 +320,10 @@ pub enum SignInError {
 }
 
 impl SignInError {
-    fn provider(what: &'static str, why: String) -> Self {
-        Self::Provider { what, why }
-    }
-
     /// What the person should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotBegun | Self::Provider { .. } => ErrorKind::Transient,
+            Self::NotBegun | Self::Provider(_) => ErrorKind::Transient,
             Self::Denied { .. } | Self::Token(_) | Self::NoRole { .. } => ErrorKind::Permanent,
         }
     }
@@ -406,7 +338,7 @@ impl SignInError {
         match self {
             Self::NotBegun => "begin again at the sign-in page",
             Self::Denied { .. } => "ask whoever administers the identity provider",
-            Self::Provider { .. } => "try again later; the server's administrator finds more in its log",
+            Self::Provider(_) => "try again later; the server's administrator finds more in its log",
             Self::Token(_) => "begin again; if it stays, compare [oidc] and the clocks of both machines",
             Self::NoRole { .. } => "ask for a role that `roles` of [oidc] names",
         }

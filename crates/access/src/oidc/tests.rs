@@ -1,8 +1,8 @@
 //! Against a small identity provider that signs with keys made here.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::extract::{Form, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::json;
+use tidegate_jwt::published::AGAIN_AFTER;
 use tidegate_model::clock::{Clock, SystemClock, Timestamp};
 
 use super::*;
@@ -301,13 +302,19 @@ async fn a_new_key_of_the_provider_counts_and_anothers_does_not() {
     // An unsigned one.
     fake.set.lock().alg = "none";
     let refused = fake.sign_in(&provider, json!({})).await.unwrap_err();
-    assert!(matches!(refused, SignInError::Token(IdTokenRefused::Malformed(_))), "{refused}");
+    assert!(
+        matches!(refused, SignInError::Token(IdTokenRefused::Signature(NotSigned::Malformed(_)))),
+        "{refused}"
+    );
     // The public key as the secret of a code that both sides know.
     fake.set.lock().alg = "HS256";
     let refused = fake.sign_in(&provider, json!({})).await.unwrap_err();
-    assert!(matches!(refused, SignInError::Token(IdTokenRefused::UnknownKey)), "{refused}");
-    // It is not asked each time: what is forged costs the provider nothing.
-    assert_eq!(fake.set.lock().keys_asked, 1);
+    assert!(
+        matches!(refused, SignInError::Token(IdTokenRefused::Signature(NotSigned::UnknownKey))),
+        "{refused}"
+    );
+    // It is asked once and not each time: what is forged costs the provider nothing.
+    assert_eq!(fake.set.lock().keys_asked, 2);
 
     {
         let mut set = fake.set.lock();
@@ -315,19 +322,19 @@ async fn a_new_key_of_the_provider_counts_and_anothers_does_not() {
         let (one, two) = (published(&good, "one"), published(&set.key, "two"));
         set.published = vec![one, two];
     }
-    provider_clock.ahead.store(KEYS_AGAIN_AFTER.as_secs(), Ordering::SeqCst);
+    provider_clock.ahead.store(AGAIN_AFTER.as_secs(), Ordering::SeqCst);
     fake.sign_in(&provider, json!({})).await.unwrap();
-    assert_eq!(fake.set.lock().keys_asked, 2);
+    assert_eq!(fake.set.lock().keys_asked, 3);
 }
 
 #[tokio::test]
 async fn a_provider_that_is_not_there_or_is_another_is_told() {
     let fake = Fake::start().await;
     let mut provider = fake.provider();
-    provider.settings.issuer.push('/');
+    provider.discovery = Discovery::new(&format!("{}/", provider.settings.issuer));
     let refused = provider.begin(REDIRECT, "/").await.unwrap_err();
     assert!(refused.to_string().contains("it calls itself"), "{refused}");
-    provider.settings.issuer = "http://127.0.0.1:1".to_owned();
+    provider.discovery = Discovery::new("http://127.0.0.1:1");
     let refused = provider.begin(REDIRECT, "/").await.unwrap_err();
     assert!(refused.to_string().contains("does not answer"), "{refused}");
     let far = OidcSettings { issuer: "http://login.example.com".to_owned(), ..provider.settings };

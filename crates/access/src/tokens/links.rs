@@ -54,11 +54,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When the name is none, the time is none or too long, there are too many tokens, or the store fails.
-    pub async fn create_link(
-        &self,
-        new: NewLink,
-        act: Act,
-    ) -> Result<(LinkText, TokenRecord), TokenError> {
+    pub async fn create_link(&self, new: NewLink, act: Act) -> Result<(LinkText, TokenRecord), TokenError> {
         name::check(&new.name)?;
         if new.validity.is_zero() || new.validity > MAX_VALIDITY {
             return Err(TokenError::LinkTooLong);

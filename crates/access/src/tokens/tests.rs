@@ -176,7 +176,8 @@ async fn a_link_signs_somebody_in_once() {
 async fn of_several_who_follow_a_link_at_once_one_is_signed_in() {
     let bench = bench();
     let link = bench.link(15).await;
-    let all = futures_util::future::join_all((0..20).map(|_| bench.tokens.follow_link(&link, LIFETIME))).await;
+    let all =
+        futures_util::future::join_all((0..20).map(|_| bench.tokens.follow_link(&link, LIFETIME))).await;
     assert_eq!(all.iter().filter(|one| one.is_ok()).count(), 1);
     assert!(all.iter().all(|one| matches!(one, Ok(_) | Err(LinkRefused::Used { .. }))));
 }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE};
 use axum::http::{Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::browser::{assert_clean, browser};
 use crate::fixture::{guest, operator};
@@ -106,6 +106,27 @@ async fn who_is_not_signed_in_is_led_to_the_sign_in_and_back() {
     assert_eq!(done.leads_to(), "/?x=1");
     assert!(done.cookies()[0].starts_with("tidegate_session=s1"));
     assert_eq!(browser.post("/sign-in", "token=good&then=%2F%2Fevil.example").await.leads_to(), "/");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_link_leads_to_a_button_and_changes_nothing_before() {
+    let browser =
+        browser(json!({ "signed_in": false, "role": "reader", "link_command": "tidegate tokens x" }));
+    let page = browser.get("/sign-in?link=tgl_good").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.html.contains("name=\"link\" value=\"tgl_good\""), "{}", page.html);
+    assert!(!page.html.contains("name=\"token\""), "there is one thing to do");
+    assert!(page.cookies().is_empty());
+    let asked = browser.fixture.asked.lock().clone();
+    assert!(asked.iter().all(|path| path == "/api/v1/session"), "{asked:?}");
+
+    let refused = browser.post("/sign-in", "link=tgl_bad").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(!refused.html.contains("tgl_bad"), "what was tried is not shown again");
+    assert!(refused.text().contains("tidegate tokens x"), "{}", refused.text());
+    let done = browser.post("/sign-in", "link=tgl_good&then=%2F").await;
+    assert_eq!(done.leads_to(), "/");
+    assert!(done.cookies()[0].starts_with("tidegate_session=s1"));
 }
 
 #[tokio::test(start_paused = true)]

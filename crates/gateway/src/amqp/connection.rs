@@ -220,6 +220,11 @@ enum Done {
         link: LinkId,
         open: bool,
     },
+    /// The keys are there that a request's token may be signed with, or cannot be had.
+    Keys {
+        service: Service,
+        delivery: Delivery,
+    },
     /// Its link is gone.
     Abandoned,
 }
@@ -730,6 +735,19 @@ impl Client {
     // Requests
 
     fn answer(&mut self, service: Service, delivery: Delivery) {
+        let gateway = &self.shared.gateway;
+        let Some(token) = requests::token_before_its_keys(gateway, &delivery.payload) else {
+            return self.answer_now(service, delivery);
+        };
+        // The identity provider is asked for its keys first.
+        let gateway = Arc::clone(gateway);
+        self.tasks.push(Box::pin(async move {
+            gateway.authorizer().fetch_keys_for(&token, &*gateway.clock).await;
+            Done::Keys { service, delivery }
+        }));
+    }
+
+    fn answer_now(&mut self, service: Service, delivery: Delivery) {
         let Delivery { link, delivery_id, settled, payload, .. } = delivery;
         let gateway = &self.shared.gateway;
         let reply = match service {
@@ -907,6 +925,7 @@ impl Client {
                         }
                     }
                 }
+                Done::Keys { service, delivery } => self.answer_now(service, delivery),
                 Done::Abandoned => {}
             }
             next = self.tasks.next().now_or_never().flatten();

@@ -91,6 +91,21 @@ impl Request {
 /// More than any request has.
 const MAX_PROPERTIES: usize = 32;
 
+/// The access token in a request, if the keys that it may be signed with must be asked for before it can be judged.
+pub(super) fn token_before_its_keys(gateway: &Gateway, payload: &Bytes) -> Option<String> {
+    let (authorizer, now) = (gateway.authorizer(), gateway.clock.monotonic());
+    if !authorizer.takes_published_tokens() {
+        return None;
+    }
+    let request = Request::read(payload.clone());
+    let token = match (request.text("security_token"), &request.body) {
+        (Some(token), _) => token,
+        (None, Some(Body::Value(Value::String(token)))) => token,
+        _ => return None,
+    };
+    authorizer.would_ask_for_keys(token, now).then(|| token.to_owned())
+}
+
 /// Answers a request to `$cbs`; the grant is the connection's from now on. Python takes a reply with a condition for one
 /// without a status, so there is none.
 pub(super) fn put_token(gateway: &Gateway, grants: &mut Grants, payload: Bytes) -> Reply {

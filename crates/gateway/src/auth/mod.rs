@@ -9,7 +9,9 @@ mod put_token;
 mod rule;
 mod sas;
 
-use tidegate_model::clock::Timestamp;
+use std::time::Duration;
+
+use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::error::{ErrorCode, ErrorKind};
 
 pub use access_token::{
@@ -57,6 +59,33 @@ impl Authorizer {
         self
     }
 
+    /// Sees to it that the keys are known which the access token in this `Authorization` header may be signed with, where they
+    /// are published. Without it such a token is judged by the keys that are known already.
+    pub async fn fetch_keys(&self, header: Option<&str>, clock: &dyn Clock) {
+        let token = header.and_then(|header| header.trim().split_once(' '));
+        match token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+            Some((_, token)) => self.fetch_keys_for(token.trim(), clock).await,
+            None => {}
+        }
+    }
+
+    /// The same for a token by itself.
+    pub async fn fetch_keys_for(&self, token: &str, clock: &dyn Clock) {
+        if let Some(tokens) = self.access_tokens.as_ref().filter(|_| is_jwt(token)) {
+            tokens.fetch_keys(token, clock).await;
+        }
+    }
+
+    /// True when it takes tokens that are signed with keys which somebody publishes.
+    pub fn takes_published_tokens(&self) -> bool {
+        self.access_tokens.as_ref().is_some_and(AccessTokens::is_published)
+    }
+
+    /// True when [`fetch_keys_for`](Self::fetch_keys_for) would ask somebody, at this time of the clock that does not jump.
+    pub fn would_ask_for_keys(&self, token: &str, now: Duration) -> bool {
+        self.access_tokens.as_ref().is_some_and(|tokens| is_jwt(token) && tokens.would_ask(token, now))
+    }
+
     /// Decides whether the caller who sent this `Authorization` header may use `required` on the resource at `path` at
     /// this time.
     ///
@@ -80,7 +109,7 @@ impl Authorizer {
         if scheme.eq_ignore_ascii_case("bearer") {
             match &self.access_tokens {
                 // A key may have dots as well, so it is looked for first.
-                Some(tokens) if credentials.matches('.').count() == 2 => {
+                Some(tokens) if is_jwt(credentials) => {
                     self.by_key(credentials, required, &path).or_else(|refused| match refused {
                         AuthError::UnknownKey => by_access_token(tokens, credentials, required, now),
                         refused => Err(refused),
@@ -134,6 +163,11 @@ impl Authorizer {
     fn rules_named(&self, name: &str) -> impl Iterator<Item = &AccessRule> {
         self.rules.iter().filter(move |rule| rule.name == name)
     }
+}
+
+/// Whether a text has the parts of a JSON Web Token.
+fn is_jwt(text: &str) -> bool {
+    text.matches('.').count() == 2
 }
 
 fn by_access_token(
@@ -290,14 +324,23 @@ impl AuthError {
         Self::OutOfScope { rule: rule.name.clone(), scope: rule.scope.clone() }
     }
 
-    /// What the caller should do: the same request will never be let in.
+    /// What the caller should do: the same request will never be let in, unless nobody could tell.
     pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Permanent
+        if self.is_unavailable() { ErrorKind::Transient } else { ErrorKind::Permanent }
+    }
+
+    /// True when it cannot be told who calls, because the keys of the identity provider are not there.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::AccessToken(AccessTokenRefused::NoKeys { .. }))
     }
 
     /// The code a person looks it up by.
     pub fn code(&self) -> ErrorCode {
-        if self.is_forbidden() { ErrorCode::FORBIDDEN } else { ErrorCode::UNAUTHORIZED }
+        match self {
+            _ if self.is_forbidden() => ErrorCode::FORBIDDEN,
+            _ if self.is_unavailable() => ErrorCode::SIGN_IN_FAILED,
+            _ => ErrorCode::UNAUTHORIZED,
+        }
     }
 
     /// True when the caller is known and may not do this; false when it is not known who calls.
@@ -317,6 +360,9 @@ impl AuthError {
             }
             Self::WrongKey { .. } => {
                 "sign in with the name of an access rule and its key as it is, not decoded"
+            }
+            Self::AccessToken(AccessTokenRefused::NoKeys { .. }) => {
+                "send it again later; the server's administrator finds more in its log"
             }
             Self::AccessToken(_) => "get a new token from the issuer that the server's configuration names",
             Self::UnknownKey => "send the key of an access rule of this server's configuration",

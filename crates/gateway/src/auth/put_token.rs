@@ -128,6 +128,7 @@ impl TokenRefused {
     pub fn status(&self) -> i32 {
         match self {
             Self::BadRequest { .. } | Self::Unauthorized(AuthError::Malformed { .. }) => 400,
+            Self::Unauthorized(error) if error.is_unavailable() => 503,
             Self::Unauthorized(_) => 401,
             Self::NotFound { .. } => 404,
         }

@@ -90,7 +90,11 @@ impl ErrorResponse {
 
 impl From<AuthError> for ErrorResponse {
     fn from(error: AuthError) -> Self {
-        let status = if error.is_forbidden() { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+        let status = match &error {
+            error if error.is_forbidden() => StatusCode::FORBIDDEN,
+            error if error.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNAUTHORIZED,
+        };
         Self::new(status, error.code(), error.to_string(), error.action())
     }
 }

@@ -25,7 +25,6 @@ mod health;
 mod lines;
 mod parameters;
 mod properties;
-mod require;
 mod send;
 mod split;
 
@@ -41,7 +40,6 @@ use utoipa::OpenApi;
 use crate::Gateway;
 
 pub use error::ErrorResponse;
-pub use require::Require;
 
 /// The whole front door: the routes, and an answer to everything else.
 pub fn router(gateway: Arc<Gateway>) -> Router {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytestring::ByteString;
@@ -21,10 +21,9 @@ use super::error::ErrorResponse;
 use super::lines::Encoding;
 use super::parameters::Parameters;
 use super::properties::check_key;
-use super::require::authorization;
 use super::{batch, event, lines};
 use crate::admission::{EVENT_OVERHEAD_BYTES, Reservation};
-use crate::auth::{Principal, Right};
+use crate::auth::{AuthError, Principal, Right};
 use crate::json_pointer::JsonPointer;
 use crate::{Gateway, Hub, PublishError};
 
@@ -137,14 +136,20 @@ impl Address {
     }
 }
 
+/// The `Authorization` header as text.
+fn authorization(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    match headers.get(AUTHORIZATION) {
+        None => Ok(None),
+        Some(value) => value.to_str().map(Some).map_err(|_| AuthError::NotText),
+    }
+}
+
 async fn send(gateway: &Gateway, address: Address, request: Request) -> Result<Response, ErrorResponse> {
     let (head, body) = request.into_parts();
-    let principal = gateway.authorizer.authorize(
-        authorization(&head.headers)?,
-        Right::Send,
-        &address.path()?,
-        gateway.clock.now(),
-    )?;
+    let authorization = authorization(&head.headers)?;
+    gateway.authorizer.fetch_keys(authorization, &*gateway.clock).await;
+    let principal =
+        gateway.authorizer.authorize(authorization, Right::Send, &address.path()?, gateway.clock.now())?;
     let hub = gateway.hub(&address.hub).ok_or_else(|| no_such_hub(gateway, &principal, &address.hub))?;
     let parameters = Parameters::of(&head.uri)?;
     let target = Target::of(address.part, parameters.partition, &hub)?;

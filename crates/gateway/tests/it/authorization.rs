@@ -1,15 +1,11 @@
 //! Keys and signatures, and what they open.
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use axum::routing::get;
-use axum::{Extension, extract::Path};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use tidegate_gateway::auth::{AccessRule, Authorizer, Principal, Right, Scope, SecretKey};
-use tidegate_gateway::http::Require;
 use tidegate_model::clock::Timestamp;
 
 use crate::harness::*;
@@ -196,35 +192,6 @@ async fn a_slash_in_a_name_does_not_widen_a_token() {
     for uri in ["/flights/publishers/a%2Fb/messages", "/flights%2Fpublishers%2Fa/messages"] {
         harness.send(with_authorization(uri, &token)).await.refused(400, "TG-400");
     }
-}
-
-#[tokio::test]
-async fn other_routes_can_require_a_right() {
-    let clock = harness().clock;
-    let hubs = Router::new()
-        .route("/api/hubs/{hub}", get(|Path(hub): Path<String>| async move { hub }))
-        .route("/api/status", get(|Extension(caller): Extension<Principal>| async move { caller.rule }));
-    let require = Require::on_hub_in_path(authorizer(), clock.clone(), Right::Listen, "hub");
-    let manage = Require::on_namespace(authorizer(), clock, Right::Manage);
-    let router =
-        require.before(hubs).merge(manage.before(Router::new().route("/api/stop", get(|| async { "" }))));
-    let harness = Harness { router, ..harness() };
-
-    let status = async |uri: &str, authorization: String| {
-        let request = Request::get(uri).header("Authorization", authorization).body(Body::empty()).unwrap();
-        harness.send(request).await.status.as_u16()
-    };
-    let bearer = |key: &str| format!("Bearer {key}");
-    assert_eq!(status("/api/hubs/flights", bearer(LISTEN_KEY)).await, 200);
-    assert_eq!(status("/api/hubs/flights", bearer(FLIGHTS_SEND_KEY)).await, 403);
-    assert_eq!(status("/api/hubs/flights", bearer("?")).await, 401);
-    assert_eq!(status("/api/status", bearer(LISTEN_KEY)).await, 200);
-    assert_eq!(status("/api/stop", bearer(LISTEN_KEY)).await, 403);
-    assert_eq!(status("/api/stop", bearer(ROOT_KEY)).await, 200);
-    let for_flights = sas("sb%3A%2F%2Fh%2Fflights", "listen", LISTEN_KEY, in_an_hour());
-    assert_eq!(status("/api/hubs/flights", for_flights.clone()).await, 200);
-    assert_eq!(status("/api/hubs/drones", for_flights.clone()).await, 401);
-    assert_eq!(status("/api/status", for_flights).await, 401, "the namespace is more than one hub");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 
-use tidegate_access::mask::Origin;
+use tidegate_access::mask::{Origin, Sight};
 use tidegate_access::{Asked, Door, Ends, Role};
 use tidegate_gateway::http::ErrorResponse;
 
@@ -76,6 +76,7 @@ async fn check(
     if !masks.spare(role) {
         // What a browser keeps may be from somebody who saw everything: it is told anew.
         parts.headers.remove(IF_NONE_MATCH);
+        parts.extensions.insert(Sight::new(masks, role));
     }
     parts.extensions.insert(principal);
     request = Request::from_parts(parts, body);

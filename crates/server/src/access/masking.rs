@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
 use tidegate_access::Role;
-use tidegate_access::mask::{Masks, Origin, WholeDocument};
+use tidegate_access::mask::{Masks, Origin};
 use tidegate_gateway::http::ErrorResponse;
 use tidegate_model::error::ErrorCode;
 
@@ -29,12 +29,10 @@ pub(super) fn query_refused() -> Response {
 pub(super) async fn masked(masks: &Masks, role: Role, origin: Origin<'_>, response: Response) -> Response {
     let (mut head, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, MAX_BYTES).await else { return not_masked() };
-    let whole = head.extensions.get::<WholeDocument>().cloned();
     let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let masked = match kind {
         _ if bytes.is_empty() => Some(bytes),
-        "application/json" if whole.is_some() => document(masks, role, whole.as_ref(), &bytes),
         "application/json" | "application/problem+json" => {
             object(masks, role, origin, &bytes).map(Bytes::from)
         }
@@ -46,12 +44,6 @@ pub(super) async fn masked(masks: &Masks, role: Role, origin: Origin<'_>, respon
     head.headers.remove(CONTENT_LENGTH);
     head.headers.remove(ETAG);
     Response::from_parts(head, Body::from(masked))
-}
-
-fn document(masks: &Masks, role: Role, whole: Option<&WholeDocument>, bytes: &[u8]) -> Option<Bytes> {
-    let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    masks.mask_document(role, &whole?.0, &mut value);
-    serde_json::to_vec(&value).ok().map(Bytes::from)
 }
 
 fn object(masks: &Masks, role: Role, origin: Origin<'_>, bytes: &[u8]) -> Option<Vec<u8>> {

@@ -3,13 +3,17 @@
 
 mod guard;
 mod headers;
+pub(crate) mod links;
 mod masking;
 mod oidc;
 mod session;
+mod sessions;
 pub(crate) mod tokens;
 
+use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse as _, Response};
@@ -46,9 +50,9 @@ pub(crate) fn door(
     let default = Config::empty();
     let config = config.unwrap_or(&default);
     let registers: Arc<dyn Registers> = Arc::<dyn Store>::clone(store);
-    let tokens = Tokens::new(registers, clock.clone());
-    let sessions = Sessions::new(config.console.session, clock.clone());
-    let keys = Arc::new(AccessRules(rules.clone()));
+    let tokens = Tokens::new(registers.clone(), clock.clone());
+    let sessions = Sessions::new(registers, config.console.session, clock.clone());
+    let keys = Arc::new(AccessRules { rules: rules.clone(), clock: clock.clone() });
     Arc::new(Door::new(config.door(), keys, tokens, sessions, clock.clone()))
 }
 
@@ -64,7 +68,10 @@ pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
         tokens::list,
         tokens::create,
         tokens::revoke,
-        tokens::rename
+        tokens::rename,
+        links::create,
+        sessions::list,
+        sessions::end
     ))]
     struct Access;
     Access::openapi()
@@ -75,10 +82,16 @@ pub(crate) fn routes(
     door: &Arc<Door>,
     provider: Option<Arc<Provider>>,
     store: &Arc<dyn Store>,
+    data_dir: &Path,
     clock: &SharedClock,
 ) -> Router {
     let has_provider = provider.is_some();
-    let state = State { door: door.clone(), has_provider, clock: clock.clone() };
+    let state = State {
+        door: door.clone(),
+        has_provider,
+        link_command: links::command(data_dir).into(),
+        clock: clock.clone(),
+    };
     let by_provider = provider.map_or_else(Router::new, |provider| {
         let registers: Arc<dyn Registers> = Arc::<dyn Store>::clone(store);
         Router::new()
@@ -93,6 +106,9 @@ pub(crate) fn routes(
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}/revoke", post(tokens::revoke))
         .route("/api/v1/tokens/{id}/rename", post(tokens::rename))
+        .route("/api/v1/sign-in-links", post(links::create))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/{id}/end", post(sessions::end))
         .with_state(state);
     session
         .merge(by_provider)
@@ -105,6 +121,8 @@ pub(crate) fn routes(
 struct State {
     door: Arc<Door>,
     has_provider: bool,
+    /// What makes a sign-in link, typed on this machine.
+    link_command: Arc<str>,
     clock: SharedClock,
 }
 
@@ -131,17 +149,22 @@ pub(crate) fn refusal(refused: &Refused) -> Response {
 }
 
 /// The front doors' access rules: the right `listen` makes a reader, `manage` an admin.
-struct AccessRules(Arc<Authorizer>);
+struct AccessRules {
+    rules: Arc<Authorizer>,
+    clock: SharedClock,
+}
 
+#[async_trait]
 impl Keys for AccessRules {
-    fn holder(
+    async fn holder(
         &self,
         authorization: &str,
         needed: Role,
         hub: &str,
         now: Timestamp,
     ) -> Result<Principal, Refused> {
-        let by = |right| self.0.authorize(Some(authorization), right, hub, now);
+        self.rules.fetch_keys(Some(authorization), &*self.clock).await;
+        let by = |right| self.rules.authorize(Some(authorization), right, hub, now);
         let (rule, role) = match by(Right::Manage) {
             Ok(principal) => (principal.rule, Role::Admin),
             Err(_) if needed == Role::Reader => (by(Right::Listen).map_err(refused)?.rule, Role::Reader),
@@ -152,6 +175,9 @@ impl Keys for AccessRules {
 }
 
 fn refused(error: AuthError) -> Refused {
+    if error.is_unavailable() {
+        return Refused::KeysAway { message: error.to_string() };
+    }
     Refused::Key {
         is_forbidden: error.is_forbidden(),
         message: error.to_string(),

@@ -1,6 +1,7 @@
 //! Signing in by the identity provider: the way there, and the way back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State as From_};
@@ -14,7 +15,7 @@ use tidegate_access::cookie::Cookie;
 use tidegate_access::oidc::{Callback, Person, Provider, SIGN_IN_TIME, SignInError};
 use tidegate_access::persons::sign_in_recorded;
 use tidegate_access::request::is_loopback_name;
-use tidegate_access::{Asked, Principal, Proof, Refused};
+use tidegate_access::{Asked, Door, Principal, Proof};
 use tidegate_model::ports::{Registers, StoreError};
 use tidegate_model::trail::Act;
 
@@ -55,11 +56,11 @@ pub(super) async fn begin(
     let (parts, _) = request.into_parts();
     let (door, asked) = (&with.state.door, asked(&parts));
     if let Err(refused) = door.take_try(asked) {
-        return failed(&refused.to_string());
+        return failed(door, &format!("{refused}; {}", refused.action()));
     }
     let then = query.map(|Query(begin)| begin.then).unwrap_or_default();
     let Some(origin) = own_origin(&with, &parts) else {
-        return failed("the server does not know its address: set `public_url` of [console]");
+        return failed(door, "the server does not know its address: set `public_url` of [console]");
     };
     match with.provider.begin(&format!("{origin}{CALLBACK}"), &then).await {
         Ok(sign_in) => {
@@ -68,7 +69,7 @@ pub(super) async fn begin(
             set_cookie(&mut response, &cookie.set(&sign_in.cookie, SIGN_IN_TIME));
             response
         }
-        Err(error) => refused_by(&error, asked),
+        Err(error) => refused_by(door, &error, asked),
     }
 }
 
@@ -93,26 +94,27 @@ pub(super) async fn callback(
     let cookie = Cookie::sign_in(door.settings.is_secure());
     let callback = query.map(|Query(callback)| callback).unwrap_or_default();
     let mut response = match with.provider.finish(&callback, cookie.read(&parts.headers)).await {
-        Ok(person) => match signed_in(&with, &person).await {
-            Ok(principal) => {
+        Ok(person) => match signed_in(&with, asked, &person).await {
+            Ok(session) => {
                 door.tries.give_back(asked.address());
                 let mut response = redirect(&person.then);
-                set_cookie(&mut response, &opened_cookie(door, asked, principal).0);
+                set_cookie(&mut response, &session);
                 response
             }
-            Err(error) => failed(&Refused::Token(error.into()).to_string()),
+            Err(error) => failed(door, &format!("{error}; try again later ({})", error.code())),
         },
-        Err(error) => refused_by(&error, asked),
+        Err(error) => refused_by(door, &error, asked),
     };
     set_cookie(&mut response, &cookie.clear());
     response
 }
 
-async fn signed_in(with: &WithProvider, person: &Person) -> Result<Principal, StoreError> {
+/// The header that sets the cookie of somebody whom the provider knows.
+async fn signed_in(with: &WithProvider, asked: Asked<'_>, person: &Person) -> Result<String, StoreError> {
     let principal = Principal { name: person.name.clone(), role: person.role, proof: Proof::ProviderSession };
     let act = Act { by: principal.in_trail(None), reason: String::new(), at: with.state.clock.now() };
     sign_in_recorded(&*with.registers, person, act).await?;
-    Ok(principal)
+    opened_cookie(&with.state.door, asked, principal).await.map(|(cookie, _)| cookie)
 }
 
 /// The address that people know the server by: what is configured, or what they typed, where it can only be this machine.
@@ -129,15 +131,21 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     headers.get(axum::http::header::HOST)?.to_str().ok()
 }
 
-fn refused_by(error: &SignInError, asked: Asked<'_>) -> Response {
+fn refused_by(door: &Door, error: &SignInError, asked: Asked<'_>) -> Response {
     let address = asked.ends.map(|ends| ends.peer.ip());
     tracing::warn!(?address, %error, "a sign-in by the identity provider failed");
-    failed(&format!("{error}; {} ({})", error.action(), error.code()))
+    failed(door, &format!("{error}; {} ({})", error.action(), error.code()))
 }
 
-/// Back to the sign-in page, which shows why.
-fn failed(why: &str) -> Response {
-    redirect(&format!("/sign-in?problem={}", percent_encode(why)))
+/// How long the sign-in page has time to show why.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
+
+/// Back to the sign-in page, which shows why. It is told in a cookie: an address that shows any text could be made by anybody.
+fn failed(door: &Door, why: &str) -> Response {
+    let mut response = redirect("/sign-in");
+    let cookie = Cookie::sign_in_problem(door.settings.is_secure());
+    set_cookie(&mut response, &cookie.set(&percent_encode(why), SHOWN_FOR));
+    response
 }
 
 fn redirect(to: &str) -> Response {

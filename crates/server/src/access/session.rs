@@ -10,14 +10,16 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use tidegate_access::link::LinkText;
 use tidegate_access::session::Session;
 use tidegate_access::token::TokenText;
-use tidegate_access::tokens::TokenRefused;
+use tidegate_access::tokens::{LinkRefused, TokenError, TokenRefused};
 use tidegate_access::{Asked, Door, Entered, Principal, Proof, Refused, Role};
+use tidegate_model::ports::StoreError;
 use tidegate_model::trail::Act;
 
 use crate::access::guard::asked;
-use crate::access::{State, refusal};
+use crate::access::{State, links, refusal};
 use crate::api::ApiError;
 
 /// Who is asking.
@@ -38,13 +40,29 @@ struct SessionShape {
     csrf: Option<String>,
     /// Where a sign-in by the identity provider begins, if there is one.
     provider: Option<&'static str>,
+    /// What makes a link that signs somebody in, typed on the machine of the server.
+    link_command: String,
 }
 
 impl SessionShape {
-    fn of(entered: Option<&Entered>, state: &State) -> Self {
+    fn of(entered: Option<&Entered>, state: &State, asked: Asked<'_>) -> Self {
         let provider = state.has_provider.then_some("/sign-in/oidc");
+        // Where the data are is told to those only who are on that machine.
+        let link_command = match asked.is_local() {
+            Ok(()) => state.link_command.to_string(),
+            Err(_) => links::COMMAND.to_owned(),
+        };
         let Some(Entered { principal, session }) = entered else {
-            return Self { signed_in: false, name: None, role: None, by: None, csrf: None, provider };
+            let nobody = Self {
+                signed_in: false,
+                name: None,
+                role: None,
+                by: None,
+                csrf: None,
+                provider,
+                link_command,
+            };
+            return nobody;
         };
         let by = match principal.proof {
             Proof::Key => "key",
@@ -59,6 +77,7 @@ impl SessionShape {
             by: Some(by),
             csrf: session.as_ref().map(|session| session.csrf.reveal().to_owned()),
             provider,
+            link_command,
         }
     }
 }
@@ -73,25 +92,30 @@ impl SessionShape {
 )]
 pub(super) async fn show(From_(state): From_<State>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match state.door.enter(asked(&parts), Role::Reader, "").await {
-        Ok(entered) => Json(SessionShape::of(Some(&entered), &state)).into_response(),
-        Err(Refused::NotSignedIn) => Json(SessionShape::of(None, &state)).into_response(),
+    let asked = asked(&parts);
+    match state.door.enter(asked, Role::Reader, "").await {
+        Ok(entered) => Json(SessionShape::of(Some(&entered), &state, asked)).into_response(),
+        Err(Refused::NotSignedIn) => Json(SessionShape::of(None, &state, asked)).into_response(),
         Err(refused) => refusal(&refused),
     }
 }
 
-/// A sign-in.
+/// A sign-in: one of both.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignIn {
     /// The access token.
-    token: String,
+    #[serde(default)]
+    token: Option<String>,
+    /// The text of a sign-in link, which works once: what stands after `link=` in its address.
+    #[serde(default)]
+    link: Option<String>,
 }
 
-/// Signs in with a token: the answer sets the cookie.
+/// Signs in with a token, or with a sign-in link: the answer sets the cookie.
 #[utoipa::path(
     post, path = "/api/v1/session", tag = "access", security(()),
-    request_body(content = SignIn, description = "The token"),
+    request_body(content = SignIn, description = "The token, or the link"),
     responses(
         (status = 201, body = SessionShape, description = "Signed in; `Set-Cookie` has the session"),
         crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Throttled, crate::api::openapi::Failed,
@@ -122,48 +146,74 @@ async fn sign_in(state: &State, parts: &Parts, request: Request) -> Result<Respo
     // Another site could sign somebody in as somebody else, who then sees what they do.
     door.must_be_from_here(asked)?;
     door.take_try(asked)?;
-    let bad = |error: JsonRejection| {
-        ApiError::bad_request(error.body_text())
-            .help(r#"send {"token":"tg_…"} with content-type application/json"#)
+    let bad = |error: JsonRejection| ApiError::bad_request(error.body_text()).help(FORM);
+    let Json(SignIn { token, link }) =
+        <Json<SignIn> as axum::extract::FromRequest<()>>::from_request(request, &())
+            .await
+            .map_err(|error| NotSignedIn::Bad(bad(error)))?;
+    let result = match (token, link) {
+        (Some(token), None) => by_token(state, token.trim()).await,
+        (None, Some(link)) => by_link(state, link.trim()).await,
+        _ => {
+            let wrong = ApiError::bad_request("a sign-in has either a token or a link").help(FORM);
+            return Err(NotSignedIn::Bad(wrong));
+        }
     };
-    let Json(SignIn { token }) = <Json<SignIn> as axum::extract::FromRequest<()>>::from_request(request, &())
-        .await
-        .map_err(|error| NotSignedIn::Bad(bad(error)))?;
-    let result = match TokenText::parse(token.trim()) {
-        Some(token) => door.by_token(&token).await,
-        None => Err(Refused::Token(TokenRefused::Unknown)),
-    };
-    let holder = result.inspect_err(|refused| {
+    let principal = result.inspect_err(|refused| {
         let address = asked.ends.map(|ends| ends.peer.ip());
         tracing::warn!(?address, %refused, "a sign-in was refused");
     })?;
-    let Proof::Token(id) = holder.proof else { return Err(Refused::NotSignedIn.into()) };
     door.tries.give_back(asked.address());
+    opened(state, asked, principal).await.map_err(NotSignedIn::from)
+}
+
+const FORM: &str = r#"send {"token":"tg_…"} or {"link":"tgl_…"} with content-type application/json"#;
+
+async fn by_token(state: &State, text: &str) -> Result<Principal, Refused> {
+    let token = TokenText::parse(text).ok_or(Refused::Token(TokenRefused::Unknown))?;
+    let holder = state.door.by_token(&token).await?;
+    let id = token.id();
     let principal = Principal { proof: Proof::TokenSession(id.clone()), ..holder };
     let act = Act { by: principal.in_trail(None), reason: String::new(), at: state.clock.now() };
-    door.tokens.signed_in(&id, act).await.map_err(|error| NotSignedIn::Bad(error.into()))?;
-    Ok(opened(state, asked, principal))
+    match state.door.tokens.signed_in(id, act).await {
+        Ok(()) => Ok(principal),
+        Err(TokenError::Store(error)) => Err(Refused::Session(error)),
+        // It was there a moment ago.
+        Err(_) => Err(Refused::Token(TokenRefused::Unknown)),
+    }
+}
+
+async fn by_link(state: &State, text: &str) -> Result<Principal, Refused> {
+    let link = LinkText::parse(text).ok_or(LinkRefused::Unknown)?;
+    Ok(state.door.tokens.follow_link(&link, state.door.sessions.lifetime()).await?)
 }
 
 /// The answer to somebody who signed in.
-fn opened(state: &State, asked: Asked<'_>, principal: Principal) -> Response {
-    let (cookie, session) = opened_cookie(&state.door, asked, principal);
+async fn opened(state: &State, asked: Asked<'_>, principal: Principal) -> Result<Response, Refused> {
+    let (cookie, session) = opened_cookie(&state.door, asked, principal).await?;
     let principal = session.principal.clone();
-    let shape = SessionShape::of(Some(&Entered { principal, session: Some(session) }), state);
+    let shape = SessionShape::of(Some(&Entered { principal, session: Some(session) }), state, asked);
     let mut response = (StatusCode::CREATED, Json(shape)).into_response();
     set_cookie(&mut response, &cookie);
-    response
+    Ok(response)
 }
 
 /// Opens a session for somebody who showed who they are: the header that sets the cookie, and the session.
-pub(super) fn opened_cookie(door: &Door, asked: Asked<'_>, principal: Principal) -> (String, Session) {
+///
+/// # Errors
+/// When the session cannot be kept.
+pub(super) async fn opened_cookie(
+    door: &Door,
+    asked: Asked<'_>,
+    principal: Principal,
+) -> Result<(String, Session), StoreError> {
     let cookie = door.cookie();
     // The session before, if there was one, is another person's or theirs: it is over.
     if let Some(old) = cookie.read(asked.headers) {
-        door.sessions.close(old);
+        door.sessions.close(old).await?;
     }
-    let (secret, session) = door.sessions.open(principal);
-    (cookie.set(&secret, door.sessions.lifetime()), session)
+    let (secret, session) = door.sessions.open(principal).await?;
+    Ok((cookie.set(&secret, door.sessions.lifetime()), session))
 }
 
 /// Signs out: the cookie is removed, and what it held is worth nothing.
@@ -179,8 +229,10 @@ pub(super) async fn close(From_(state): From_<State>, request: Request) -> Respo
             if let Err(refused) = door.must_be_meant(asked, &session) {
                 return refusal(&refused);
             }
-            if let Some(secret) = door.cookie().read(asked.headers) {
-                door.sessions.close(secret);
+            if let Some(secret) = door.cookie().read(asked.headers)
+                && let Err(error) = door.sessions.close(secret).await
+            {
+                return refusal(&error.into());
             }
         }
         // Who is not signed in is signed out.

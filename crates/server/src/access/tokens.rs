@@ -38,7 +38,7 @@ struct TokenShape {
     name: String,
     #[schema(value_type = String, example = "operator")]
     role: Role,
-    /// `active`, `expired` or `revoked`.
+    /// `active`, `expired`, `revoked`, or `link` for a sign-in link that nobody has followed yet.
     #[schema(value_type = String)]
     state: &'static str,
     created_at: Timestamp,
@@ -52,12 +52,14 @@ struct TokenShape {
 
 impl TokenShape {
     fn new(id: TokenId, record: TokenRecord, now: Timestamp) -> Self {
+        let is_link = record.is_waiting();
         let TokenRecord { name, role, created_at, created_by, expires_at, revoked, last_used_at, .. } =
             record;
         let is_over = expires_at.is_some_and(|end| end <= now);
         let state = match (&revoked, is_over) {
             (Some(_), _) => "revoked",
             (None, true) => "expired",
+            (None, false) if is_link => "link",
             (None, false) => "active",
         };
         let (revoked_at, revoked_by) = revoked.map(|Revoked { at, by }| (at, by)).unzip();
@@ -193,7 +195,7 @@ pub(super) async fn revoke(
     let act = actor.act_without_reason(&request.reason, &*state.clock)?;
     let (id, now) = (id_in(&id)?, act.at);
     let (record, changed) = state.door.tokens.revoke(&id, act).await?;
-    state.door.sessions.close_of_token(&id);
+    state.door.sessions.close_of_token(&id).await?;
     Ok(Json(ChangedShape { shape: TokenShape::new(id, record, now), unchanged: !changed }).into_response())
 }
 
@@ -242,7 +244,9 @@ impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         let status = match &error {
             TokenError::Store(_) => return error_of_store(error),
-            TokenError::Name(_) | TokenError::AlreadyOver { .. } => StatusCode::BAD_REQUEST,
+            TokenError::Name(_) | TokenError::AlreadyOver { .. } | TokenError::LinkTooLong => {
+                StatusCode::BAD_REQUEST
+            }
             TokenError::TooMany => StatusCode::CONFLICT,
             TokenError::NotFound { .. } => StatusCode::NOT_FOUND,
         };

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
@@ -20,6 +21,7 @@ use crate::client::{Connection, Pages, understood};
 use crate::config::{Config, FILE_NAME, LoadedConfig, Registered};
 use crate::demo::{self, Finished, Published, Verdict};
 use crate::failure::{Exit, Failure};
+use crate::functions::Registry;
 use crate::run::{Options, Started, serve};
 
 #[derive(clap::Args)]
@@ -34,7 +36,7 @@ pub(crate) struct Args {
     outage: bool,
     /// Go on serving what the demo made at the end, until Ctrl-C, so that it can be looked at in a browser. On a terminal
     /// the demo does so anyway.
-    #[arg(long, conflicts_with_all = ["json", "outage"])]
+    #[arg(long, conflicts_with = "json")]
     serve: bool,
     /// End when the demo is over, also on a terminal.
     #[arg(long, conflicts_with = "serve")]
@@ -106,12 +108,12 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         Some(data_dir) => data_dir,
         None => fresh_directory()?,
     };
-    if args.outage {
-        return outage::run(&data_dir, args.json, &context.clock).await;
-    }
-    let mut output = Output::new(args.json);
     let on_a_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let serves = args.serve || (on_a_terminal && !args.no_serve && !args.json);
+    if args.outage {
+        return outage::run(&data_dir, args.json, serves, context.clock).await;
+    }
+    let mut output = Output::new(args.json);
     if !args.json {
         output.heading(
             "Tidegate demo: aircraft around Paris, 7 October 2021, with corrupt events among them",
@@ -148,8 +150,18 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
 
 /// Serves what the demo made until Ctrl-C, for a browser.
 async fn look_at_it(data_dir: &Path, context: Context) -> Result<Exit, Failure> {
-    let path = data_dir.join(FILE_NAME);
-    let LoadedConfig { config, settings, .. } = Config::load(&path, Registered::Only(&[]))?;
+    let loaded = Config::load(&data_dir.join(FILE_NAME), Registered::Only(&[]))?;
+    serve_until_ctrl_c(loaded, data_dir, &context.registry, context.clock).await
+}
+
+/// Serves a data directory until Ctrl-C, and says how to look at it and how to sign in.
+async fn serve_until_ctrl_c(
+    loaded: LoadedConfig,
+    data_dir: &Path,
+    registry: &Registry,
+    clock: SharedClock,
+) -> Result<Exit, Failure> {
+    let LoadedConfig { config, settings, .. } = loaded;
     // Another server may be running. It is the demo's own, so the port does not matter.
     let is_free = std::net::TcpListener::bind(config.http.listen).is_ok();
     let listen = if is_free { config.http.listen } else { SocketAddr::from(([127, 0, 0, 1], 0)) };
@@ -159,13 +171,20 @@ async fn look_at_it(data_dir: &Path, context: Context) -> Result<Exit, Failure> 
         output.line("")?;
         output.heading("now look at it in a browser")?;
         output.line(&format!("  {}/", started.address.http))?;
-        output.line("\nto put right there what failed, sign in with a token; this makes one:")?;
-        output.line(&format!("  tidegate tokens create me --role operator --data-dir {shown}"))?;
+        if let Some(link) = &started.sign_in_link {
+            output.line("\nto act there as well, open this instead: it signs you in as an operator")?;
+            output.line(&format!("  {}", link))?;
+            output.line("  it works once, and for 15 minutes; this makes another:")?;
+        } else {
+            output.line("\nto act there as well, sign in; this makes a link for it:")?;
+        }
+        output.line(&format!("  tidegate tokens sign-in-link --data-dir {shown}"))?;
         output.line("\nstop with Ctrl-C")?;
         output.finish(&[])
     };
-    let options = Options { config, settings, data_dir: data_dir.to_owned(), listen };
-    serve(options, &context.registry, context.clock, announce).await
+    let data_dir = data_dir.to_owned();
+    let options = Options { config, settings, data_dir, listen, offers_sign_in: true };
+    serve(options, registry, clock, announce).await
 }
 
 fn fresh_directory() -> Result<PathBuf, Failure> {

@@ -1,5 +1,6 @@
 //! `tidegate run`: the server.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// Whether the emulator's key is taken, which everybody knows: SAS_KEY_VALUE [default: off, or as configured].
     #[arg(long, value_name = "WHERE")]
     development_key: Option<DevelopmentKey>,
+    /// Make a link that signs you in on the page, once and within 15 minutes. On a terminal it is made anyway.
+    #[arg(long)]
+    sign_in_link: bool,
     /// Print one JSON object once work is accepted, and nothing else.
     #[arg(long)]
     json: bool,
@@ -51,6 +55,8 @@ struct StartedJson<'a> {
     http: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     console: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sign_in_link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amqp: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +84,9 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         let (config, data_dir) = (config.clone(), data_dir.clone());
         move |started: &Started<'_>| announce(started, &config, &path, &data_dir, args.json)
     };
-    let options = Options { config, data_dir, listen, settings };
+    // A link belongs to whoever looks; in a file or a log it would lie about.
+    let offers_sign_in = args.sign_in_link || (!args.json && std::io::stdout().is_terminal());
+    let options = Options { config, data_dir, listen, settings, offers_sign_in };
     let result = serve(options, &context.registry, context.clock, announce).await;
     if let Some(temporary) = temporary
         && let Err(error) = temporary.close()
@@ -145,6 +153,7 @@ fn announce(
         output.object(&StartedJson {
             http: &address.http,
             console,
+            sign_in_link: started.sign_in_link.as_deref(),
             amqp,
             connection_string,
             data_dir,
@@ -155,6 +164,10 @@ fn announce(
     output.heading(&format!("tidegate {} is running", env!("CARGO_PKG_VERSION")))?;
     if let Some(console) = console {
         output.line(&format!("  console   {console}    open it in a browser"))?;
+    }
+    if let Some(link) = &started.sign_in_link {
+        output.line(&format!("  sign in   {}", link))?;
+        output.line("            as an operator; the link works once and for 15 minutes")?;
     }
     output.line(&format!("  http      {}", address.http))?;
     if let Some(amqp) = amqp {
@@ -218,6 +231,9 @@ fn examples(config: &Config, data_dir: &Path) -> Vec<String> {
         (None, None) => {}
     }
     commands.push(format!("tidegate audit{options}"));
+    if config.console.enabled {
+        commands.push(format!("tidegate tokens sign-in-link{options}"));
+    }
     commands
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tidegate_access::request::is_loopback_name;
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
@@ -20,7 +21,8 @@ pub(crate) struct Target {
     /// The data directory.
     #[arg(long, value_name = "DIR", env = "TIDEGATE_DATA_DIR", hide_env_values = true, default_value = data_dir::DEFAULT)]
     pub(crate) data_dir: PathBuf,
-    /// A running server, such as http://127.0.0.1:8780. Its key comes from --key-file, TIDEGATE_KEY or the data directory.
+    /// A running server, such as http://127.0.0.1:8780. Its key or token comes from --key-file or TIDEGATE_KEY; for a server on
+    /// this machine else from the data directory, and without any one may look there.
     #[arg(long, value_name = "URL", env = "TIDEGATE_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
     /// A file with the server's key.
@@ -90,7 +92,8 @@ impl Target {
                 }
             },
         };
-        Ok((Connection::to_server(&server, &self.key()?)?, server))
+        let key = self.key(&server)?;
+        Ok((Connection::to_server(&server, key.as_deref())?, server))
     }
 
     async fn connect_as(
@@ -100,7 +103,7 @@ impl Target {
         makes: bool,
     ) -> Result<Connected, Failure> {
         if let Some(server) = &self.server {
-            let connection = Connection::to_server(server, &self.key()?)?;
+            let connection = Connection::to_server(server, self.key(server)?.as_deref())?;
             return Ok(Connected { connection, node: None });
         }
         let load = || config.map(|path| Config::load(path, Registered::Any)).transpose();
@@ -145,7 +148,7 @@ impl Target {
     /// The server that has the data directory open, if it answers.
     async fn running_server(&self) -> Result<Option<Connection>, Failure> {
         let Some(server) = announced_server(&self.data_dir) else { return Ok(None) };
-        let connection = Connection::to_server(&server.http, &self.key()?)?;
+        let connection = Connection::to_server(&server.http, self.key(&server.http)?.as_deref())?;
         Ok(connection.answers().await.then_some(connection))
     }
 
@@ -160,7 +163,8 @@ impl Target {
         format!(" --data-dir {}", quoted(&self.data_dir))
     }
 
-    fn key(&self) -> Result<String, Failure> {
+    /// The key for a server, if there is one.
+    fn key(&self, server: &str) -> Result<Option<String>, Failure> {
         if let Some(file) = &self.key_file {
             let text = std::fs::read_to_string(file).map_err(|error| {
                 Failure::usage(
@@ -168,15 +172,16 @@ impl Target {
                     format!("cannot read the key file {}: {error}", file.display()),
                 )
             })?;
-            return Ok(text.trim().to_owned());
+            return Ok(Some(text.trim().to_owned()));
         }
         if let Ok(key) = std::env::var("TIDEGATE_KEY") {
-            return Ok(key);
+            return Ok(Some(key));
         }
-        match Keys::read(&self.data_dir)? {
-            Some(keys) => Ok(keys.root()?.to_owned()),
-            None => Err(Failure::usage(ErrorCode::UNAUTHORIZED, "there is no key for the server")
-                .help("give it with --key-file FILE or in TIDEGATE_KEY; the server has its keys in keys.json of its data directory")),
+        // A key that opens everything is not sent to a machine that only its address is known of.
+        let uri = server.parse::<axum::http::Uri>().ok();
+        if !uri.and_then(|uri| uri.host().map(is_loopback_name)).unwrap_or_default() {
+            return Ok(None);
         }
+        Keys::read(&self.data_dir)?.map(|keys| keys.root().map(str::to_owned)).transpose()
     }
 }

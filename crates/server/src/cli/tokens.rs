@@ -5,9 +5,12 @@ use std::io::Write as _;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
+use tidegate_access::link::ADDRESS;
+
 use crate::cli::Context;
 use crate::cli::listing::{Asking, Listing};
-use crate::client::understood;
+use crate::cli::output::Output;
+use crate::client::{understood, user_name};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]
@@ -28,6 +31,23 @@ enum Action {
     },
     /// Makes a token and prints it. It is printed once: nobody, the server neither, can show it again.
     Create(CreateArgs),
+    /// Makes a link that signs somebody in on the page of a running server, and prints it. It works once, and for minutes.
+    SignInLink(LinkArgs),
+    /// Lists who is signed in on the page.
+    Sessions {
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Signs somebody out, from the next request on. With a token they can sign in again.
+    EndSession {
+        /// The number of the session.
+        id: String,
+        /// Why; kept in the audit trail.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Ends a token, from the next request on. Who is signed in with it is signed out.
     Revoke {
         /// The number of the token.
@@ -70,6 +90,43 @@ struct CreateArgs {
     asking: Asking,
 }
 
+#[derive(clap::Args)]
+struct LinkArgs {
+    /// Who will follow it, as the audit trail shows them [default: the user of this machine].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What they may do; as for a token.
+    #[arg(long, value_name = "ROLE", default_value = "operator", value_parser = ["reader", "operator", "admin"])]
+    role: String,
+    /// How long it works, such as 15m; at most 24h.
+    #[arg(long, value_name = "TIME", default_value = "15m")]
+    valid: String,
+    /// Why; kept in the audit trail.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Deserialize)]
+struct CreatedLink {
+    url: Option<String>,
+    link: String,
+    name: String,
+    role: String,
+    expires_at: String,
+}
+
+#[derive(Deserialize)]
+struct OpenSession {
+    id: String,
+    name: String,
+    role: String,
+    token: Option<String>,
+    opened_at: String,
+    used_at: String,
+}
+
 #[derive(Deserialize)]
 struct Token {
     id: String,
@@ -102,6 +159,9 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         None => list(&args.asking, &context).await,
         Some(Action::List { asking }) => list(&asking, &context).await,
         Some(Action::Create(args)) => create(&args, &context).await,
+        Some(Action::SignInLink(args)) => sign_in_link(&args).await,
+        Some(Action::Sessions { asking }) => sessions(&asking, &context).await,
+        Some(Action::EndSession { id, reason, asking }) => end_session(&asking, &id, &reason, &context).await,
         Some(Action::Revoke { id, reason, asking }) => {
             let request = serde_json::json!({ "reason": reason });
             let done = |token: &Changed| match token.unchanged {
@@ -134,7 +194,7 @@ async fn list(asking: &Asking, context: &Context) -> Result<Exit, Failure> {
     if count.await? == 0 && !asking.json {
         session.output.line("there are no access tokens")?;
     }
-    session.finish(&["tokens create NAME --role operator".to_owned()]).await
+    session.finish(&["tokens create NAME --role operator".to_owned(), "tokens sign-in-link".to_owned()]).await
 }
 
 #[derive(Serialize)]
@@ -167,6 +227,59 @@ async fn create(args: &CreateArgs, context: &Context) -> Result<Exit, Failure> {
         shape.role
     );
     session.finish(&[format!("tokens revoke {}", shape.id)]).await
+}
+
+/// Asks a running server: a link leads to its page.
+async fn sign_in_link(args: &LinkArgs) -> Result<Exit, Failure> {
+    let LinkArgs { name, role, valid, reason, asking } = args;
+    let (connection, server) = asking.target.connect_to_server()?;
+    let name = name.clone().or_else(user_name).unwrap_or_else(|| "operator".to_owned());
+    let request = serde_json::json!({ "name": name, "role": role, "valid": valid, "reason": reason });
+    let answer = connection.post_json("/api/v1/sign-in-links", &request).await?;
+    let mut output = Output::new(asking.json);
+    if asking.json {
+        output.raw_line(&answer)?;
+        return output.finish(&[]).map(|()| Exit::Done);
+    }
+    let made: CreatedLink = understood(&answer)?;
+    let url = made.url.unwrap_or_else(|| format!("{server}{ADDRESS}{}", made.link));
+    output.line(&url)?;
+    output.flush()?;
+    // A hint that cannot be shown is no failure of the command.
+    let _ = writeln!(
+        std::io::stderr(),
+        "Open it in a browser: it signs {} in with the role {}, once, until {}. Give it to nobody else.",
+        made.name,
+        made.role,
+        made.expires_at
+    );
+    output.finish(&[]).map(|()| Exit::Done)
+}
+
+async fn sessions(asking: &Asking, context: &Context) -> Result<Exit, Failure> {
+    const COLUMNS: [&str; 6] = ["id", "name", "role", "token", "since", "last used"];
+    let mut session = asking.open(context).await?;
+    let count = session.list(Listing::all("/api/v1/sessions", &COLUMNS), |open: OpenSession, rows| {
+        let token = open.token.unwrap_or_else(|| "-".to_owned());
+        rows.push(vec![open.id, open.name, open.role, token, open.opened_at, open.used_at]);
+    });
+    if count.await? == 0 && !asking.json {
+        session.output.line("nobody is signed in")?;
+    }
+    session.finish(&["tokens end-session ID".to_owned()]).await
+}
+
+async fn end_session(asking: &Asking, id: &str, reason: &str, context: &Context) -> Result<Exit, Failure> {
+    let mut session = asking.open(context).await?;
+    let path = format!("/api/v1/sessions/{}/end", crate::api::page::percent_encode(id));
+    let answer = session.connection().post_json(&path, &serde_json::json!({ "reason": reason })).await?;
+    if asking.json {
+        session.output.raw_line(&answer)?;
+    } else {
+        let ended: OpenSession = understood(&answer)?;
+        session.output.line(&format!("{} is signed out of the session {}", ended.name, ended.id))?;
+    }
+    session.finish(&["tokens sessions".to_owned()]).await
 }
 
 async fn change(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, Request, Response, Uri};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
@@ -27,10 +27,15 @@ pub(crate) use pages::Pages;
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What somebody without a key is told who needs one.
+const WITHOUT_KEY: &str = "on the machine of the server, make a token: tidegate tokens create NAME --role operator\n\
+                           then give it here: export TIDEGATE_KEY=tg_…, or --key-file FILE, and type the command again";
+
 /// Speaks the API.
 pub(crate) struct Connection {
     to: To,
-    authorization: HeaderValue,
+    /// Nothing for somebody without a key, who may look where that is open.
+    authorization: Option<HeaderValue>,
     user: Option<HeaderValue>,
 }
 
@@ -63,11 +68,11 @@ impl From<Failure> for Refusal {
 }
 
 impl Connection {
-    /// Speaks to the server at `base`, such as `http://127.0.0.1:8780`, with a key.
+    /// Speaks to the server at `base`, such as `http://127.0.0.1:8780`, with a key if there is one.
     ///
     /// # Errors
     /// When the address or the key cannot be used in a request.
-    pub(crate) fn to_server(base: &str, key: &str) -> Result<Self, Failure> {
+    pub(crate) fn to_server(base: &str, key: Option<&str>) -> Result<Self, Failure> {
         let valid =
             base.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
         if valid.is_none() {
@@ -84,7 +89,7 @@ impl Connection {
         let base = base.trim_end_matches('/').to_owned();
         Ok(Self {
             to: To::Server { base, client: Box::new(client) },
-            authorization: bearer(key)?,
+            authorization: key.map(bearer).transpose()?,
             user: user(),
         })
     }
@@ -94,7 +99,7 @@ impl Connection {
     /// # Errors
     /// When the key cannot be used in a request.
     pub(crate) fn to_router(router: Router, key: &str) -> Result<Self, Failure> {
-        Ok(Self { to: To::Router(router), authorization: bearer(key)?, user: user() })
+        Ok(Self { to: To::Router(router), authorization: Some(bearer(key)?), user: user() })
     }
 
     /// True when somebody answers, healthy or not.
@@ -147,10 +152,10 @@ impl Connection {
             To::Server { base, .. } => base.as_str(),
             To::Router(_) => "",
         };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{base}{path}"))
-            .header(AUTHORIZATION, self.authorization.clone());
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
         if let Some(user) = &self.user {
             request = request.header(USER_HEADER, user.clone());
         }
@@ -175,16 +180,27 @@ impl Connection {
         if parts.status.is_success() {
             return Ok(Response::from_parts(parts, body));
         }
-        Err(refusal(parts.status.as_u16(), &body))
+        let refusal = refusal(parts.status.as_u16(), &body);
+        let is_unknown = parts.status == StatusCode::UNAUTHORIZED && self.authorization.is_none();
+        Err(if is_unknown {
+            Refusal { failure: refusal.failure.help(WITHOUT_KEY), ..refusal }
+        } else {
+            refusal
+        })
     }
 }
 
-/// Who is at the command line, for the audit trail; nobody where the environment does not say it in plain characters.
+/// Who is at the command line, for the audit trail.
 fn user() -> Option<HeaderValue> {
+    user_name().and_then(|name| HeaderValue::from_str(&name).ok())
+}
+
+/// Who is at the command line; nobody where the environment does not say it in plain characters.
+pub(crate) fn user_name() -> Option<String> {
     let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()?;
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'(' && byte != b')';
     let is_plain = !name.is_empty() && name.len() <= 64 && name.bytes().all(plain);
-    is_plain.then(|| HeaderValue::from_str(&name).ok()).flatten()
+    is_plain.then_some(name)
 }
 
 /// The lines of an answer that is not paged.

@@ -140,10 +140,19 @@ impl Config {
             Failure::usage(ErrorCode::CONFIG_SYNTAX, message)
                 .help("give the path of a TOML file in UTF-8 with --config FILE; `tidegate config sample` prints one")
         })?;
+        let mut loaded = Self::load_text(&text, path, registered)?;
+        loaded.config.seen_from(path.parent().unwrap_or(Path::new("")));
+        Ok(loaded)
+    }
+
+    /// Reads a text as if it were the file at `path`.
+    ///
+    /// # Errors
+    /// When it is no configuration.
+    pub fn load_text(text: &str, path: &Path, registered: Registered<'_>) -> Result<LoadedConfig, Failure> {
         let origin = path.display().to_string();
-        let (mut config, effective) = Self::parse_all(&text, &origin, registered)?;
+        let (config, effective) = Self::parse_all(text, &origin, registered)?;
         let (listing, settings) = (effective::listing(&effective), effective::settings(&effective, &origin));
-        config.seen_from(path.parent().unwrap_or(Path::new("")));
         Ok(LoadedConfig { config, path: path.to_owned(), notes: Vec::new(), listing, settings })
     }
 

@@ -377,16 +377,128 @@ fn an_identity_provider_that_does_not_answer_is_told_at_the_sign_in() {
     let server = place.serve();
     assert_eq!(ask(&server, "GET", "/api/v1/session", &[], "").json()["provider"], "/sign-in/oidc");
     let away = ask(&server, "GET", "/sign-in/oidc?then=/dead-letters", &[], "");
-    let location = away.header("location").unwrap();
-    assert_eq!(away.status, 303);
-    assert!(
-        location.starts_with("/sign-in?problem=") && location.contains("does%20not%20answer"),
-        "{location}"
-    );
+    assert_eq!((away.status, away.header("location")), (303, Some("/sign-in")));
+    let problem = away.cookie();
+    assert!(problem.contains("does%20not%20answer"), "{problem}");
+    let shown = ask(&server, "GET", "/sign-in", &[("cookie", &problem), ("accept", "text/html")], "");
+    assert!(shown.body.contains("does not answer") && shown.body.contains("TG-420"), "{}", shown.body);
+    assert!(shown.header("set-cookie").unwrap().contains("Max-Age=0"), "it is shown once");
     // What comes back without having been begun here.
     let back =
         ask(&server, "GET", "/sign-in/oidc/callback?state=x&code=y", &[("cookie", "tidegate_sign_in=z")], "");
-    assert!(back.header("location").unwrap().contains("TG-420"), "{}", back.head);
+    assert!(back.cookie().contains("TG-420"), "{}", back.head);
     let rebound = ask(&server, "GET", "/sign-in/oidc", &[("host", "evil.example.com")], "");
-    assert!(rebound.header("location").unwrap().contains("public_url"), "{}", rebound.head);
+    assert!(rebound.cookie().contains("public_url"), "{}", rebound.head);
+}
+
+#[test]
+fn a_key_for_one_hub_opens_that_hub_and_nothing_beside_it() {
+    let place =
+        Place::new(&format!("{CONFIG}\n[hub.drones]\npartitions = 1\n[console]\nopen_on_loopback = false\n"));
+    place.serve().terminate();
+    let keys = place.data().join("keys.json");
+    let mut list: Value = serde_json::from_slice(&std::fs::read(&keys).unwrap()).unwrap();
+    for (name, rights, hub) in [
+        ("listener", "listen", Some("flights")),
+        ("sender", "send", Some("flights")),
+        ("reader", "listen", None),
+    ] {
+        let mut key = json!({ "name": name, "key": format!("key-of-{name}"), "rights": [rights] });
+        if let Some(hub) = hub {
+            key["hub"] = json!(hub);
+        }
+        list["keys"].as_array_mut().unwrap().push(key);
+    }
+    std::fs::write(&keys, list.to_string()).unwrap();
+    let server = place.serve();
+    let signature = sas("http%3A%2F%2Fh%2Fflights", "reader", "key-of-reader");
+    for (authorization, of_hub, of_other, of_all) in [
+        (bearer("key-of-listener"), 200, 403, 403),
+        (bearer("key-of-sender"), 403, 403, 403),
+        (bearer("key-of-reader"), 200, 200, 200),
+        (bearer("other"), 401, 401, 401),
+        // A signature reaches no further than what it was made for, whatever its key may.
+        (signature, 200, 401, 401),
+    ] {
+        let status = |path: &str| ask(&server, "GET", path, &[("authorization", &authorization)], "").status;
+        for (path, expected) in [
+            ("/api/v1/hubs/flights", of_hub),
+            ("/api/v1/hubs/FLIGHTS", of_hub),
+            ("/api/v1/hubs/drones", of_other),
+            ("/api/v1/hubs", of_all),
+            ("/api/v1/overview", of_all),
+        ] {
+            assert_eq!(status(path), expected, "{path} with {authorization}");
+        }
+        // A slash in a name would make another address of it.
+        let slash = ask(&server, "GET", "/api/v1/hubs/flights%2Fx", &[("authorization", &authorization)], "");
+        slash.refused(400, "TG-400");
+    }
+}
+
+/// A shared access signature for an hour.
+fn sas(encoded_sr: &str, name: &str, key: &str) -> String {
+    use base64::Engine as _;
+    use ring::hmac;
+    use tidegate_model::clock::SystemClock;
+    let se = SystemClock::shared().now().as_millis() / 1000 + 3600;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let signature = hmac::sign(&key, format!("{encoded_sr}\n{se}").as_bytes());
+    let signature = base64::engine::general_purpose::STANDARD.encode(signature);
+    let signature = crate::visitor::percent_encoded(&signature);
+    format!("SharedAccessSignature sr={encoded_sr}&sig={signature}&se={se}&skn={name}")
+}
+
+/// What opens something is in no log, however much is logged: neither what counts nor what was tried.
+#[test]
+fn no_secret_is_ever_logged() {
+    let config = format!(
+        "{CONFIG}\n[access.pumps]\nrights = [\"send\"]\nprimary_key = \"key-of-the-pumps\"\n[oidc]\nissuer = \"http://127.0.0.1:1\"\n\
+         client_id = \"tidegate\"\nclient_secret = \"hush-of-the-client\"\nroles = {{ all = \"reader\" }}\n"
+    );
+    let place = Place::new(&config);
+    place.serve().terminate();
+    let mut command = place.command("run --http 127.0.0.1:0 --amqp 127.0.0.1:0 --json --sign-in-link");
+    command.env("TIDEGATE_LOG", "trace");
+    let (server, told) = crate::support::started(command);
+    let link = told["sign_in_link"].as_str().unwrap().rsplit('_').next().unwrap().to_owned();
+    let (_, token) = token(&place, "mia --role operator");
+    let mut browser = crate::visitor::Visitor::at(&server.http);
+    browser
+        .post("/sign-in", &[("link", told["sign_in_link"].as_str().unwrap().split_once("link=").unwrap().1)]);
+    let csrf = browser.session()["csrf"].as_str().unwrap().to_owned();
+    let cookie = browser.cookie("tidegate_session").unwrap().to_owned();
+    browser.post("/sign-in", &[("token", &token)]);
+    browser.post("/sign-in", &[("token", &format!("{token}0"))]);
+    browser.get("/sign-in/oidc");
+    let signature = sas("http%3A%2F%2Fh%2Fflights", "pumps", "key-of-the-pumps");
+    for authorization in
+        [bearer(&token), bearer("key-of-the-pumps"), signature.clone(), bearer("a.guessed.secret-of-nobody")]
+    {
+        ask(&server, "POST", "/flights/messages", &[("authorization", &authorization)], "x");
+        ask(&server, "GET", "/api/v1/hubs", &[("authorization", &authorization)], "");
+    }
+    let kept =
+        server.client(place.key()).request("GET", "/api/v1/logs?limit=1000", "text/plain", b"").unwrap();
+    let (_, log) = server.terminate_and_tell();
+    assert!(log.contains("a sign-in was refused"), "it is logged that something was tried: {log}");
+    let all = format!("{log}{}", text(&kept.1));
+    let root = place.key();
+    for secret in [
+        root.as_str(),
+        token.rsplit('_').next().unwrap(),
+        &link,
+        &csrf,
+        &cookie[3..],
+        "key-of-the-pumps",
+        "hush-of-the-client",
+        signature.split('&').nth(1).unwrap(),
+        "secret-of-nobody",
+    ] {
+        assert!(
+            !all.contains(secret),
+            "{secret} is logged: {:?}",
+            all.lines().find(|line| line.contains(secret))
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Access tokens: JSON Web Tokens that an identity provider signed.
 //!
-//! A token counts when it is signed with the configured key and algorithm, comes from the configured issuer, is for one of
+//! A token counts when it is signed with the configured key and algorithm or with a key that is published, comes from the configured issuer, is for one of
 //! the configured audiences, and its time has come and is not over. What it allows is in its claim `roles`, a list or one
 //! text, or in `scp` or `scope`, texts with blanks between:
 //!
@@ -17,7 +17,9 @@ use std::time::Duration;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use tidegate_model::clock::Timestamp;
+use serde_json::Value;
+use tidegate_jwt::{KeySource, NotSigned};
+use tidegate_model::clock::{Clock, Timestamp};
 
 use super::rule::{Right, Rights};
 
@@ -54,9 +56,14 @@ pub struct AccessTokenSettings {
 
 /// Checks access tokens.
 #[derive(Debug)]
-pub struct AccessTokens {
-    key: DecodingKey,
-    validation: Validation,
+pub struct AccessTokens(Check);
+
+#[derive(Debug)]
+enum Check {
+    /// With one key that is configured.
+    Key { key: DecodingKey, validation: Validation },
+    /// With those that the issuer publishes; each decides itself which algorithm it is used with.
+    Published { source: KeySource, issuer: String, audiences: Vec<String> },
 }
 
 /// What an access token says.
@@ -119,7 +126,70 @@ impl AccessTokens {
         // The library would read the machine's clock; the times are checked below by the one that is passed in.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Ok(Self { key, validation })
+        Ok(Self(Check::Key { key, validation }))
+    }
+
+    /// Checks tokens with the keys that somebody publishes; the algorithm of the settings does not matter.
+    pub fn published(settings: &AccessTokenSettings, source: KeySource) -> Self {
+        let AccessTokenSettings { issuer, audiences, .. } = settings;
+        Self(Check::Published { source, issuer: issuer.clone(), audiences: audiences.clone() })
+    }
+
+    /// Whether the keys are published ones.
+    pub(super) fn is_published(&self) -> bool {
+        matches!(self.0, Check::Published { .. })
+    }
+
+    /// True when [`fetch_keys`](Self::fetch_keys) would ask for keys before this token can be judged.
+    pub(super) fn would_ask(&self, token: &str, now: Duration) -> bool {
+        match &self.0 {
+            Check::Key { .. } => false,
+            Check::Published { source, .. } => token.len() <= MAX_TOKEN_BYTES && source.would_ask(token, now),
+        }
+    }
+
+    /// Sees to it that the keys are known that this token may be signed with. Where there is no answer,
+    /// [`read`](Self::read) says so.
+    pub(super) async fn fetch_keys(&self, token: &str, clock: &dyn Clock) {
+        if let Check::Published { source, .. } = &self.0
+            && token.len() <= MAX_TOKEN_BYTES
+        {
+            source.fetch(token, clock).await;
+        }
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, AccessTokenRefused> {
+        let (source, issuer, audiences) = match &self.0 {
+            Check::Key { key, validation } => {
+                return Ok(jsonwebtoken::decode::<Claims>(token, key, validation).map_err(refusal)?.claims);
+            }
+            Check::Published { source, issuer, audiences } => (source, issuer, audiences),
+        };
+        // What is no token is refused whether or not there are keys.
+        jsonwebtoken::decode_header(token)
+            .map_err(|_| AccessTokenRefused::Malformed("its header cannot be read"))?;
+        let away = |why: String| AccessTokenRefused::NoKeys { why };
+        let keys = source.known().map_err(|error| away(error.to_string()))?;
+        let keys = keys.ok_or_else(|| away("the issuer's keys were not asked for yet".to_owned()))?;
+        let claims = tidegate_jwt::signed_claims(token, &keys)?;
+        let missing = |claim: &str| AccessTokenRefused::ClaimMissing { claim: claim.to_owned() };
+        let named: Vec<&str> = match claims.get("aud").ok_or_else(|| missing("aud"))? {
+            Value::String(one) => vec![one],
+            Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        match claims.get("iss").ok_or_else(|| missing("iss"))?.as_str() {
+            Some(theirs) if theirs == issuer => {}
+            _ => return Err(AccessTokenRefused::Foreign("issuer (iss)")),
+        }
+        if !audiences.iter().any(|audience| named.contains(&audience.as_str())) {
+            return Err(AccessTokenRefused::Foreign("audience (aud)"));
+        }
+        if claims.get("exp").is_none() {
+            return Err(missing("exp"));
+        }
+        let malformed = "its claims are not what they should be";
+        serde_json::from_value(claims).map_err(|_| AccessTokenRefused::Malformed(malformed))
     }
 
     /// What a token says, if it counts. The error says why it does not, without the token.
@@ -127,8 +197,7 @@ impl AccessTokens {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(AccessTokenRefused::Malformed("it is too long"));
         }
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).map_err(refusal)?.claims;
+        let claims = self.claims(token)?;
         let (expires_at, not_before) = (seconds(claims.exp), claims.nbf.map(seconds));
         if expires_at <= now {
             return Err(AccessTokenRefused::Expired { at: expires_at });
@@ -207,6 +276,15 @@ pub enum AccessTokenRefused {
     /// It is signed with another key.
     #[error("the access token's signature does not match the configured key")]
     WrongSignature,
+    /// It is signed with none of the keys that are published.
+    #[error("the access token cannot be used: {0}")]
+    NotSigned(#[from] NotSigned),
+    /// There are no keys to check it with.
+    #[error("the access token cannot be checked: {why}")]
+    NoKeys {
+        /// Why there are none.
+        why: String,
+    },
     /// It comes from or is for somebody else.
     #[error("the access token has another {0} than the configuration")]
     Foreign(&'static str),

@@ -7,14 +7,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 
+use crate::cli::demo::serve_until_ctrl_c;
 use crate::cli::output::{Output, Table, grouped, printable, quoted, shortened};
+use crate::config::{Config, FILE_NAME, Registered};
 use crate::demo::outage::{self, FUNCTION, Facts, RATE, Step};
 use crate::failure::{Exit, Failure};
 
 /// How many characters of a line of the mail or the page are shown.
 const WIDTH: usize = 110;
 
-pub(super) async fn run(data_dir: &Path, json: bool, clock: &SharedClock) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    data_dir: &Path,
+    json: bool,
+    serves: bool,
+    clock: SharedClock,
+) -> Result<Exit, Failure> {
     let mut output = Output::new(json);
     if !json {
         output.heading("Tidegate demo: an outage, from the first failure to the last report")?;
@@ -23,7 +30,7 @@ pub(super) async fn run(data_dir: &Path, json: bool, clock: &SharedClock) -> Res
     }
     let began = clock.monotonic();
     let waiting = spinner(json);
-    let facts = outage::run(data_dir, clock, |step| {
+    let ran = outage::run(data_dir, &clock, |step| {
         if json {
             return Ok(());
         }
@@ -36,14 +43,24 @@ pub(super) async fn run(data_dir: &Path, json: bool, clock: &SharedClock) -> Res
     })
     .await;
     waiting.finish_and_clear();
-    let facts = facts?;
+    let (facts, surroundings) = ran?;
     if json {
         output.object(&facts)?;
     } else {
         show_end(&mut output, &facts)?;
     }
     output.finish(&next_commands(data_dir, &facts))?;
-    if facts.ok { Ok(Exit::Done) } else { Err(not_ok(&facts)) }
+    match (facts.ok, serves) {
+        (false, _) => Err(not_ok(&facts)),
+        (true, false) => Ok(Exit::Done),
+        // What it depends on stays there meanwhile.
+        (true, true) => {
+            let outage::Surroundings { config, registry, .. } = &surroundings;
+            let path = data_dir.join(FILE_NAME);
+            let loaded = Config::load_text(config, &path, Registered::Only(&registry.names()))?;
+            serve_until_ctrl_c(loaded, data_dir, registry, clock).await
+        }
+    }
 }
 
 fn spinner(json: bool) -> ProgressBar {

@@ -3,6 +3,7 @@
 use toml_edit::Item;
 
 use tidegate_gateway::auth::{AccessTokenSettings, AccessTokens, TokenAlgorithm};
+use tidegate_jwt::KeySource;
 
 use crate::config::elements::secret::SecretSource;
 use crate::config::key::{Element, Key, KeyInfo};
@@ -15,7 +16,18 @@ pub struct AccessTokenConfig {
     /// Which tokens count.
     pub settings: AccessTokenSettings,
     /// What they are checked with.
-    pub key: SecretSource,
+    pub keys: TokenKeys,
+}
+
+/// What tokens are checked with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenKeys {
+    /// One key.
+    Configured(SecretSource),
+    /// The set of keys at an address.
+    Published(String),
+    /// The keys that the issuer publishes.
+    Discovered,
 }
 
 word_setting!(
@@ -32,12 +44,27 @@ const AUDIENCE: Key<Audiences> = Key::required(
 const ALGORITHM: Key<TokenAlgorithm> = Key::with_default(
     "algorithm",
     "\"RS256\"",
-    "How tokens are signed; no other algorithm is taken. With \"HS256\" whoever can check tokens can make them.",
+    "How tokens are signed that are checked with `key`; no other algorithm is taken. With \"HS256\" whoever can check tokens can \
+     make them. Published keys say themselves what they are for.",
 );
-const KEY: Key<SecretSource> = Key::required(
+const KEY: Key<SecretSource> = Key::optional(
     "key",
+    "none",
     "What tokens are checked with: the provider's public key in PEM form, or for HS256 the secret of at least 32 bytes. \
-     It is read when the server starts.",
+     It is read when the server starts. One of `key`, `jwks` and `discovery` is needed.",
+);
+const JWKS: Key<String> = Key::optional(
+    "jwks",
+    "none",
+    "The address of the set of keys (JWKS) that tokens are checked with. It begins with `https://`, but for one on this machine. It \
+     is asked for when a token comes, again after an hour, and once when a token names an unknown key; if it does not answer, the keys \
+     that are known count for a day.",
+);
+const DISCOVERY: Key<bool> = Key::with_default(
+    "discovery",
+    "false",
+    "Whether the issuer is asked where its keys are, at `/.well-known/openid-configuration` below `issuer`. They are used as those of \
+     `jwks`.",
 );
 
 /// The element.
@@ -47,28 +74,56 @@ pub(crate) static ELEMENT: Element = Element {
           `nbf` to `exp`. Its claim `roles` (or `scp`, or `scope`) says what it allows in all hubs: `send` or `Azure Event \
           Hubs Data Sender`, `listen` or `Azure Event Hubs Data Receiver`, `manage` or `Azure Event Hubs Data Owner`. \
           Without this table no such token is taken.",
-    keys: &[&ISSUER as &dyn KeyInfo, &AUDIENCE, &ALGORITHM, &KEY],
+    keys: &[&ISSUER as &dyn KeyInfo, &AUDIENCE, &ALGORITHM, &KEY, &JWKS, &DISCOVERY],
     example: "[access_token]\nissuer = \"https://login.example.com/v2.0\"\naudience = [\"https://eventhubs.azure.net\"]\n\
-              key = { file = \"issuer.pem\" }\n",
+              discovery = true\n",
 };
 
 /// Reads the table.
 pub(crate) fn read(reader: &mut Reader<'_, '_>) -> Option<AccessTokenConfig> {
     let (issuer, audiences) = (reader.get(&ISSUER), reader.get(&AUDIENCE));
-    let (algorithm, key) = (reader.get(&ALGORITHM), reader.get(&KEY));
+    let (algorithm, key) = (reader.get(&ALGORITHM), reader.get_optional(&KEY));
+    let (jwks, discovery) = (reader.get_optional(&JWKS), reader.get(&DISCOVERY));
     let settings = AccessTokenSettings { issuer: issuer?, audiences: audiences?.0, algorithm: algorithm? };
-    Some(AccessTokenConfig { settings, key: key? })
+    let keys = match (key?, jwks?, discovery?) {
+        (Some(key), None, false) => TokenKeys::Configured(key),
+        (None, Some(url), false) => TokenKeys::Published(url),
+        (None, None, true) => TokenKeys::Discovered,
+        (None, None, false) => {
+            let at = reader.span_of(&ISSUER);
+            let way_out = "give `key`, or where the keys are: `jwks = \"https://…\"`, or `discovery = true`";
+            reader.contradiction(at, "[access_token] has no keys to check tokens with", way_out);
+            return None;
+        }
+        _ => {
+            let at = reader.span_of(&ISSUER);
+            let way_out = "leave one of `key`, `jwks` and `discovery`";
+            reader.contradiction(at, "[access_token] has keys from more than one place", way_out);
+            return None;
+        }
+    };
+    Some(AccessTokenConfig { settings, keys })
 }
 
 impl AccessTokenConfig {
-    /// What checks tokens, with its key fetched.
+    /// What checks tokens, with its key fetched; published ones are asked for when a token comes.
     ///
     /// # Errors
     /// Why the key cannot be had or used.
     pub(crate) fn tokens(&self) -> Result<AccessTokens, String> {
-        let refused = |why: String| format!("`key` of [access_token]: {why}");
-        let key = self.key.fetch().map_err(refused)?;
-        AccessTokens::new(&self.settings, key.reveal().as_bytes()).map_err(|error| refused(error.to_string()))
+        let refused = |name: &str, why: String| format!("`{name}` of [access_token]: {why}");
+        let source = match &self.keys {
+            TokenKeys::Configured(key) => {
+                let key = key.fetch().map_err(|why| refused("key", why))?;
+                return AccessTokens::new(&self.settings, key.reveal().as_bytes())
+                    .map_err(|error| refused("key", error.to_string()));
+            }
+            TokenKeys::Published(url) => KeySource::at(url).map_err(|why| refused("jwks", why))?,
+            TokenKeys::Discovered => {
+                KeySource::of_issuer(&self.settings.issuer).map_err(|why| refused("issuer", why))?
+            }
+        };
+        Ok(AccessTokens::published(&self.settings, source))
     }
 }
 

@@ -41,7 +41,7 @@ const SESSION_IDLE: Key<PositiveDuration> =
 const SESSION_LIFETIME: Key<PositiveDuration> = Key::with_default(
     "session_lifetime",
     "\"12h\"",
-    "How long a session lasts in any case; then one signs in again. A restart of the server ends all sessions.",
+    "How long a session lasts in any case; then one signs in again. A restart of the server ends none.",
 );
 
 /// The element.

@@ -215,6 +215,16 @@ pub(crate) struct Facts {
     pub(crate) wrong: Vec<&'static str>,
 }
 
+/// What the demo's data directory needs to be served on: it ends when this is dropped.
+pub(crate) struct Surroundings {
+    /// The configuration.
+    pub(crate) config: String,
+    /// The function that it names.
+    pub(crate) registry: Registry,
+    _downstream: Downstream,
+    _catcher: Catcher,
+}
+
 /// Runs the demo in a new data directory. `tell` is told each step when it has happened.
 ///
 /// # Errors
@@ -223,10 +233,13 @@ pub(crate) async fn run(
     data_dir: &Path,
     clock: &SharedClock,
     mut tell: impl FnMut(Step<'_>) -> Result<(), Failure>,
-) -> Result<Facts, Failure> {
+) -> Result<(Facts, Surroundings), Failure> {
     let (catcher, mut mails) = Catcher::listen(0).await.map_err(|error| cannot_listen(&error))?;
     let downstream = Downstream::start(clock.clone()).await?;
-    let stage = Stage::build(data_dir, clock, &catcher, &downstream).await?;
+    let text = CONFIG.replace("MAIL_PORT", &catcher.address().port().to_string());
+    let mut registry = Registry::default();
+    registry.register(batch(FUNCTION, Positions::new(downstream.url.clone(), clock.clone())).into());
+    let stage = Stage::build(data_dir, clock, &text, &registry).await?;
     tell(Step::Flows { downstream: &downstream.url, mail: catcher.address().to_string() })?;
 
     let events = data::events()?.into_iter().filter(|event| data::label_of(&event.properties).is_none());
@@ -297,7 +310,9 @@ pub(crate) async fn run(
     };
     facts.wrong = what_is_wrong(&facts);
     facts.ok = facts.wrong.is_empty();
-    Ok(facts)
+    // Later mails are taken as well, and nobody reads them.
+    tokio::spawn(async move { while mails.recv().await.is_some() {} });
+    Ok((facts, Surroundings { config: text, registry, _downstream: downstream, _catcher: catcher }))
 }
 
 /// What is not as it should be (pure).
@@ -343,18 +358,14 @@ impl Stage {
     async fn build(
         data_dir: &Path,
         clock: &SharedClock,
-        catcher: &Catcher,
-        downstream: &Downstream,
+        config: &str,
+        registry: &Registry,
     ) -> Result<Self, Failure> {
         let named =
             |error: &dyn std::fmt::Display| Failure::new(ErrorCode::CONFIG_BAD_VALUE, error.to_string());
         let hub_name = HubName::new(HUB).map_err(|error| named(&error))?;
         let function = FunctionName::new(FUNCTION).map_err(|error| named(&error))?;
-        let text = CONFIG.replace("MAIL_PORT", &catcher.address().port().to_string());
-        let config = Config::parse(&text, "the demo's configuration", Registered::Only(&[FUNCTION]))?;
-        let mut registry = Registry::default();
-        let positions = Positions::new(downstream.url.clone(), clock.clone());
-        registry.register(batch(FUNCTION, positions).into());
+        let config = Config::parse(config, "the demo's configuration", Registered::Only(&registry.names()))?;
 
         let opened = DataDir::open_when_free(data_dir, IfMissing::Create, &**clock).await?;
         let node = Node::open(opened, NodeConfig::Declared(&config), clock.clone()).await?;
@@ -364,7 +375,7 @@ impl Stage {
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| cannot_listen(&error))?;
         let local = listener.local_addr().map_err(|error| cannot_listen(&error))?;
         let router = node.router();
-        let system = System::start(node, &config, &registry, Some(local)).await?;
+        let system = System::start(node, &config, registry, Some(local)).await?;
         let (close_door, door_closes) = oneshot::channel::<()>();
         let door_closes = async {
             let _ = door_closes.await;
