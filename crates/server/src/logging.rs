@@ -29,9 +29,31 @@ pub(crate) fn kept_lines() -> Inbox {
     KEPT_LINES.get_or_init(Inbox::default).clone()
 }
 
-/// Begins to log. A server tells what it does; a command only what is odd, since it reports its own errors.
-pub(crate) fn init(is_server: bool, clock: &SharedClock) {
-    let default = if is_server { SAID } else { "warn,tidegate_gateway=off,tidegate_eventlog::fsck=off" };
+/// Who logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// It tells what it does.
+    Server,
+    /// It tells what is odd, and shows by itself what becomes of its events.
+    Demo,
+    /// It tells what is odd; it reports its own errors.
+    Command,
+}
+
+impl Voice {
+    /// What is said on standard error when nothing else is asked for.
+    fn said(self) -> &'static str {
+        match self {
+            Self::Server => SAID,
+            Self::Demo => "warn,tidegate::events=off,tidegate_gateway=off",
+            Self::Command => "warn,tidegate_gateway=off,tidegate_eventlog::fsck=off",
+        }
+    }
+}
+
+/// Begins to log.
+pub(crate) fn init(voice: Voice, clock: &SharedClock) {
+    let default = voice.said();
     let filter = match std::env::var(VARIABLE) {
         Ok(wanted) => EnvFilter::try_new(&wanted).unwrap_or_else(|error| {
             eprintln!("warning: {VARIABLE}={wanted:?} is not understood ({error}); using {default:?}");
@@ -52,8 +74,8 @@ pub(crate) fn init(is_server: bool, clock: &SharedClock) {
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour).boxed()
         }
     };
-    let kept =
-        is_server.then(|| LogLayer::new(kept_lines(), clock.clone()).with_filter(EnvFilter::new(KEPT)));
+    let keeps = voice != Voice::Command;
+    let kept = keeps.then(|| LogLayer::new(kept_lines(), clock.clone()).with_filter(EnvFilter::new(KEPT)));
     // A program that embeds this one may have set up its own logging; that one stays.
     let _ = tracing_subscriber::registry().with(said.with_filter(filter)).with(kept).try_init();
 }

@@ -64,7 +64,7 @@ impl Program {
             }
         };
         let clock = SystemClock::shared();
-        logging::init(cli.is_server(), &clock);
+        logging::init(cli.voice(), &clock);
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {

@@ -42,14 +42,27 @@ pub(crate) fn harness() -> Harness {
     harness_with(Limits::default(), |log| log)
 }
 
+/// The same for those whom this lets in.
+pub(crate) fn harness_of(authorizer: Arc<Authorizer>) -> Harness {
+    harness_for(authorizer, Limits::default(), |log| log)
+}
+
 /// The same with other limits, and with something put between the gateway and the log.
 pub(crate) fn harness_with<A: EventAppender>(
     limits: Limits,
     wrap: impl FnOnce(Arc<MemoryLog>) -> Arc<A>,
 ) -> Harness {
+    harness_for(authorizer(), limits, wrap)
+}
+
+fn harness_for<A: EventAppender>(
+    authorizer: Arc<Authorizer>,
+    limits: Limits,
+    wrap: impl FnOnce(Arc<MemoryLog>) -> Arc<A>,
+) -> Harness {
     let clock = TestClock::new(NOW, 7);
     let log = Arc::new(MemoryLog::new(HubName::new("flights").unwrap(), 4, clock.clone()));
-    let gateway = Arc::new(Gateway::new(authorizer(), limits, clock.clone()));
+    let gateway = Arc::new(Gateway::new(authorizer, limits, clock.clone()));
     let appender = wrap(log.clone());
     gateway.open_hub_with(appender, Some(log.clone()), ConsumerGroups::default()).unwrap();
     let router = http::router(gateway.clone());

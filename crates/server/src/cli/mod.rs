@@ -41,6 +41,7 @@ use tidegate_model::clock::SharedClock;
 
 use crate::failure::{Exit, Failure};
 use crate::functions::Registry;
+use crate::logging::Voice;
 
 /// A reliable event processor in one program.
 ///
@@ -162,9 +163,13 @@ impl Cli {
         }
     }
 
-    /// True for the command that keeps running and therefore logs what it does.
-    pub(crate) fn is_server(&self) -> bool {
-        matches!(self.command, Command::Run(_))
+    /// How the command logs.
+    pub(crate) fn voice(&self) -> Voice {
+        match self.command {
+            Command::Run(_) => Voice::Server,
+            Command::Demo(_) => Voice::Demo,
+            _ => Voice::Command,
+        }
     }
 }
 

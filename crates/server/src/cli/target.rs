@@ -92,7 +92,7 @@ impl Target {
                 }
             },
         };
-        let key = self.key(&server)?;
+        let key = self.key(self.server.as_deref())?;
         Ok((Connection::to_server(&server, key.as_deref())?, server))
     }
 
@@ -103,7 +103,7 @@ impl Target {
         makes: bool,
     ) -> Result<Connected, Failure> {
         if let Some(server) = &self.server {
-            let connection = Connection::to_server(server, self.key(server)?.as_deref())?;
+            let connection = Connection::to_server(server, self.key(Some(server))?.as_deref())?;
             return Ok(Connected { connection, node: None });
         }
         let load = || config.map(|path| Config::load(path, Registered::Any)).transpose();
@@ -148,7 +148,7 @@ impl Target {
     /// The server that has the data directory open, if it answers.
     async fn running_server(&self) -> Result<Option<Connection>, Failure> {
         let Some(server) = announced_server(&self.data_dir) else { return Ok(None) };
-        let connection = Connection::to_server(&server.http, self.key(&server.http)?.as_deref())?;
+        let connection = Connection::to_server(&server.http, self.key(None)?.as_deref())?;
         Ok(connection.answers().await.then_some(connection))
     }
 
@@ -163,8 +163,8 @@ impl Target {
         format!(" --data-dir {}", quoted(&self.data_dir))
     }
 
-    /// The key for a server, if there is one.
-    fn key(&self, server: &str) -> Result<Option<String>, Failure> {
+    /// The key for a server that was named, or for the one that has the data directory open; if there is one.
+    fn key(&self, named: Option<&str>) -> Result<Option<String>, Failure> {
         if let Some(file) = &self.key_file {
             let text = std::fs::read_to_string(file).map_err(|error| {
                 Failure::usage(
@@ -177,9 +177,12 @@ impl Target {
         if let Ok(key) = std::env::var("TIDEGATE_KEY") {
             return Ok(Some(key));
         }
-        // A key that opens everything is not sent to a machine that only its address is known of.
-        let uri = server.parse::<axum::http::Uri>().ok();
-        if !uri.and_then(|uri| uri.host().map(is_loopback_name)).unwrap_or_default() {
+        // The key of a directory here opens everything: it is not sent to a machine of which only the address is known.
+        let is_here = |server: &str| {
+            let uri = server.parse::<axum::http::Uri>().ok();
+            uri.and_then(|uri| uri.host().map(is_loopback_name)).unwrap_or_default()
+        };
+        if named.is_some_and(|server| !is_here(server)) {
             return Ok(None);
         }
         Keys::read(&self.data_dir)?.map(|keys| keys.root().map(str::to_owned)).transpose()

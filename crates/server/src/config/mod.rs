@@ -231,7 +231,7 @@ impl Config {
             keys.for_each(|key| key.seen_from(directory));
         }
         if let Some(tokens) = &mut self.access_token {
-            tokens.key.seen_from(directory);
+            tokens.keys.seen_from(directory);
         }
         if let Some(secret) = self.oidc.as_mut().and_then(|oidc| oidc.client_secret.as_mut()) {
             secret.seen_from(directory);

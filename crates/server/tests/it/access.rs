@@ -502,3 +502,33 @@ fn no_secret_is_ever_logged() {
         );
     }
 }
+
+#[test]
+fn on_this_machine_a_command_without_a_key_looks_and_is_told_what_to_type_to_act() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let run = |words: &str, key: Option<&str>| {
+        let mut command = crate::support::program();
+        command.current_dir(elsewhere.path()).args(words.split(' ')).args(["--server", &server.http]);
+        key.map(|key| command.env("TIDEGATE_KEY", key));
+        command.output().unwrap()
+    };
+    for words in ["hubs list", "dead-letters list", "circuit status", "audit", "trail"] {
+        let looked = run(words, None);
+        assert!(looked.status.success(), "{words}: {}", text(&looked.stderr));
+    }
+    let acts = "pause aircraft --reason x";
+    let refused = run(acts, None);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("TG-401"), "{said}");
+    assert!(said.contains("tidegate tokens create NAME --role operator"), "{said}");
+    assert!(said.contains("export TIDEGATE_KEY=tg_"), "{said}");
+    // What it tells to type works.
+    let token = token(&place, "me --role operator").1;
+    let acted = run(acts, Some(&token));
+    assert!(acted.status.success(), "{}", text(&acted.stderr));
+    // The key of a directory here goes to no other machine.
+    let other = place.run("hubs list --server http://tidegate.invalid:1");
+    assert!(text(&other.stderr).contains("does not answer"), "{}", text(&other.stderr));
+}

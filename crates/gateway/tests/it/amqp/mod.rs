@@ -4,6 +4,7 @@ pub(crate) mod client;
 
 mod hasty;
 mod hostile;
+mod published_keys;
 mod receiving;
 mod rights;
 mod sending;

@@ -1,5 +1,7 @@
 //! `[access_token]`: the tokens of an identity provider.
 
+use std::path::Path;
+
 use toml_edit::Item;
 
 use tidegate_gateway::auth::{AccessTokenSettings, AccessTokens, TokenAlgorithm};
@@ -28,6 +30,15 @@ pub enum TokenKeys {
     Published(String),
     /// The keys that the issuer publishes.
     Discovered,
+}
+
+impl TokenKeys {
+    /// Files are named from the directory of the configuration.
+    pub(crate) fn seen_from(&mut self, directory: &Path) {
+        if let Self::Configured(key) = self {
+            key.seen_from(directory);
+        }
+    }
 }
 
 word_setting!(
