@@ -63,9 +63,8 @@ impl Authorizer {
     /// are published. Without it such a token is judged by the keys that are known already.
     pub async fn fetch_keys(&self, header: Option<&str>, clock: &dyn Clock) {
         let token = header.and_then(|header| header.trim().split_once(' '));
-        match token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
-            Some((_, token)) => self.fetch_keys_for(token.trim(), clock).await,
-            None => {}
+        if let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+            self.fetch_keys_for(token.trim(), clock).await;
         }
     }
 

@@ -134,7 +134,8 @@ async fn where_the_keys_cannot_be_had_it_is_no_refusal() {
     let tokens = AccessTokens::published(&settings, KeySource::at("http://127.0.0.1:1/keys").unwrap());
     let authorizer = Authorizer::new(Vec::new()).unwrap().with_access_tokens(tokens);
     let harness = harness_of(Arc::new(authorizer));
-    let mut client = Door::new(&harness.gateway).client().await;
+    let door = Door::new(&harness.gateway);
+    let mut client = door.client().await;
     assert_eq!(put(&mut client, &Key::new("first").token()).await, 503);
     assert_eq!(put(&mut client, "a.b.c").await, 401, "what is no token is none");
 }
