@@ -23,7 +23,7 @@ pub enum Moved {
 /// may be given up at any time: nothing is lost by that.
 ///
 /// # Errors
-/// What the stream says.
+/// What the stream says, once everything that came before is read: the last of it may say why.
 pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     connection: &mut Connection,
@@ -39,16 +39,22 @@ fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
     context: &mut Context<'_>,
 ) -> Poll<io::Result<Moved>> {
     let mut moved = false;
+    let mut failed = None;
     while connection.wants_write() {
         match pin!(stream.write_buf(connection.output())).poll(context) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
             Poll::Ready(Ok(_)) => moved = true,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                failed = Some(error);
+                break;
+            }
             Poll::Pending => break,
         }
     }
-    if let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context) {
-        return Poll::Ready(Err(error));
+    if failed.is_none()
+        && let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(context)
+    {
+        failed = Some(error);
     }
     if reads && connection.wants_read() {
         match pin!(stream.read_buf(connection.read_buffer())).poll(context) {
@@ -58,7 +64,11 @@ fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
             Poll::Pending => {}
         }
     }
-    if moved { Poll::Ready(Ok(Moved::Bytes)) } else { Poll::Pending }
+    match failed {
+        _ if moved => Poll::Ready(Ok(Moved::Bytes)),
+        Some(error) => Poll::Ready(Err(error)),
+        None => Poll::Pending,
+    }
 }
 
 /// Writes what is left to be written, and closes the stream. Whether the other end takes it does not matter any more.
@@ -70,4 +80,33 @@ pub async fn finish<S: AsyncWrite + Unpin>(stream: &mut S, connection: &mut Conn
         }
     }
     let _ = stream.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::connection::{Ending, Event, Login, Options};
+
+    #[::tokio::test]
+    async fn what_came_before_the_end_is_read_although_nothing_can_be_written_any_more() {
+        let (mut ours, mut theirs) = ::tokio::io::duplex(64);
+        theirs.write_all(b"HTTP/1.1 400 Bad").await.expect("there is room");
+        drop(theirs);
+        let mut connection = Connection::client(Options::new("test"), Login::Anonymous, Duration::ZERO);
+        assert!(connection.wants_write());
+        assert!(matches!(exchange(&mut ours, &mut connection, true).await, Ok(Moved::Bytes)));
+        let said = std::iter::from_fn(|| connection.next_event()).any(|event| {
+            matches!(event, Event::Closed(Ending::OtherProtocol(first)) if first.starts_with(b"HTTP"))
+        });
+        assert!(said, "it tells what the other end is");
+        let (mut ours, theirs) = ::tokio::io::duplex(64);
+        drop(theirs);
+        let mut connection = Connection::client(Options::new("test"), Login::Anonymous, Duration::ZERO);
+        let ended = exchange(&mut ours, &mut connection, true).await;
+        assert!(matches!(ended, Ok(Moved::End) | Err(_)), "{ended:?}");
+        // Who must not read hears of the end by writing.
+        assert!(exchange(&mut ours, &mut connection, false).await.is_err());
+    }
 }

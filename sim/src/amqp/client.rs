@@ -1,13 +1,9 @@
 //! The client's end of a connection: the protocol's other half over the simulated network.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidegate_amqp::connection::{Connection, Ending, Event, Login, Options, SessionId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tidegate_amqp::tokio::{Moved, exchange};
 use tokio::sync::Notify;
 
 use crate::executor::Executor;
@@ -141,7 +137,7 @@ impl Client {
             let Self { engine, executor, stream, .. } = self;
             tokio::select! {
                 biased;
-                moved = poll_fn(|cx| poll_io(stream, engine, cx)) => self.is_cut = !matches!(moved, Ok(true)),
+                moved = exchange(stream, engine, true) => self.is_cut = !matches!(moved, Ok(Moved::Bytes)),
                 () = nudge.notified() => return Turn::Nudged,
                 () = executor.sleep(wait) => {}
             }
@@ -156,25 +152,4 @@ impl Client {
         let nobody = Notify::new();
         while let Turn::Event(_) = self.turn(until, &nobody).await {}
     }
-}
-
-/// Writes and reads what it can; whether the stream goes on.
-fn poll_io(stream: &mut Endpoint, engine: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-    let mut moved = false;
-    while engine.wants_write() {
-        match pin!(stream.write_buf(engine.output())).poll(cx) {
-            Poll::Ready(Ok(_)) => moved = true,
-            // What came before the end is read first.
-            Poll::Ready(Err(_)) | Poll::Pending => break,
-        }
-    }
-    if engine.wants_read() {
-        match pin!(stream.read_buf(engine.read_buffer())).poll(cx) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
-            Poll::Ready(Ok(_)) => moved = true,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => {}
-        }
-    }
-    if moved { Poll::Ready(Ok(true)) } else { Poll::Pending }
 }
