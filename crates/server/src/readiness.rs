@@ -35,7 +35,7 @@ use tidegate_model::register::{Register, Version};
 
 use crate::health;
 use crate::node::LaneView;
-use crate::sources::Sources;
+use crate::sources::{Sources, told};
 
 /// How long a lane may have work and make no progress.
 const NO_PROGRESS: Duration = Duration::from_secs(60);
@@ -111,10 +111,12 @@ impl Readiness {
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock();
         seen.look(&lanes, now);
-        let problems = match health::of(&self.log.hubs(), &[]) {
+        let mut problems: Vec<String> = match health::of(&self.log.hubs(), &[]) {
             Health::Healthy => Vec::new(),
             Health::Unhealthy { reason } => reason.lines().map(str::to_owned).collect(),
         };
+        // The functions on them do not run, and have no lanes that would tell.
+        problems.extend(self.sources.not_open().iter().map(|(source, status)| told(source, status)));
         answer(problems, &lanes, &seen, &self.owners.lock(), now)
     }
 }

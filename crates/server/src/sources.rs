@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use tidegate_adapters::event_hubs::blobs::{
-    BlobAccount, BlobCheckpoints, BlobContainer, Claims, ConsumerOf, InvalidAccount, Mirror, first_positions,
-    http_client as blob_client,
+    BlobAccount, BlobCheckpoints, BlobContainer, Claims, ConsumerOf, InvalidAccount, Mirror,
+    http_client as blob_client, known_checkpoints,
 };
 use tidegate_adapters::event_hubs::client::entra::{
     AUTHORITY, Application, ApplicationTokens, EVENT_HUBS_SCOPE, http_client,
@@ -314,6 +314,13 @@ impl Sources {
     }
 }
 
+/// What a person is told about a source that cannot be asked.
+pub(crate) fn told(source: &HubName, status: &SourceStatus) -> String {
+    let since = status.since.map(|since| format!(" since {since}")).unwrap_or_default();
+    let problem = status.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
+    format!("the source {source} is {}{since}{problem}", status.state.as_str())
+}
+
 /// The functions on a source.
 pub(crate) fn readers_of(config: &Config, source: &HubName) -> Vec<Reader> {
     let of_source = config.functions.iter().filter(|function| function.hub == *source);
@@ -434,14 +441,15 @@ async fn blobs(
         lanes.filter(|lane| !known.iter().any(|checkpoint| checkpoint.lane == *lane)).collect();
     let read = async {
         copies.create().await?;
-        first_positions(&copies, log.partition_count()).await
+        known_checkpoints(&copies, log.partition_count()).await
     };
     match read.await {
         Ok(positions) => {
             for lane in new {
-                let Some(position) = positions.get(&lane.partition) else { continue };
-                let start = log.locate(lane.partition, StartPosition::SequenceNumber(*position)).await;
-                let start = start.map_err(not_located)?;
+                let Some(known) = positions.get(&lane.partition) else { continue };
+                let behind =
+                    log.locate_behind(lane.partition, known.sequence_number, known.offset.as_deref());
+                let Some(start) = behind.await.map_err(not_located)? else { continue };
                 store.begin(&lane, log.incarnation(), start, clock.now()).await.map_err(failed)?;
                 tracing::info!(%lane, position = %start, "the lane begins where the blobs say that its group is");
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_adapters::event_hubs::blobs::{
     BlobAccess, BlobAccount, BlobCheckpoint, BlobCheckpoints, BlobContainer, BlobError, ConsumerOf, Mirror,
-    first_positions, http_client,
+    http_client, known_checkpoints,
 };
 use tidegate_clients::Azurite;
 use tidegate_model::checkpoint::{FunctionName, Lane};
@@ -52,7 +52,7 @@ async fn a_checkpoint_is_written_and_read_again() {
     let expected =
         BlobCheckpoint { sequence_number: Some(SequenceNumber(7)), offset: Some("700:1".to_owned()) };
     assert_eq!(blobs.checkpoint(P0).await.unwrap(), Some(expected.clone()));
-    assert_eq!(first_positions(&blobs, 2).await.unwrap(), BTreeMap::from([(P0, SequenceNumber(8))]));
+    assert_eq!(known_checkpoints(&blobs, 2).await.unwrap(), BTreeMap::from([(P0, expected.clone())]));
 
     // Names are in lower case, as the clients of Event Hubs write them.
     let lower = ConsumerOf {

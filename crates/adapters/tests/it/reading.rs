@@ -100,6 +100,17 @@ async fn positions_are_found() {
     ] {
         assert_eq!(log.locate(P0, start).await, Ok(SequenceNumber(found)), "{start:?}");
     }
+    let number = |number| Some(SequenceNumber(number));
+    for (done, offset, found) in [
+        (number(6), Some("0"), number(7)),
+        (None, Some("6"), number(7)),
+        (None, Some("14"), number(15)),
+        (None, Some("-1"), number(0)),
+        (None, Some("6' OR '1"), None),
+        (None, None, None),
+    ] {
+        assert_eq!(log.locate_behind(P0, done, offset).await, Ok(found), "{done:?} {offset:?}");
+    }
     let beyond = StartPosition::SequenceNumber(SequenceNumber(16));
     let expected =
         ReadError::BeyondTail { partition: P0, from: SequenceNumber(16), tail: SequenceNumber(15) };

@@ -258,7 +258,7 @@ impl Api {
             return ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorCode::SERVER_UNREACHABLE,
-                sources::told(&source, &status),
+                crate::sources::told(&source, &status),
             )
             .help("what is known of it: tidegate hubs list");
         }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use tidegate_api as shapes;
-use tidegate_api::{SourceCheckpoint, SourcePartition, SourceStatus};
+use tidegate_api::{SourceCheckpoint, SourcePartition};
 use tidegate_model::event::HubName;
 use tidegate_model::ports::EventLog as _;
 use tidegate_model::position::PartitionId;
@@ -78,11 +78,4 @@ pub(super) async fn list(
         last = Some(name.to_string());
     }
     Ok(page.finish(None))
-}
-
-/// What a person is told about a source that cannot be asked.
-pub(super) fn told(source: &HubName, status: &SourceStatus) -> String {
-    let since = status.since.map(|since| format!(" since {since}")).unwrap_or_default();
-    let problem = status.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
-    format!("the source {source} is {}{since}{problem}", status.state.as_str())
 }

@@ -248,6 +248,9 @@ fn a_source_that_is_away_is_named_with_what_is_known_of_it() {
     assert_eq!((&listed["source"], &listed["state"]), (&json!("theirs"), &json!("away")), "{listed}");
     assert!(listed["since"].is_string() && listed["problem"].as_str().unwrap().contains(&amqp), "{listed}");
     let positions = listed["partitions"].as_array().unwrap().iter();
+    let ready = our_server.client(ours.key()).ask("GET", "/ready", &[], b"");
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["problems"][0].as_str().unwrap().starts_with("the source theirs is away since"));
     let resolved: u64 =
         positions.map(|partition| partition["checkpoints"][0]["position"].as_u64().unwrap()).sum();
     assert_eq!(resolved, published);

@@ -92,21 +92,19 @@ impl Mirror {
     }
 }
 
-/// Where a consumer group that worked with blobs so far goes on: the event behind each checkpoint.
+/// What the blobs say of a consumer group that worked with them so far. [`RemoteLog::locate_behind`] says where it goes on.
 ///
 /// # Errors
 /// When the blobs cannot be read.
-pub async fn first_positions(
+pub async fn known_checkpoints(
     blobs: &BlobCheckpoints,
     partition_count: u32,
-) -> Result<BTreeMap<PartitionId, SequenceNumber>, BlobError> {
-    let mut positions = BTreeMap::new();
+) -> Result<BTreeMap<PartitionId, BlobCheckpoint>, BlobError> {
+    let mut known = BTreeMap::new();
     for partition in (0..partition_count).map(PartitionId) {
-        if let Some(BlobCheckpoint { sequence_number: Some(number), .. }) =
-            blobs.checkpoint(partition).await?
-        {
-            positions.insert(partition, number.next());
+        if let Some(checkpoint) = blobs.checkpoint(partition).await? {
+            known.insert(partition, checkpoint);
         }
     }
-    Ok(positions)
+    Ok(known)
 }

@@ -21,4 +21,4 @@ pub use account::{BlobAccess, BlobAccount, InvalidAccount};
 pub use checkpoints::{BlobCheckpoint, BlobCheckpoints, BlobOwnership, ConsumerOf};
 pub use claims::Claims;
 pub use container::{BlobContainer, BlobError, http_client};
-pub use mirror::{Mirror, first_positions};
+pub use mirror::{Mirror, known_checkpoints};

@@ -25,17 +25,19 @@ pub struct Receive {
 }
 
 /// Where receiving begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartAt {
     /// At the event with this number, or the first one after it.
     SequenceNumber(SequenceNumber),
     /// At the first event that came at this time or later.
     EnqueuedTime(Timestamp),
+    /// Behind the event that the hub gave this offset. It has no `'`.
+    AfterOffset(String),
 }
 
 impl StartAt {
     /// As Event Hubs' clients write it. `>` is understood everywhere, so `>=` is not used.
-    fn selector(self) -> String {
+    fn selector(&self) -> String {
         match self {
             Self::SequenceNumber(number) => match number.previous() {
                 Some(previous) => format!("amqp.annotation.x-opt-sequence-number > '{previous}'"),
@@ -45,6 +47,7 @@ impl StartAt {
                 let before = time.as_millis().saturating_sub(1);
                 format!("amqp.annotation.x-opt-enqueued-time > '{before}'")
             }
+            Self::AfterOffset(offset) => format!("amqp.annotation.x-opt-offset > '{offset}'"),
         }
     }
 }
@@ -130,6 +133,7 @@ mod tests {
                 StartAt::EnqueuedTime(Timestamp::from_millis(1000)),
                 "amqp.annotation.x-opt-enqueued-time > '999'",
             ),
+            (StartAt::AfterOffset("7:x".to_owned()), "amqp.annotation.x-opt-offset > '7:x'"),
         ] {
             assert_eq!(start.selector(), selector);
         }

@@ -165,6 +165,33 @@ impl RemoteLog {
         self.shared.partition(partition).ok()?.offset_at(number)
     }
 
+    /// Where a consumer group goes on that is done with an event: behind its number, or behind its offset where the number is
+    /// not known. `None` when neither says anything.
+    ///
+    /// # Errors
+    /// When the hub cannot be asked, or has no such event yet.
+    pub async fn locate_behind(
+        &self,
+        partition: PartitionId,
+        number: Option<SequenceNumber>,
+        offset: Option<&str>,
+    ) -> Result<Option<SequenceNumber>, ReadError> {
+        if let Some(number) = number {
+            return self.locate(partition, StartPosition::SequenceNumber(number.next())).await.map(Some);
+        }
+        // It becomes part of an expression.
+        let Some(offset) =
+            offset.filter(|offset| !offset.contains(['\'', '\\']) && !offset.contains(char::is_control))
+        else {
+            return Ok(None);
+        };
+        let info = self.shared.ask(partition).await?;
+        if info.head == info.tail || info.last_offset.as_deref() == Some(offset) {
+            return Ok(Some(info.tail));
+        }
+        self.shared.first_event(partition, StartAt::AfterOffset(offset.to_owned())).await.map(Some)
+    }
+
     /// Nobody will ask for the offsets of events before this one.
     pub(crate) fn forget_offsets_before(&self, partition: PartitionId, number: SequenceNumber) {
         if let Ok(partition) = self.shared.partition(partition) {

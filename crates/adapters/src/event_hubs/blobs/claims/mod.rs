@@ -27,7 +27,7 @@ use futures_util::stream;
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::SharedClock;
 use tidegate_model::ports::{EventLog, ReadError, Store, StoreError};
-use tidegate_model::position::{PartitionId, StartPosition};
+use tidegate_model::position::PartitionId;
 use tidegate_model::trail::{Act, NewTrailEntry};
 use tokio::sync::watch;
 
@@ -290,26 +290,26 @@ impl Claims {
     /// Moves the checkpoints of a partition to where its group is by now, if others were further than we. What they did is
     /// not ours to do again.
     async fn follow(&self, partition: PartitionId) -> Result<(), NotFollowed> {
-        let Some(number) = self.blobs.checkpoint(partition).await?.and_then(|copy| copy.sequence_number)
-        else {
-            return Ok(());
-        };
+        let Some(copy) = self.blobs.checkpoint(partition).await? else { return Ok(()) };
         for function in &self.functions {
             let lane = Lane { function: function.clone(), hub: self.log.hub().clone(), partition };
             let Some(checkpoint) = self.store.checkpoint(&lane).await? else { continue };
-            let behind = checkpoint.position <= number && checkpoint.incarnation == self.log.incarnation();
-            if !behind {
+            let is_ahead = copy.sequence_number.is_some_and(|number| number < checkpoint.position);
+            if is_ahead || checkpoint.incarnation != self.log.incarnation() {
                 continue;
             }
-            let to = self.log.locate(partition, StartPosition::SequenceNumber(number.next())).await;
+            let to = self.log.locate_behind(partition, copy.sequence_number, copy.offset.as_deref()).await;
             let to = match to {
                 // The blob is of another life of the hub, or of one that lost its end.
                 Err(ReadError::BeyondTail { tail, .. }) => {
-                    tracing::warn!(%lane, blob = %number, %tail, "the checkpoint blob is past the end of the hub; ours counts");
+                    tracing::warn!(%lane, ?copy, %tail, "the checkpoint blob is past the end of the hub; ours counts");
                     continue;
                 }
-                to => to?,
+                to => to?.unwrap_or_default(),
             };
+            if to <= checkpoint.position {
+                continue;
+            }
             let act = Act {
                 by: "tidegate".to_owned(),
                 reason: "other processors of the consumer group were further".to_owned(),
