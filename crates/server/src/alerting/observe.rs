@@ -150,6 +150,10 @@ impl StoreObserver {
         now: Timestamp,
     ) -> Result<Option<LaneObservation>, StoreError> {
         let lane = Lane { function: watched.function.clone(), hub: watched.hub.clone(), partition };
+        if self.sources.reader_elsewhere(&lane).is_some() {
+            // What becomes of its events there is not known here.
+            return Ok(None);
+        }
         let Some(checkpoint) = facts.checkpoints.iter().find(|checkpoint| checkpoint.lane == lane) else {
             return Ok(None);
         };

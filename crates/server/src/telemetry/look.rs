@@ -203,6 +203,8 @@ impl Look for ServerLook {
                 is_owned,
                 is_gated: matches!(status.state, LaneState::Gated { .. }),
                 lag: match facts.positions.get(&status.lane) {
+                    // Another reader of the source has it, and how far that one is is not known here.
+                    _ if self.sources.reader_elsewhere(&status.lane).is_some() => 0,
                     // Its owner goes on, and only the store tells how far.
                     Some(position) if !is_owned => status.tail.distance_from(*position),
                     _ => status.lag(),
