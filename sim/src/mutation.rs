@@ -63,7 +63,7 @@ impl Mutation {
         (Self::AckRefused, "ack-refused", 20),
         (Self::ForgetParked, "forget-parked", 20),
         (Self::StaleEpoch, "stale-epoch", 50),
-        (Self::TwoProbes, "two-probes", 500),
+        (Self::TwoProbes, "two-probes", 50),
         (Self::DeafToCircuit, "deaf-to-circuit", 50),
         (Self::TornCommit, "torn-commit", 10),
         (Self::ForgetAttempts, "forget-attempts", 20),

@@ -18,6 +18,9 @@ use crate::random::{Random, hash};
 
 const MS: Duration = Duration::from_millis(1);
 
+/// One seed in so many has instances that race for probes.
+const RACES_ONE_IN: u64 = 12;
+
 /// One seed in so many has the embedded store.
 const EMBEDDED_ONE_IN: u64 = 4;
 
@@ -40,6 +43,8 @@ pub(crate) struct Scenario {
     pub(crate) store: StoreKind,
     /// The size of its write-ahead log at which it moves it into its database.
     pub(crate) wal_bytes: u64,
+    /// Whether it is made so that several instances want the probe of a half-open circuit at once, which is rare else.
+    pub(crate) races_for_probes: bool,
     /// The functions.
     pub(crate) functions: Vec<SimFunction>,
     /// How the instances process.
@@ -97,6 +102,45 @@ pub(crate) fn hub_name() -> HubName {
 impl Scenario {
     /// The scenario of a seed.
     pub(crate) fn new(seed: u64) -> Self {
+        let mut races = Random::of(seed, "races");
+        match races.one_in(RACES_ONE_IN) {
+            true => Self::drawn(seed).with_races_for_probes(&mut races),
+            false => Self::drawn(seed),
+        }
+    }
+
+    /// Several instances with a lane each, and something that all of them need and that goes away often and for long.
+    fn with_races_for_probes(mut self, random: &mut Random) -> Self {
+        let circuit = CircuitSettings {
+            enabled: true,
+            threshold: 5,
+            window: Duration::from_secs(10),
+            minimum_volume: 5,
+            failure_ratio: 0.4,
+            probe: ProbePolicy::Automatic { after: millis(random.of_range(50..500)), longest: millis(1000) },
+            probe_timeout: Duration::from_secs(20),
+            step_aside: Duration::ZERO,
+            poll_interval: millis(random.of_range(20..60)),
+            ..circuit(random)
+        };
+        let name = FunctionName::new(DEPENDENCY).expect("a good name");
+        for function in &mut self.functions {
+            function.settings.dependencies = vec![Dependency { name: name.clone(), circuit }];
+        }
+        let sharing = Sharing::Shared { heartbeat: millis(500), expires_after: millis(5000) };
+        Self {
+            races_for_probes: true,
+            partitions: 3,
+            instances: 3,
+            sends: random.of_range(40..60),
+            faults: random.of_range(20..36),
+            fault_pause: random.pick(&[20, 100]),
+            options: HostOptions { sharing, ..self.options },
+            ..self
+        }
+    }
+
+    fn drawn(seed: u64) -> Self {
         let mut random = Random::of(seed, "scenario");
         let functions = 1 + random.below(3).min(1);
         let shares_documents = random.one_in(2);
@@ -126,6 +170,7 @@ impl Scenario {
             fault_pause: random.pick(&[20, 100, 400]),
             store: store_kind(seed),
             wal_bytes: Random::of(seed, "write-ahead log").pick(&[32 << 10, 128 << 10, 1 << 20]),
+            races_for_probes: false,
             functions,
             options: HostOptions {
                 document_cache_bytes: random.pick(&[0, 2000, 1_000_000]),

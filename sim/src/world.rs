@@ -233,6 +233,9 @@ impl World {
             }
             self.step();
         }
+        if self.scenario.races_for_probes {
+            self.let_them_race();
+        }
         self.end_the_trouble();
         self.drain();
         if self.oracle.violation().is_none() {
@@ -265,6 +268,34 @@ impl World {
             }
         }
         step
+    }
+
+    /// What all functions need is away for long, and all instances work, on a store that is so slow that several of them want
+    /// a probe before they hear of each other.
+    fn let_them_race(&mut self) {
+        let until = self.executor.now() + Duration::from_secs(30);
+        self.trace.note(
+            "trouble",
+            format_args!("what the functions depend on is away for long, and the store is slow"),
+        );
+        self.store_faults.end();
+        self.store_faults.slow_until(until);
+        self.downstream.fail_until(until);
+        if let Some(site) = &self.site {
+            site.disk.set_space(None);
+        }
+        self.resume_everything();
+        for index in 0..self.instances.len() {
+            self.start(index);
+        }
+        let mut sends = 24;
+        while self.goes_on() && self.executor.now() < until {
+            if sends > 0 && self.steps.is_multiple_of(8) {
+                sends -= 1;
+                self.send();
+            }
+            self.step();
+        }
     }
 
     /// Everything works from now on.

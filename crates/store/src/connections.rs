@@ -182,6 +182,10 @@ mod tests {
         assert!(
             matches!(&refused, Err(StoreError::Unavailable { detail }) if detail.contains("started again"))
         );
+        // What it is about is said once.
+        assert!(
+            matches!(&refused, Err(StoreError::Unavailable { detail }) if detail.starts_with("memory: "))
+        );
     }
 
     #[tokio::test]

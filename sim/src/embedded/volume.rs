@@ -84,6 +84,8 @@ pub(super) struct Handle {
     content: Content,
     is_database: bool,
     dir_to_sync: Option<PathBuf>,
+    /// How often it was synced.
+    syncs: u32,
     shared: Arc<Mutex<Shared>>,
     /// Which of the connections it is.
     number: u64,
@@ -105,6 +107,7 @@ impl Handle {
             content,
             is_database: false,
             dir_to_sync: None,
+            syncs: 0,
             shared,
             number,
             level: ffi::SQLITE_LOCK_NONE,
@@ -153,9 +156,11 @@ impl Handle {
         let Content::File(file) = &self.content else { return Ok(()) };
         let is_ignored = match self.volume.mutation {
             Some(Mutation::UnsyncedCommit) => !self.is_database,
-            Some(Mutation::UnsyncedPages) => self.is_database,
+            // Not from the beginning, or the store would not even be there.
+            Some(Mutation::UnsyncedPages) => self.is_database && self.syncs > 3,
             _ => false,
         };
+        self.syncs += 1;
         if is_ignored {
             return Ok(());
         }

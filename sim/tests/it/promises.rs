@@ -44,6 +44,7 @@ fn the_seeds_go_through_what_can_happen() {
         "\"state\":\"open\"",
         "\"probe\":{",
         "the probe succeeded",
+        "races_for_probes: true",
         "is connected by wire",
         "r1: Stored",
         "has lost wire",
