@@ -13,6 +13,7 @@ mod configuration;
 mod dead_letters;
 mod documents;
 mod events;
+mod failures;
 mod functions;
 mod hubs;
 mod overview;
@@ -39,6 +40,7 @@ pub use dead_letters::{
 };
 pub use documents::{Collection, Document, DocumentHistory, QueryRequest, Writer};
 pub use events::{Attempt, Event, EventData, EventEdit};
+pub use failures::FailureCause;
 pub use functions::{CircuitSettings, DryRun, DryRunRequest, Function, FunctionSettings, RetrySettings};
 pub use hubs::{CreateHubRequest, DeletedHub, GroupAction, Hub, HubGroupRequest, HubGroupResult, Partition};
 pub use overview::{

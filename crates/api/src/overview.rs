@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use tidegate_model::clock::Timestamp;
 
-use crate::{Alert, Pause};
+use crate::{Alert, FailureCause, Pause};
 
 /// The flow as it is now: hubs, functions, collections. Rates and latencies are null where nothing measures them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -35,13 +35,16 @@ pub struct HubOverview {
     pub hub: String,
     /// Whether it is somebody else's, and read from there.
     pub source: bool,
+    /// Whether functions here are to read it and it was not reached yet: then nothing else is known of it.
+    #[serde(default)]
+    pub away: bool,
     /// How many partitions it has.
     pub partitions: u32,
     /// Events that were ever published.
     pub published: u64,
-    /// Events that come a second.
+    /// Events that come a second: the average of the last ten seconds.
     pub incoming_per_s: Option<f64>,
-    /// Bytes that come a second.
+    /// Bytes that come a second, likewise.
     pub bytes_per_s: Option<f64>,
 }
 
@@ -76,7 +79,7 @@ pub struct FunctionOverview {
     pub dead_letters: u64,
     /// When the oldest event that is not resolved, or is parked, was enqueued.
     pub oldest_unresolved_at: Option<Timestamp>,
-    /// Events that come a second.
+    /// Events that come a second: the average of the last ten seconds, as the other rates are.
     pub incoming_per_s: Option<f64>,
     /// Events that are resolved a second.
     pub processed_per_s: Option<f64>,
@@ -84,8 +87,11 @@ pub struct FunctionOverview {
     pub dead_lettered_per_s: Option<f64>,
     /// Attempts that fail a second.
     pub failed_per_s: Option<f64>,
-    /// How long events take from the log to the commit.
+    /// How long events took from the log to the commit in the last minute; null when there was none.
     pub latency_ms: Option<Latency>,
+    /// Why events failed last, in the last hour.
+    #[serde(default)]
+    pub failure: Option<FailureCause>,
     /// Its lanes, one a partition.
     pub lanes: Vec<LaneOverview>,
 }

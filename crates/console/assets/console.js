@@ -106,6 +106,7 @@ function show({ id, v, html }) {
   tellTimes(next);
   morphChildren(element, next);
   element.dataset.v = v;
+  point();
 }
 
 // Makes one element like another, and keeps what did not change: focus, selection, scroll and open parts stay.
@@ -154,6 +155,132 @@ addEventListener("pagehide", disconnect);
 addEventListener("pageshow", connect);
 setInterval(() => { if (!document.hidden) tellTimes(document); }, 1000);
 connect();
+
+// ---- charts ------------------------------------------------------------------------------------------------------
+
+// The values are in the picture. Whoever points at it, or moves through it with the arrow keys, sees those of one moment
+// in the legend. The numbers are written as the server writes them.
+const NOTHING = "\u2013";
+let pointed = null;
+
+function count(number) {
+  return String(number).replace(/\B(?=(\d{3})+$)/g, THIN);
+}
+
+function decimal(number) {
+  const size = Math.abs(number);
+  if (size < 0.005) return "0";
+  if (size < 1) return number.toFixed(2);
+  if (size < 9.95) return number.toFixed(1);
+  return `${number < 0 ? "-" : ""}${count(Math.round(size))}`;
+}
+
+function bytes(size) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let unit = 0;
+  for (; size >= 999.5 && unit + 1 < units.length; unit += 1) size /= 1000;
+  return `${size.toFixed(unit > 0 && size < 9.95 ? 1 : 0)}${THIN}${units[unit]}`;
+}
+
+function seconds(long) {
+  return long < 9.95 ? `${decimal(long)}${THIN}s` : duration(long);
+}
+
+const WRITE = {
+  "rate": (value) => `${decimal(value)}${THIN}/s`,
+  "byte-rate": (value) => `${bytes(value)}/s`,
+  "events": (value) => `${count(Math.round(value))} ${Math.round(value) === 1 ? "event" : "events"}`,
+  "milliseconds": (value) => (value >= 999.5 ? seconds(value / 1000) : `${decimal(value)}${THIN}ms`),
+  "number": decimal,
+};
+
+function linesOf(svg) {
+  const figure = svg.closest("figure");
+  const places = [...figure.querySelectorAll(".key b")];
+  return [...svg.querySelectorAll("path[data-values]")].map((path, at) => ({
+    name: path.dataset.name,
+    place: places[at],
+    values: path.dataset.values.split(",").map((value) => (value === "" ? null : Number(value))),
+  }));
+}
+
+function written(svg, value) {
+  return value === null || value === undefined ? NOTHING : WRITE[svg.dataset.unit]?.(value) ?? String(value);
+}
+
+// Shows the values of the moment that is pointed at.
+function point() {
+  if (!pointed) return "";
+  const { svg } = pointed;
+  if (!svg.isConnected) {
+    pointed = null;
+    return "";
+  }
+  const lines = linesOf(svg);
+  const many = Math.max(0, ...lines.map((line) => line.values.length));
+  if (many === 0) return "";
+  const nth = Math.max(0, Math.min(pointed.nth, many - 1));
+  pointed.nth = nth;
+  const x = many > 1 ? (nth / (many - 1)) * 600 : 600;
+  svg.querySelector(".cursor")?.setAttribute("d", `M${x.toFixed(1)} 0V120`);
+  const from = Number(svg.dataset.from);
+  let when = `${nth + 1} of ${many}`;
+  if (svg.dataset.from) {
+    const at = from + nth * Number(svg.dataset.step) * 1000;
+    when = `${new Date(at).toLocaleTimeString()}, ${relative(at)}`;
+  }
+  svg.closest("figure").querySelector(".when").textContent = when;
+  const said = lines.map((line) => {
+    const text = written(svg, line.values[nth]);
+    line.place.textContent = text;
+    return `${line.name} ${text}`;
+  });
+  return `${when}: ${said.join(", ")}`;
+}
+
+function unpoint() {
+  if (!pointed) return;
+  const { svg } = pointed;
+  pointed = null;
+  svg.querySelector(".cursor")?.removeAttribute("d");
+  svg.closest("figure").querySelector(".when").textContent = "";
+  for (const { place, values } of linesOf(svg)) {
+    const newest = values.slice(-3).reverse().find((value) => value !== null);
+    place.textContent = written(svg, newest);
+  }
+}
+
+function pictureAt(target) {
+  return target.closest?.("svg[data-unit]");
+}
+
+for (const kind of ["pointermove", "pointerdown"]) {
+  document.addEventListener(kind, (event) => {
+    const svg = pictureAt(event.target);
+    if (!svg) return document.activeElement === pointed?.svg ? undefined : unpoint();
+    if (pointed && pointed.svg !== svg) unpoint();
+    const { left, width } = svg.getBoundingClientRect();
+    const many = Math.max(1, ...linesOf(svg).map((line) => line.values.length));
+    pointed = { svg, nth: Math.round(((event.clientX - left) / width) * (many - 1)) };
+    point();
+  });
+}
+
+document.addEventListener("focusout", (event) => {
+  if (pictureAt(event.target)) unpoint();
+});
+
+document.addEventListener("keydown", (event) => {
+  const svg = pictureAt(event.target);
+  const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
+  if (!svg || !(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const last = Math.max(0, ...linesOf(svg).map((line) => line.values.length)) - 1;
+  const from = pointed?.svg === svg ? pointed.nth : last + (event.key === "ArrowLeft" ? 1 : 0);
+  if (pointed && pointed.svg !== svg) unpoint();
+  pointed = { svg, nth: Math.max(0, Math.min(from + steps[event.key], last)) };
+  document.getElementById("said").textContent = point();
+});
 
 // ---- keys --------------------------------------------------------------------------------------------------------
 

@@ -218,6 +218,7 @@ impl Node {
             overviews: Cached::new(OVERVIEW_AGE),
             groups: Cached::new(Duration::ZERO),
             trends: Cached::new(Duration::ZERO),
+            earlier_failures: tokio::sync::OnceCell::new(),
         });
         let store_port: Arc<dyn Store> = store.clone();
         let restart =

@@ -6,6 +6,8 @@ use tidegate_model::observe::{EventFailure, Fate, InvocationReport};
 use tidegate_model::ports::Observer;
 use tracing::{debug, info, warn};
 
+use crate::failures::{EVENT_FAILED, word};
+
 /// The target of these lines: the log store keeps them, and standard error shows them when it is asked to.
 const TARGET: &str = "tidegate::events";
 
@@ -67,18 +69,19 @@ impl Observer for InvocationLines {
 
 fn log(report: &InvocationReport<'_>, failure: &EventFailure<'_>, left_out: u64) {
     let lane = report.lane;
-    let &EventFailure { sequence_number, key, attempts, error, fate, .. } = failure;
+    let &EventFailure { sequence_number, key, attempts, error, fate, kind, .. } = failure;
+    let kind = kind.map(word);
     // What nobody will try again by itself needs a person.
     match fate {
         Fate::DeadLettered | Fate::Held => warn!(
             target: TARGET, function = %lane.function, hub = %lane.hub, partition = lane.partition.0,
-            sequence_number = sequence_number.0, key, invocation = %report.id, attempts, fate = fate.as_str(), error,
-            left_out, "an event failed"
+            sequence_number = sequence_number.0, key, invocation = %report.id, attempts, fate = fate.as_str(), kind,
+            error, left_out, "{EVENT_FAILED}"
         ),
         Fate::Parked | Fate::Retried => info!(
             target: TARGET, function = %lane.function, hub = %lane.hub, partition = lane.partition.0,
-            sequence_number = sequence_number.0, key, invocation = %report.id, attempts, fate = fate.as_str(), error,
-            left_out, "an event failed"
+            sequence_number = sequence_number.0, key, invocation = %report.id, attempts, fate = fate.as_str(), kind,
+            error, left_out, "{EVENT_FAILED}"
         ),
     }
 }

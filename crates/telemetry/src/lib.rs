@@ -13,6 +13,7 @@
 mod telemetry;
 
 mod exposition;
+pub mod failures;
 mod flow;
 mod histogram;
 mod invocation_lines;

@@ -13,6 +13,7 @@ use tidegate_model::ports::{Observer, StoreError};
 use tokio::sync::watch;
 
 use crate::exposition::{Format, in_prometheus_format};
+use crate::failures::Failures;
 use crate::flow::{Flow, FlowCollector, Show};
 use crate::invocation_lines::InvocationLines;
 use crate::otlp::{ExportCounts, Exporter, OtlpSettings, Spans, UnusableEndpoint};
@@ -30,6 +31,7 @@ pub struct Telemetry {
     clock: SharedClock,
     registry: Mutex<Registry>,
     flow: Arc<Flow>,
+    failures: Arc<Failures>,
     seen: Arc<Seen>,
     sampler: Mutex<Sampler>,
     looks: watch::Sender<u64>,
@@ -59,6 +61,7 @@ impl Telemetry {
             clock,
             registry: Mutex::new(registry),
             flow,
+            failures: Arc::default(),
             seen,
             sampler: Mutex::default(),
             looks: watch::Sender::new(0),
@@ -104,6 +107,7 @@ impl Telemetry {
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(Everybody {
             flow: Arc::clone(&self.flow),
+            failures: Arc::clone(&self.failures),
             lines: InvocationLines::default(),
             spans: Arc::clone(&self.spans),
         })
@@ -155,6 +159,11 @@ impl Telemetry {
         Some(Demand::of(function, needed.map(|(_, state)| *state)))
     }
 
+    /// Why events failed lately.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
     /// How fast everything is now.
     pub fn rates(&self) -> Rates {
         self.sampler.lock().rates()
@@ -179,6 +188,7 @@ impl Telemetry {
 /// Tells everybody who wants to know.
 struct Everybody {
     flow: Arc<Flow>,
+    failures: Arc<Failures>,
     lines: InvocationLines,
     spans: Arc<OnceLock<Arc<Spans>>>,
 }
@@ -197,6 +207,7 @@ impl Observer for Everybody {
 
     fn invoked(&self, report: &InvocationReport<'_>) {
         self.flow.invoked(report);
+        self.failures.invoked(report);
         self.lines.invoked(report);
         if let Some(spans) = self.spans.get() {
             spans.invoked(report);

@@ -2,15 +2,16 @@
 
 use maud::{Markup, html};
 
-use tidegate_api::Alert;
+use tidegate_api::{Alert, Overview};
 
 use crate::api::{Listing, encoded};
-use crate::components::mark::{Tone, mark};
+use crate::components::mark::{Tone, mark, shape};
 use crate::components::notice::empty;
 use crate::components::table::{heads, table};
 use crate::components::time::{ago, ago_if};
 use crate::page::{Page, Section};
 use crate::pages::circuits::outage_lines;
+use crate::pages::overview::{Concern, concerns};
 use crate::problem::Outcome;
 use crate::text;
 use crate::visit::Visit;
@@ -21,12 +22,21 @@ const PAST: usize = 100;
 /// The page.
 pub(super) async fn show(visit: Visit) -> Outcome<Page> {
     let found: Listing<Alert> = visit.api.get("/api/v1/alerts").await?;
+    let overview: Overview = visit.api.get("/api/v1/overview").await?;
     let subject = visit.parameter("subject");
     let meant = |alert: &&Alert| subject.as_ref().is_none_or(|subject| alert.subject == *subject);
     let (open, past): (Vec<&Alert>, Vec<&Alert>) =
         found.items.iter().filter(meant).partition(|alert| alert.open);
     let mut page = Page::new(Section::Alerts, "Alerts");
-    let open = page.live("open", open_alerts(&visit, &open));
+    // What an alert says already is not said again.
+    let mut conditions = concerns(&overview);
+    conditions.retain(|concern| {
+        let about = concern.function.as_deref();
+        concern.tone > Tone::Busy
+            && subject.as_deref().is_none_or(|subject| about == Some(subject))
+            && !open.iter().any(|alert| alert.what == concern.sentence)
+    });
+    let open = page.live("open", open_alerts(&visit, &open, &conditions));
     let past = page.live("past", past_alerts(&visit, &past));
     Ok(page.body(html! {
         @if let Some(subject) = &subject { p { "Only about " code { (subject) } ". " a href="/alerts" { "All alerts" } } }
@@ -57,8 +67,8 @@ fn place(alert: &Alert) -> String {
     }
 }
 
-fn open_alerts(visit: &Visit, alerts: &[&Alert]) -> Markup {
-    if alerts.is_empty() {
+fn open_alerts(visit: &Visit, alerts: &[&Alert], conditions: &[Concern]) -> Markup {
+    if alerts.is_empty() && conditions.is_empty() {
         return empty("Nothing needs you", &html! { "No circuit is open, and no rule is broken." });
     }
     html! {
@@ -75,6 +85,12 @@ fn open_alerts(visit: &Visit, alerts: &[&Alert]) -> Markup {
                     }
                     @if !alert.steps.is_empty() { (outage_lines(visit, alert)) }
                 }
+            }
+        }
+        @if !conditions.is_empty() {
+            h3 { "Seen now, whatever the rules say" }
+            ul class="plainlist" {
+                @for condition in conditions { li { (shape(condition.tone)) " " a href=(condition.address) { (condition.sentence) } } }
             }
         }
     }

@@ -9,11 +9,11 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use serde_json::json;
 
-use tidegate_api::{Alert, Circuit, CircuitActed};
+use tidegate_api::{Alert, Circuit, CircuitActed, FailureCause};
 
 use crate::Shared;
 use crate::api::{Listing, address, encoded};
-use crate::components::chart::{Chart, Line, Look};
+use crate::components::chart::{Chart, Line, Look, Unit};
 use crate::components::controls::{act, lacking, on_demand, reason, submit, submit_grave};
 use crate::components::facts::{Figure, facts, figures};
 use crate::components::mark::{Tone, mark};
@@ -23,7 +23,7 @@ use crate::components::time::{ago, ago_if};
 use crate::components::timeline::{Moment, timeline};
 use crate::form::{Fields, done};
 use crate::page::{Page, Section};
-use crate::pages::trail;
+use crate::pages::{measured, trail};
 use crate::problem::{Outcome, Problem};
 use crate::series::Measured;
 use crate::text;
@@ -104,16 +104,20 @@ async fn show(visit: Visit, Path(function): Path<String>) -> Outcome<Page> {
     let [failed, processed] =
         [format!("function.{function}.failed"), format!("function.{function}.processed")];
     let measured = Measured::fetch(&visit, [failed.clone(), processed.clone()], PAST_SECONDS).await?;
+    let causes: Listing<FailureCause> =
+        visit.api.get(&address("/api/v1/failures", &[("function", Some(&function))])).await?;
     let outages = outages(&visit, &function).await?;
     let history = trail::newest(&visit, Some(&function), None, HISTORY).await?;
 
     let mut page =
         Page::new(Section::Circuits, format!("Circuit of {function}")).below("Circuits", "/circuits");
     let state = page.live("state", state(&visit, &circuit));
+    let causes = page.live("causes", causes_table(&visit, &function, &causes.items));
     let chart = page.live("chart", chart(&measured, &failed, &processed));
     Ok(page.body(html! {
         (state)
         (acts(&visit, &circuit))
+        (causes)
         (chart)
         section aria-labelledby="outages-title" {
             h2 id="outages-title" { "Outages" }
@@ -213,18 +217,56 @@ fn acts(visit: &Visit, circuit: &Circuit) -> Markup {
     }
 }
 
-fn chart(measured: &Measured, failed: &str, processed: &str) -> Markup {
+/// Why events failed lately, with an example each.
+fn causes_table(visit: &Visit, circuit: &str, causes: &[FailureCause]) -> Markup {
+    let is_of_others = causes.iter().any(|cause| cause.function != circuit);
+    let rows = html! {
+        @for cause in causes {
+            @let event = format!("{}/{}/{}", cause.hub, cause.partition, cause.sequence_number);
+            @let trace = address("/trace", &[("hub", Some(&cause.hub)), ("partition", Some(&cause.partition.to_string())), ("sequence_number", Some(&cause.sequence_number.to_string()))]);
+            tr {
+                td class="n big" { (text::count(cause.attempts)) }
+                th scope="row" class="w" {
+                    (text::shortened(&cause.error, 300))
+                    @if is_of_others { br; small { (cause.function) } }
+                }
+                td { @match &cause.kind { Some(kind) => (kind), None => span class="nothing" { (text::NOTHING) } } }
+                td { (ago(cause.first_at, visit.now)) }
+                td { (ago(cause.last_at, visit.now)) }
+                td class="w" { a class="m" href=(trace) { (event) } br; small { (cause.fate) @if let Some(key) = &cause.key { ", key " code { (text::shortened(key, 60)) } } } }
+            }
+        }
+    };
+    html! {
+        section aria-labelledby="causes-title" {
+            h2 id="causes-title" { "Why events failed" }
+            @if causes.is_empty() {
+                p class="small" { "No attempt failed in the last hour." }
+            } @else {
+                (table("Causes of failed attempts", &heads(&[">Attempts", "Cause", "Kind", "First", "Last", "Newest event"]), &rows))
+                p class="small" {
+                    "Failed attempts of the last hour, as this instance saw them. What was rejected does not count towards opening. "
+                    a href=(address("/logs", &[("function", Some(circuit)), ("text", Some("an event failed"))])) { "Their log lines" }
+                }
+            }
+        }
+    }
+}
+
+fn chart(series: &Measured, failed: &str, processed: &str) -> Markup {
     html! {
         section class="charts" aria-label="Failures over time" {
             (Chart {
                 title: "Failed and processed",
-                format: text::rate,
+                unit: Unit::Rate,
                 lines: &[
-                    Line { name: "processed", look: Look::Area, points: measured.points(processed) },
-                    Line { name: "failed", look: Look::Act, points: measured.points(failed) },
+                    Line { name: "processed", look: Look::Area, points: series.points(processed) },
+                    Line { name: "failed", look: Look::Act, points: series.points(failed) },
                 ],
-                seconds: f64::from(PAST_SECONDS),
+                span: series.span(),
                 gap: false,
+                tight: false,
+                table: Some(measured::address_of(&[processed.to_owned(), failed.to_owned()], PAST_SECONDS)),
             }.render())
         }
     }

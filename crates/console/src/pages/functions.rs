@@ -18,7 +18,7 @@ use tidegate_api::{
 
 use crate::Shared;
 use crate::api::{Listing, address, encoded};
-use crate::components::chart::{Chart, Line, Look};
+use crate::components::chart::{Chart, Line, Look, Unit};
 use crate::components::controls::{act, lacking, on_demand, reason, submit};
 use crate::components::facts::{Figure, facts, figures};
 use crate::components::mark::{Tone, mark};
@@ -27,6 +27,7 @@ use crate::components::table::{heads, table};
 use crate::components::time::{ago, ago_if};
 use crate::form::{Fields, done};
 use crate::page::{Page, Section};
+use crate::pages::measured;
 use crate::problem::{Outcome, Problem};
 use crate::series::Measured;
 use crate::text;
@@ -200,17 +201,18 @@ fn acts(visit: &Visit, function: &Function, circuit: Option<&Circuit>) -> Markup
 
 fn charts(series: &Measured, names: &[String; 4]) -> Markup {
     let [incoming, processed, failed, lag] = names.each_ref().map(|name| series.points(name));
-    let seconds = f64::from(PAST_SECONDS);
+    let span = series.span();
     html! {
         section class="charts" aria-label="The last minutes" {
             div class="row even" {
-                (Chart { title: "In and out", format: text::rate, lines: &[
+                (Chart { title: "In and out", unit: Unit::Rate, lines: &[
                     Line { name: "incoming", look: Look::Area, points: incoming },
                     Line { name: "processed", look: Look::Strong, points: processed },
                     Line { name: "failed", look: Look::Act, points: failed },
-                ], seconds, gap: true }.render())
-                (Chart { title: "Lag", format: |events| text::counted(events.max(0.0).round() as u64, "event", "events"),
-                    lines: &[Line { name: "unresolved", look: Look::Area, points: lag }], seconds, gap: false }.render())
+                ], span, gap: true, tight: false, table: Some(measured::address_of(&names[..3], PAST_SECONDS)) }.render())
+                (Chart { title: "Lag", unit: Unit::Events,
+                    lines: &[Line { name: "unresolved", look: Look::Area, points: lag }], span, gap: false, tight: false,
+                    table: Some(measured::address_of(&names[3..], PAST_SECONDS)) }.render())
             }
         }
     }

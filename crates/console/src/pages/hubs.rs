@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use tidegate_api::{Hub, HubOverview, LaneOverview, Overview};
 
 use crate::api::{Listing, encoded};
-use crate::components::chart::{Chart, Line, Look};
+use crate::components::chart::{Chart, Line, Look, Unit};
 use crate::components::facts::{Figure, facts, figures};
 use crate::components::lane::lanes;
 use crate::components::mark::Tone;
@@ -14,6 +14,7 @@ use crate::components::notice::{empty, notice};
 use crate::components::table::{heads, pager, table};
 use crate::components::time::{ago, ago_if};
 use crate::page::{Page, Section};
+use crate::pages::measured;
 use crate::problem::{Outcome, Problem};
 use crate::series::Measured;
 use crate::text;
@@ -157,7 +158,10 @@ fn numbers(hub: Option<&Hub>, rates: Option<&HubOverview>) -> Markup {
         |rate: Option<f64>, form: fn(f64) -> String| rate.map_or_else(|| text::NOTHING.to_owned(), form);
     let mut all = vec![
         Figure::new("Incoming", rate(rates.and_then(|rates| rates.incoming_per_s), text::rate)),
-        Figure::new("Volume", rate(rates.and_then(|rates| rates.bytes_per_s), bytes_per_second)),
+        Figure::new(
+            "Volume",
+            rate(rates.and_then(|rates| rates.bytes_per_s), |bytes| Unit::ByteRate.write(bytes)),
+        ),
     ];
     if let Some(hub) = hub {
         let sizes = hub.partitions.iter().map(|partition| partition.size_bytes);
@@ -173,29 +177,28 @@ fn numbers(hub: Option<&Hub>, rates: Option<&HubOverview>) -> Markup {
     figures(&all)
 }
 
-fn bytes_per_second(rate: f64) -> String {
-    // A cast of a large float is held at the largest number.
-    format!("{}/s", text::bytes(rate.max(0.0) as u64))
-}
-
-fn charts(measured: &Measured, [incoming, bytes]: &[String; 2]) -> Markup {
-    let seconds = f64::from(PAST_SECONDS);
+fn charts(series: &Measured, names: &[String; 2]) -> Markup {
+    let (span, [incoming, bytes]) = (series.span(), names);
     html! {
         div class="charts" {
             div class="row even" {
                 (Chart {
                     title: "Incoming",
-                    format: text::rate,
-                    lines: &[Line { name: "events", look: Look::Area, points: measured.points(incoming) }],
-                    seconds,
+                    unit: Unit::Rate,
+                    lines: &[Line { name: "events", look: Look::Area, points: series.points(incoming) }],
+                    span,
                     gap: false,
+                    tight: false,
+                    table: Some(measured::address_of(&names[..1], PAST_SECONDS)),
                 }.render())
                 (Chart {
                     title: "Volume",
-                    format: bytes_per_second,
-                    lines: &[Line { name: "bytes", look: Look::Area, points: measured.points(bytes) }],
-                    seconds,
+                    unit: Unit::ByteRate,
+                    lines: &[Line { name: "bytes", look: Look::Area, points: series.points(bytes) }],
+                    span,
                     gap: false,
+                    tight: false,
+                    table: Some(measured::address_of(&names[1..], PAST_SECONDS)),
                 }.render())
             }
         }

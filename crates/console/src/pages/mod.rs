@@ -10,6 +10,7 @@ mod functions;
 mod hubs;
 mod keys;
 mod logs;
+mod measured;
 pub mod overview;
 mod partition;
 mod query;
@@ -40,6 +41,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/hubs/{hub}/events", get(events::show))
         .route("/trace", get(trace::show))
         .route("/logs", get(logs::show))
+        .route("/measured", get(measured::show))
         .route("/search", get(search::find))
         .route("/keys", get(keys::show))
         .route("/errors", get(error_codes::list))

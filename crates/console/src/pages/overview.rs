@@ -8,10 +8,11 @@ use maud::{Markup, html};
 use tidegate_api::{FunctionOverview, Overview};
 
 use crate::api::address;
-use crate::components::chart::{Chart, Line, Look};
+use crate::components::chart::{Chart, Line, Look, Unit};
 use crate::components::mark::{Tone, mark, shape};
 use crate::components::time::ago;
 use crate::page::{Page, Section};
+use crate::pages::measured;
 use crate::problem::Outcome;
 use crate::series::Measured;
 use crate::text;
@@ -39,7 +40,7 @@ pub async fn show(visit: Visit) -> Outcome<Page> {
     let state = page.live("state", state(&overview, &concerns, &visit));
     let flow = page.live("flow", flow::flow(&overview, &visit));
     let charts = page.live("charts", charts(&charted, &series));
-    let alerts = page.live("alerts", alerts(&overview, &visit));
+    let alerts = page.live("alerts", alerts(&overview, &concerns, &visit));
     Ok(page.body(html! { (state) (flow) (charts) (alerts) }))
 }
 
@@ -110,47 +111,55 @@ fn well(overview: &Overview) -> &'static str {
 }
 
 fn charts(functions: &[&FunctionOverview], series: &Measured) -> Markup {
-    let seconds = f64::from(PAST_SECONDS);
+    let span = series.span();
     html! {
         @if !functions.is_empty() {
             section class="charts" aria-labelledby="charts-title" {
-                h2 id="charts-title" { "The last " (text::seconds(seconds)) }
+                h2 id="charts-title" { "The last " (text::seconds(span.seconds)) }
                 @for function in functions {
                     @let names = series_of(function);
                     @let [incoming, processed, failed, lag, p50, p99] = names.each_ref().map(|name| series.points(name));
                     div class="row" {
                         (Chart {
                             title: &format!("{}: in and out", function.function),
-                            format: text::rate,
+                            unit: Unit::Rate,
                             lines: &[
                                 Line { name: "incoming", look: Look::Area, points: incoming },
                                 Line { name: "processed", look: Look::Strong, points: processed },
                                 Line { name: "failed", look: Look::Act, points: failed },
                             ],
-                            seconds,
+                            span,
                             gap: true,
+                            tight: false,
+                            table: Some(measured::address_of(&names[..3], PAST_SECONDS)),
                         }.render())
                         (Chart {
                             title: "Lag",
-                            format: |events| text::counted(events.max(0.0).round() as u64, "event", "events"),
+                            unit: Unit::Events,
                             lines: &[Line { name: "unresolved", look: Look::Area, points: lag }],
-                            seconds,
+                            span,
                             gap: false,
+                            tight: false,
+                            table: Some(measured::address_of(&names[3..4], PAST_SECONDS)),
                         }.render())
                         (Chart {
                             title: "Latency",
-                            format: text::milliseconds,
+                            unit: Unit::Milliseconds,
                             lines: &[
                                 Line { name: "p99", look: Look::Strong, points: p99 },
                                 Line { name: "p50", look: Look::Dashed, points: p50 },
                             ],
-                            seconds,
+                            span,
                             gap: false,
+                            tight: false,
+                            table: Some(measured::address_of(&names[4..], PAST_SECONDS)),
                         }.render())
                     }
                 }
                 p class="small" {
-                    "Hatched: more came in than went out. Latency is from being published to being resolved. "
+                    "Hatched: more came in than went out. A point of a rate is the average of " (text::seconds(span.step_s)) ", a point of the \
+                     lag its most in that time. Latency is from being published to being resolved, of all events of the minute before \
+                     each point. Point at a chart, or focus it and use the arrow keys, for single values. "
                     a href="/functions" { "All functions" }
                 }
             }
@@ -158,12 +167,15 @@ fn charts(functions: &[&FunctionOverview], series: &Measured) -> Markup {
     }
 }
 
-fn alerts(overview: &Overview, visit: &Visit) -> Markup {
+fn alerts(overview: &Overview, concerns: &[Concern], visit: &Visit) -> Markup {
     html! {
         section aria-labelledby="alerts-title" {
             h2 id="alerts-title" { a href="/alerts" { "Active alerts" } }
             @if overview.alerts.is_empty() {
-                p class="small" { "None." }
+                p class="small" {
+                    @if concerns.is_empty() { "None." }
+                    @else { "No rule has raised one; what needs somebody is said at the top, with or without rules." }
+                }
             } @else {
                 ul class="plainlist" {
                     @for alert in &overview.alerts {

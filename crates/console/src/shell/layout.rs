@@ -109,6 +109,8 @@ pub fn document(page: &Page, frame: &Frame<'_>) -> String {
                         }
                         @if page.heading { h1 { (page.title) } }
                         (PreEscaped(&page.body))
+                        // What the script says to those who listen.
+                        p id="said" class="unseen" aria-live="polite" {}
                     }
                 }
             }

@@ -399,6 +399,16 @@ async fn circuits_are_told_and_closed_with_a_reason() {
         );
         assert!(percent_encoding_of(done.cookies()[0]).contains(state));
     }
+    // Why it opened: what failed, how often, and an event to look at.
+    let shown = checked("/circuits/weather", browser.get("/circuits/weather").await);
+    assert!(text.contains("Why events failed") && text.contains("104 503"), "{text}");
+    assert!(
+        shown.html.contains("href=\"/trace?hub=flights&amp;partition=3&amp;sequence_number=41003\""),
+        "{}",
+        shown.html
+    );
+    let calm = browser.get("/circuits/aircraft").await.text();
+    assert!(calm.contains("No attempt failed in the last hour."), "{calm}");
     assert_eq!(browser.get("/circuits/nothing").await.status, StatusCode::NOT_FOUND);
 }
 

@@ -31,6 +31,7 @@ pub(super) fn router() -> Router<Arc<Fixture>> {
         .route("/api/v1/dead-letter-groups", get(groups))
         .route("/api/v1/dead-letter-trend", get(trend))
         .route("/api/v1/circuits", get(circuits))
+        .route("/api/v1/failures", get(failures))
         .route("/api/v1/circuits/{function}/{action}", post(circuit_act))
         .route("/api/v1/pauses/{function}/{action}", post(pause))
         .route("/api/v1/checkpoints/seek", post(seek))
@@ -213,6 +214,18 @@ async fn dry_run(State(fixture): From, uri: Uri, headers: HeaderMap, Json(body):
 async fn note(State(fixture): From, uri: Uri, headers: HeaderMap, Json(body): Json<Value>) -> Response {
     keep(&fixture, &Method::POST, &uri, headers, body);
     (StatusCode::CREATED, Json(json!({}))).into_response()
+}
+
+async fn failures(State(fixture): From, Query(given): Given) -> Response {
+    let causes = match given.get("function").map(String::as_str) {
+        Some("weather") => vec![json!({
+            "function": "weather", "kind": "throttled", "error": format!("503 {HOSTILE}"), "attempts": 104,
+            "first_at": fixture.before(300), "last_at": fixture.before(132), "hub": "flights", "partition": 3, "sequence_number": 41_003,
+            "key": "4b1801", "fate": "held",
+        })],
+        _ => Vec::new(),
+    };
+    page(causes).into_response()
 }
 
 async fn circuits(State(fixture): From, Query(given): Given) -> Response {

@@ -61,6 +61,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
         worked_out
     }
 
+    /// Forgets all answers: what they tell has changed. What is being worked out now is for those who wait for it already.
+    pub(crate) fn forget(&self) {
+        self.answers.lock().clear();
+    }
+
     fn slot(&self, key: &K, now: Duration) -> Arc<Slot<V>> {
         let mut answers = self.answers.lock();
         answers.retain(|_, slot| self.is_fresh(slot, now));
@@ -157,6 +162,32 @@ mod tests {
         let worked = AtomicU64::new(0);
         let ask = || cached.get((), &clock, async { Ok(worked.fetch_add(1, Ordering::Relaxed)) });
         assert_eq!((ask().await, ask().await), (Ok(0), Ok(1)));
+    }
+
+    #[tokio::test]
+    async fn what_changed_is_worked_out_again_also_while_an_older_answer_is_under_way() {
+        let (clock, cached) = (Hands::default(), Cached::new(Duration::from_secs(1)));
+        assert_eq!(cached.get((), &clock, async { Ok("before") }).await, Ok("before"));
+        cached.forget();
+        assert_eq!(cached.get((), &clock, async { Ok("after") }).await, Ok("after"));
+        cached.forget();
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let slow = cached.get((), &clock, async {
+            let _ = gone.await;
+            Ok("older")
+        });
+        let act = async {
+            cached.forget();
+            let newer = cached.get((), &clock, async { Ok("newer") }).await;
+            let _ = go.send(());
+            newer
+        };
+        assert_eq!(tokio::join!(slow, act), (Ok("older"), Ok("newer")));
+        assert_eq!(
+            cached.get((), &clock, async { Ok("again") }).await,
+            Ok("newer"),
+            "what is older is not kept"
+        );
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ mod edit;
 mod error;
 mod etag;
 mod events;
+mod failures;
 pub(crate) mod form;
 mod functions;
 mod history;
@@ -49,9 +50,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use utoipa_axum::router::OpenApiRouter;
@@ -132,6 +134,8 @@ pub struct Api {
     pub(crate) openapi: OnceLock<Bytes>,
     /// The overview, worked out once for everybody who looks.
     pub(crate) overviews: Cached<(), Arc<Overview>>,
+    /// Whether what earlier lives of the program logged of failures was asked for.
+    pub(crate) earlier_failures: tokio::sync::OnceCell<()>,
     /// Groups of dead letters, by what was asked for.
     pub(crate) groups: Cached<String, Arc<[DeadLetterGroup]>>,
     /// Trends of dead letters, by their beginning, the length of a bucket and the number of buckets.
@@ -160,12 +164,12 @@ pub fn router(api: Arc<Api>) -> Router {
 /// The routes by which an operator puts right what failed, without authorisation. They refuse a request that carries no
 /// [`Principal`](tidegate_access::Principal).
 pub fn operate_router(api: Arc<Api>) -> Router {
-    finished(operate_routes(), api)
+    acting(operate_routes(), api)
 }
 
 /// The routes by which an admin makes, changes and deletes hubs, likewise.
 pub fn administer_router(api: Arc<Api>) -> Router {
-    finished(administer_routes(), api)
+    acting(administer_routes(), api)
 }
 
 /// A route is made of its handler and what the handler says about itself, so that none is without description.
@@ -197,6 +201,7 @@ fn routes() -> Routes {
         .routes(routes!(parked::list))
         .routes(routes!(circuits::list))
         .routes(routes!(circuits::pauses))
+        .routes(routes!(failures::list))
         .routes(routes!(trail::list))
         .routes(routes!(checkpoints::list))
         .routes(routes!(hubs::list))
@@ -225,6 +230,20 @@ fn operate_routes() -> Routes {
 
 fn administer_routes() -> Routes {
     Routes::new().routes(routes!(hubs::create)).routes(routes!(hubs::delete)).routes(routes!(hubs::group))
+}
+
+/// Routes that change something: whoever looks after they have answered sees what they did.
+fn acting(routes: Routes, api: Arc<Api>) -> Router {
+    finished(routes, api.clone()).layer(from_fn_with_state(api, seen_at_once))
+}
+
+async fn seen_at_once(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    // Also an act that was refused may have been done in part, or have been preceded by another.
+    api.overviews.forget();
+    api.groups.forget();
+    api.trends.forget();
+    answer
 }
 
 fn finished(routes: Routes, api: Arc<Api>) -> Router {

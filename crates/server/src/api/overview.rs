@@ -35,7 +35,7 @@ const AGED_LANES: usize = 256;
 #[utoipa::path(
     get, path = "/api/v1/overview", tag = "overview",
     responses(
-        (status = 200, body = Overview, description = "The flow as it is now, at most a second old"),
+        (status = 200, body = Overview, description = "The flow as it is now: at most a second old, and never older than the last act of a person"),
         crate::api::openapi::Refused, crate::api::openapi::Failed,
     ),
 )]
@@ -65,11 +65,14 @@ async fn overview(api: &Api) -> Result<Overview, ApiError> {
         (circuits::statuses(api, names.into_iter().collect()).await?.into_iter())
             .map(|circuit| (circuit.function.clone(), circuit))
             .collect();
-    let functions = (pairs.iter())
+    let mut functions: Vec<FunctionOverview> = (pairs.iter())
         .map(|(function, hub)| {
             function_overview(api, function, hub, &facts, circuits.get(function), &rates, now)
         })
         .collect();
+    for ((function, _), overview) in pairs.iter().zip(&mut functions) {
+        overview.failure = api.causes(function).await.into_iter().next();
+    }
     let stopped = facts.lanes.values().any(|lane| matches!(lane.state, LaneState::Stopped { .. }));
     let collections = api.store.collections().await?.into_iter();
     Ok(Overview {
@@ -96,6 +99,7 @@ fn hubs(api: &Api, rates: &Rates) -> Vec<HubOverview> {
         HubOverview {
             hub: log.hub().to_string(),
             source: api.hubs.find(log.hub().as_str()).is_none(),
+            away: false,
             partitions: log.partition_count(),
             published: partitions
                 .filter_map(|partition| log.ends(partition).ok())
@@ -105,7 +109,27 @@ fn hubs(api: &Api, rates: &Rates) -> Vec<HubOverview> {
             bytes_per_s: rates.and_then(|rates| rates.bytes_per_s),
         }
     };
-    api.logs().into_iter().map(shape).collect()
+    let mut all: Vec<HubOverview> = api.logs().into_iter().map(shape).collect();
+    // Before functions run, nobody has tried to reach a hub of somebody else.
+    if !api.running.all().is_empty() {
+        let away = api.configured.iter().filter(|(_, hub)| api.log(hub.as_str()).is_err());
+        let away: BTreeSet<&HubName> = away.map(|(_, hub)| hub).collect();
+        all.extend(away.into_iter().map(away_hub));
+        all.sort_by(|one, other| one.hub.cmp(&other.hub));
+    }
+    all
+}
+
+fn away_hub(hub: &HubName) -> HubOverview {
+    HubOverview {
+        hub: hub.to_string(),
+        source: true,
+        away: true,
+        partitions: 0,
+        published: 0,
+        incoming_per_s: None,
+        bytes_per_s: None,
+    }
 }
 
 async fn facts(api: &Api) -> Result<Facts, ApiError> {
@@ -202,6 +226,7 @@ fn function_overview(
             p99: latency.p99,
             p999: latency.p999,
         }),
+        failure: None,
         lanes: Vec::new(),
     };
     for partition in (0..partitions).map(PartitionId) {

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 
 use tidegate_api::LogLine;
-use tidegate_model::clock::SharedClock;
+use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::position::{PartitionId, SequenceNumber};
+use tidegate_telemetry::failures::EVENT_FAILED;
 use tidegate_telemetry::logs::{Found, LogQuery, LogStore, LogStoreError, search_in};
 
 use crate::api::running::Logged;
@@ -55,6 +56,14 @@ impl Logs {
         kept_lines().register(registry);
     }
 
+    /// The lines that are found; none when the files cannot be read, which is logged.
+    async fn lines(&self, query: LogQuery) -> Vec<LogLine> {
+        let found = self.search(query).await.inspect_err(|error| {
+            tracing::warn!(%error, "log lines cannot be searched");
+        });
+        found.map_or_else(|_| Vec::new(), |found| found.lines)
+    }
+
     /// Finds lines.
     ///
     /// # Errors
@@ -85,10 +94,13 @@ impl Logged for Logs {
             limit,
             ..LogQuery::default()
         };
-        let found = self.search(query).await.inspect_err(|error| {
-            tracing::warn!(%error, "log lines cannot be searched");
-        });
-        found.map_or_else(|_| Vec::new(), |found| found.lines)
+        self.lines(query).await
+    }
+
+    async fn failures(&self, since: Timestamp, until: Timestamp, limit: usize) -> Vec<LogLine> {
+        let text = Some(EVENT_FAILED.to_owned());
+        let (since, until) = (Some(since), Some(until));
+        self.lines(LogQuery { text, since, until, limit, ..LogQuery::default() }).await
     }
 }
 

@@ -4,8 +4,11 @@ use maud::{Markup, html};
 
 use tidegate_api::Trend;
 
-use crate::components::chart::{Chart, Line, Look, spark};
+use tidegate_model::clock::Timestamp;
+
+use crate::components::chart::{Chart, Line, Look, Unit, spark};
 use crate::problem::Outcome;
+use crate::series::Span;
 use crate::text;
 use crate::visit::Visit;
 
@@ -23,30 +26,36 @@ impl Trends {
         self.0.is_some()
     }
 
-    fn points(&self, cause: &str) -> Option<(u64, Vec<Option<f64>>)> {
+    fn points(&self, cause: &str) -> Option<(Timestamp, u64, Vec<Option<f64>>)> {
         let trend = self.0.as_ref()?;
         let none = vec![0; trend.groups.first().map_or(0, |group| group.counts.len())];
         let counts =
             trend.groups.iter().find(|group| group.fingerprint == cause).map_or(&none, |group| &group.counts);
-        Some((trend.step_s, counts.iter().map(|count| Some(*count as f64)).collect()))
+        Some((trend.from, trend.step_s, counts.iter().map(|count| Some(*count as f64)).collect()))
     }
 
     /// A small line.
     pub(super) fn spark(&self, cause: &str) -> Markup {
-        let Some((_, points)) = self.points(cause) else { return html! {} };
+        let Some((.., points)) = self.points(cause) else { return html! {} };
         let total: f64 = points.iter().flatten().sum();
         spark(&format!("{} in this time", text::count(total as u64)), &points)
     }
 
     /// A chart.
     pub(super) fn chart(&self, cause: &str) -> Markup {
-        let Some((step_s, points)) = self.points(cause) else { return html! {} };
+        let Some((from, step_s, points)) = self.points(cause) else { return html! {} };
         Chart {
             title: "Set aside over time",
-            format: |events| text::count(events.max(0.0).round() as u64),
-            lines: &[Line { name: "in each step", look: Look::Act, points: &points }],
-            seconds: step_s as f64 * points.len() as f64,
+            unit: Unit::Events,
+            lines: &[Line { name: "set aside", look: Look::Act, points: &points }],
+            span: Span {
+                from: Some(from),
+                seconds: step_s as f64 * points.len() as f64,
+                step_s: step_s as f64,
+            },
             gap: false,
+            tight: false,
+            table: None,
         }
         .render()
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidegate_api::{Document, DocumentHistory, Writer};
 
 use crate::api::{address, encoded};
-use crate::components::chart::{Chart, Line, Look};
+use crate::components::chart::{Chart, Line, Look, Unit};
 use crate::components::controls::tabs;
 use crate::components::facts::facts;
 use crate::components::map::{Place, map, place_in};
@@ -17,6 +17,7 @@ use crate::components::table::{heads, pager, table};
 use crate::components::time::{ago, at};
 use crate::page::{Page, Section};
 use crate::problem::Outcome;
+use crate::series::Span;
 use crate::text;
 use crate::visit::Visit;
 
@@ -176,6 +177,14 @@ fn plot(visit: &Visit, history: &DocumentHistory) -> Markup {
     };
     html! {
         (tabs("Number", &choices))
-        (Chart { title: "Event by event", format: text::decimal, lines: &[Line { name: chosen, look: Look::Strong, points: &points }], seconds, gap: false }.render())
+        (Chart {
+            title: "Event by event",
+            unit: Unit::Number,
+            lines: &[Line { name: chosen, look: Look::Strong, points: &points }],
+            span: Span { from: None, seconds, step_s: 0.0 },
+            gap: false,
+            tight: true,
+            table: None,
+        }.render())
     }
 }

@@ -1,6 +1,9 @@
 //! What needs somebody, worst first: the sentences on top of the overview. Pure.
 
-use tidegate_api::{Alert, FunctionOverview, Overview};
+use std::time::Duration;
+
+use tidegate_api::{Alert, FailureCause, FunctionOverview, HubOverview, LaneOverview, Overview};
+use tidegate_model::clock::Timestamp;
 
 use crate::api::{address, encoded};
 use crate::components::mark::Tone;
@@ -8,6 +11,18 @@ use crate::text;
 
 /// From how many seconds of lag on a function is said to be behind. Below that a burst would be news.
 const BEHIND_SECONDS: f64 = 60.0;
+
+/// For how long a partition with work has to stand still to be called stuck, where the watchdog has said nothing.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// For how long a failure is news.
+const FAILS_NOW: Duration = Duration::from_secs(60);
+
+/// From how many parked events on it is said that they gather. A few are how a function with order by key works.
+const MANY_PARKED: u64 = 1000;
+
+/// The characters of an error in a sentence.
+const SHORT: usize = 160;
 
 /// Something that needs somebody, or that they should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +41,8 @@ pub struct Concern {
 
 /// Everything, worst first.
 pub fn concerns(overview: &Overview) -> Vec<Concern> {
-    let mut found: Vec<Concern> = overview.functions.iter().flat_map(of_function).collect();
+    let mut found: Vec<Concern> = overview.hubs.iter().filter_map(of_hub).collect();
+    found.extend(overview.functions.iter().flat_map(|function| of_function(function, overview.now)));
     if !overview.ready {
         found.push(Concern {
             tone: Tone::Watch,
@@ -64,7 +80,37 @@ fn of_alert(alert: &Alert) -> Concern {
     }
 }
 
-fn of_function(function: &FunctionOverview) -> Vec<Concern> {
+fn of_hub(hub: &HubOverview) -> Option<Concern> {
+    hub.away.then(|| Concern {
+        tone: Tone::Act,
+        sentence: format!("The hub {} is away", hub.hub),
+        advice: "It is read from elsewhere and was not reached yet: what reads it begins when it comes. The log says what \
+                 the other side answered."
+            .to_owned(),
+        address: address("/logs", &[("level", Some("warn")), ("text", Some(&hub.hub))]),
+        function: None,
+    })
+}
+
+/// What failed last, as the end of a sentence.
+fn failed_with(failure: Option<&FailureCause>) -> String {
+    failure.map_or_else(String::new, |failure| {
+        format!(" It failed last with: {}.", text::shortened(&failure.error, SHORT))
+    })
+}
+
+/// Why a lane that has work and should be at it makes no progress; nothing when it does.
+fn stuck(lane: &LaneOverview, now: Timestamp) -> Option<String> {
+    if let Some(watchdog) = &lane.watchdog {
+        return Some(text::shortened(watchdog, SHORT));
+    }
+    let should_move = lane.lag > 0 && matches!(lane.state.as_deref(), Some("running" | "unowned"));
+    let since = lane.progressed_at.filter(|at| should_move && now.since(*at) >= STUCK_AFTER)?;
+    let word = if lane.owner.is_none() { "no instance owns it" } else { "it has work and an owner" };
+    Some(format!("{word}, and it moved last {}", text::relative(since, now)))
+}
+
+fn of_function(function: &FunctionOverview, now: Timestamp) -> Vec<Concern> {
     let name = &function.function;
     let mut found = Vec::new();
     let mut add = |tone, sentence: String, advice: String, address: String| {
@@ -74,23 +120,72 @@ fn of_function(function: &FunctionOverview) -> Vec<Concern> {
     let circuit_page = format!("/circuits/{}", encoded(name));
     let reason = match function.circuit.reason.as_str() {
         "" => String::new(),
-        reason => format!(": {}", text::shortened(reason, 160)),
+        reason => format!(": {}", text::shortened(reason, SHORT)),
     };
     match function.circuit.state.as_str() {
         "open" => add(
             Tone::Act,
             format!("The circuit of {name} is open{reason}"),
-            "Nothing is given to the function and nothing is lost: events wait. Mend what it depends on, then close the circuit."
-                .to_owned(),
-            circuit_page,
+            format!(
+                "Nothing is given to the function and nothing is lost: events wait.{} Mend what it depends on, then close the \
+                 circuit.",
+                failed_with(function.failure.as_ref())
+            ),
+            circuit_page.clone(),
         ),
         "half-open" => add(
             Tone::Watch,
             format!("The circuit of {name} is half open{reason}"),
-            "One event at a time is let through, to see whether what the function depends on is back.".to_owned(),
-            circuit_page,
+            format!(
+                "One event at a time is let through, to see whether what the function depends on is back.{}",
+                failed_with(function.failure.as_ref())
+            ),
+            circuit_page.clone(),
         ),
-        _ => {}
+        // What it depends on may have a circuit of its own.
+        _ => {
+            let gated = function.lanes.iter().find(|lane| lane.state.as_deref() == Some("gated"));
+            if let Some(lane) = gated.filter(|_| function.paused.is_empty()) {
+                add(
+                    Tone::Act,
+                    format!(
+                        "{name} is given no events: {}",
+                        text::shortened(lane.detail.as_deref().unwrap_or("its gate is shut"), SHORT)
+                    ),
+                    format!("Nothing is lost: events wait.{}", failed_with(function.failure.as_ref())),
+                    "/circuits".to_owned(),
+                );
+            }
+        }
+    }
+    let failing = function.failure.as_ref().filter(|failure| {
+        let is_news = now.since(failure.last_at) < FAILS_NOW;
+        // What was rejected is a dead letter, and is said below.
+        is_news && function.circuit.state == "closed" && failure.kind.as_deref() != Some("rejected")
+    });
+    if let Some(failure) = failing {
+        add(
+            Tone::Watch,
+            format!("Events fail in {name}: {}", text::shortened(&failure.error, SHORT)),
+            "They are tried again. When too many fail the circuit opens, and all wait.".to_owned(),
+            circuit_page,
+        );
+    }
+    let stuck: Vec<(&LaneOverview, String)> = (function.lanes.iter())
+        .filter(|_| function.paused.is_empty())
+        .filter_map(|lane| stuck(lane, now).map(|why| (lane, why)))
+        .collect();
+    if let Some((lane, why)) = stuck.first() {
+        let more = match stuck.len() {
+            1 => String::new(),
+            many => format!(" and {} more", many - 1),
+        };
+        add(
+            Tone::Act,
+            format!("{name} makes no progress on partition {}{more}: {why}", lane.partition),
+            "The partition's page says what it does; the log says more.".to_owned(),
+            format!("/hubs/{}/partitions/{}", encoded(&function.hub), lane.partition),
+        );
     }
     let stopped: Vec<_> =
         function.lanes.iter().filter(|lane| lane.state.as_deref() == Some("stopped")).collect();
@@ -143,6 +238,15 @@ fn of_function(function: &FunctionOverview) -> Vec<Concern> {
             page.clone(),
         );
     }
+    if function.parked >= MANY_PARKED {
+        add(
+            Tone::Watch,
+            format!("{} wait parked in {name}", text::counted(function.parked, "event", "events")),
+            "Each waits behind an earlier event of its key that failed, and has its turn when that one is resolved."
+                .to_owned(),
+            page.clone(),
+        );
+    }
     if !function.paused.is_empty() {
         add(
             Tone::Busy,
@@ -186,8 +290,8 @@ mod tests {
 
     use super::*;
 
-    /// What is said about functions that differ in this from one that goes well.
-    fn said(differences: &[serde_json::Value]) -> Vec<(Tone, String)> {
+    /// An overview of functions that differ in this from one that goes well.
+    fn overview(differences: &[serde_json::Value], hubs: serde_json::Value) -> Overview {
         let functions: Vec<serde_json::Value> = differences
             .iter()
             .map(|difference| {
@@ -211,10 +315,15 @@ mod tests {
             })
             .collect();
         let overview = json!({
-            "version": "1", "started_at": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:00Z", "ready": true, "hubs": [],
+            "version": "1", "started_at": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:00Z", "ready": true, "hubs": hubs,
             "functions": functions, "collections": [], "alerts": [],
         });
-        let found = concerns(&serde_json::from_value(overview).unwrap());
+        serde_json::from_value(overview).unwrap()
+    }
+
+    /// What is said about them.
+    fn said(differences: &[serde_json::Value]) -> Vec<(Tone, String)> {
+        let found = concerns(&overview(differences, json!([])));
         found.into_iter().map(|concern| (concern.tone, concern.sentence.replace(text::THIN, " "))).collect()
     }
 
@@ -237,6 +346,57 @@ mod tests {
                 (Tone::Watch, "f holds 2 parked events until somebody decides".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn why_events_fail_is_said_before_and_while_the_circuit_is_open() {
+        let failure = |kind: &str, second: u32| {
+            json!({ "function": "f", "kind": kind, "error": "503 from the weather", "attempts": 12, "first_at": "2026-01-01T00:00:00Z",
+                "last_at": format!("2025-12-31T23:{second:02}:30Z"), "hub": "h", "partition": 1, "sequence_number": 7,
+                "key": null, "fate": "parked" })
+        };
+        let fails = said(&[json!({ "failure": failure("transient", 59) })]);
+        assert_eq!(fails, [(Tone::Watch, "Events fail in f: 503 from the weather".to_owned())]);
+        assert_eq!(said(&[json!({ "failure": failure("transient", 50) })]), [], "that is over");
+        assert_eq!(said(&[json!({ "failure": failure("rejected", 59) })]), [], "that is a dead letter");
+        let overview = overview(
+            &[json!({ "failure": failure("transient", 59), "circuit": { "state": "open" } })],
+            json!([]),
+        );
+        let open = &concerns(&overview)[0];
+        assert!(open.advice.contains("It failed last with: 503 from the weather."), "{open:?}");
+    }
+
+    #[test]
+    fn what_stands_still_is_said_without_any_rule() {
+        let lane = |difference: serde_json::Value| {
+            let mut lane = json!({ "partition": 3, "state": "running", "detail": null, "position": 5, "tail": 9, "lag": 4,
+                "parked": 0, "held": 0, "owner": "a", "epoch": 1, "progressed_at": "2025-12-31T23:55:00Z", "watchdog": null });
+            lane.as_object_mut().unwrap().extend(difference.as_object().unwrap().clone());
+            said(&[json!({ "lanes": [lane] })])
+        };
+        let stuck =
+            "f makes no progress on partition 3: it has work and an owner, and it moved last 5 min ago";
+        assert_eq!(lane(json!({})), [(Tone::Act, stuck.to_owned())]);
+        assert_eq!(lane(json!({ "lag": 0 })), []);
+        assert_eq!(lane(json!({ "progressed_at": "2025-12-31T23:59:30Z" })), []);
+        let watchdog = lane(json!({ "watchdog": "its pump was started anew", "lag": 0 }));
+        assert_eq!(watchdog[0].1, "f makes no progress on partition 3: its pump was started anew");
+        let gated = lane(json!({ "state": "gated", "detail": "the circuit of weather is open" }));
+        assert_eq!(gated, [(Tone::Act, "f is given no events: the circuit of weather is open".to_owned())]);
+        assert_eq!(said(&[json!({ "parked": 999 })]), []);
+        assert_eq!(
+            said(&[json!({ "parked": 1000 })]),
+            [(Tone::Watch, "1 000 events wait parked in f".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_hub_that_was_not_reached_is_said() {
+        let hub = json!([{ "hub": "yard", "source": true, "away": true, "partitions": 0, "published": 0,
+            "incoming_per_s": null, "bytes_per_s": null }]);
+        let found = concerns(&overview(&[], hub));
+        assert_eq!((found[0].tone, found[0].sentence.as_str()), (Tone::Act, "The hub yard is away"));
     }
 
     #[test]

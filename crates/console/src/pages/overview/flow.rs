@@ -35,7 +35,7 @@ fn hub_node(hub: &HubOverview) -> Markup {
         div class="node hub" {
             h3 {
                 a href={ "/hubs/" (encoded(&hub.hub)) } { (hub.hub) }
-                @if hub.source { small { "read from elsewhere" } }
+                @if hub.away { (mark(Tone::Act, "away")) } @else if hub.source { small { "read from elsewhere" } }
             }
             dl class="pairs" {
                 div { dt { "incoming" } dd { (known(hub.incoming_per_s, text::rate)) } }
@@ -118,6 +118,8 @@ pub(super) fn state(function: &FunctionOverview) -> (Tone, &'static str) {
         (Tone::Act, "stopped")
     } else if !function.paused.is_empty() {
         (Tone::Busy, "paused")
+    } else if lane("gated") {
+        (Tone::Act, "given no events")
     } else if lane("waiting") {
         (Tone::Watch, "waiting")
     } else if lane("retrying") {
