@@ -277,10 +277,11 @@ impl Parking for SimStore {
         &self,
         lane: &Lane,
         key: &OrderKey,
+        from: SequenceNumber,
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredParked>, StoreError> {
-        let read = self.store.parked_of_key(lane, key, limit, max_bytes);
+        let read = self.store.parked_of_key(lane, key, from, limit, max_bytes);
         let parked = self.call("parked of key", Call::Read, read).await?;
         Ok(parked.into_iter().map(|stored| self.fetched(stored)).collect())
     }

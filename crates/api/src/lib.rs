@@ -7,6 +7,7 @@
 
 mod alerts;
 mod audit;
+mod bulk_acts;
 mod checkpoints;
 mod circuits;
 mod configuration;
@@ -28,6 +29,7 @@ mod values;
 
 pub use alerts::{Alert, AlertStep, Notice, NoticeDelivery};
 pub use audit::{AuditFinding, AuditGap, AuditTally, DeepAuditStretch, FunctionAudit, PartitionAudit};
+pub use bulk_acts::{BulkAct, BulkActRequest, BulkDeed};
 pub use checkpoints::{Checkpoint, SeekRequest, SeekResult};
 pub use circuits::{
     Circuit, CircuitActed, CircuitAction, Pause, PauseAction, PauseRequest, PauseResult, Probe,
@@ -46,7 +48,7 @@ pub use hubs::{CreateHubRequest, DeletedHub, GroupAction, Hub, HubGroupRequest, 
 pub use overview::{
     CollectionOverview, FunctionCircuit, FunctionOverview, HubOverview, LaneOverview, Latency, Overview,
 };
-pub use page::Page;
+pub use page::{ListingOrder, Page};
 pub use parked::{Parked, ParkedRequest, ParkedResult};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use sources::{Source, SourceCheckpoint, SourcePartition, SourceState, SourceStatus};

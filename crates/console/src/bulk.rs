@@ -1,30 +1,10 @@
-//! Acts on many dead letters: what a person confirmed once is done in steps through the API, and can be watched and stopped.
-//!
-//! An act belongs to this process. When it stops, what is done is done and in the audit trail, and the rest was not
-//! touched: the same act can be started anew, and finds only what is left.
+//! Acts on dead letters: what is done, and what came of it in words.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
-use parking_lot::Mutex;
 use serde_json::json;
 
-use tidegate_api::{DeadLetterActed, DeadLetterRef};
-use tidegate_model::clock::{SharedClock, Timestamp};
-
-use crate::api::{Api, Listing, encoded};
-use crate::problem::{Outcome, Problem};
-
-/// How many acts run at the same time.
-const MAX_RUNNING: usize = 4;
-
-/// How many acts are remembered.
-const MAX_KEPT: usize = 50;
-
-/// How many dead letters one step takes: each is one transaction of the store.
-const STEP: usize = 200;
+use tidegate_api::{BulkAct, BulkDeed, DeadLetterActed};
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +13,24 @@ pub enum Deed {
     Redrive,
     /// The events are given up.
     Discard,
+}
+
+impl From<Deed> for BulkDeed {
+    fn from(deed: Deed) -> Self {
+        match deed {
+            Deed::Redrive => Self::Redrive,
+            Deed::Discard => Self::Discard,
+        }
+    }
+}
+
+impl From<BulkDeed> for Deed {
+    fn from(deed: BulkDeed) -> Self {
+        match deed {
+            BulkDeed::Redrive => Self::Redrive,
+            BulkDeed::Discard => Self::Discard,
+        }
+    }
 }
 
 impl Deed {
@@ -69,10 +67,13 @@ pub struct Tally {
     pub done: u64,
     /// Those on which it was not, by why.
     pub refused: BTreeMap<String, u64>,
-    /// When it ended.
-    pub ended_at: Option<Timestamp>,
-    /// What ended it before it was through.
-    pub problem: Option<Problem>,
+}
+
+impl From<&BulkAct> for Tally {
+    fn from(act: &BulkAct) -> Self {
+        let refused = act.refused.iter().map(|(result, count)| (because(result), *count));
+        Self { done: act.done, refused: refused.collect() }
+    }
 }
 
 impl Tally {
@@ -83,10 +84,7 @@ impl Tally {
                 self.done += 1;
                 continue;
             }
-            let why = match &answer.status {
-                Some(status) => format!("it is {status}"),
-                None => why(&answer.result).to_owned(),
-            };
+            let why = because(answer.status.as_deref().unwrap_or(&answer.result));
             *self.refused.entry(why).or_default() += 1;
         }
     }
@@ -97,143 +95,16 @@ impl Tally {
     }
 }
 
-/// The API's word for what was not done, as part of a sentence.
-fn why(result: &str) -> &str {
-    match result {
-        "not-found" => "it does not exist",
-        "leased" => "somebody else has leased it",
-        "other-incarnation" => "its hub was made anew",
-        "other-revision" => "it was edited meanwhile",
-        "wrong-status" => "its status does not allow it",
-        other => other,
+/// The API's word for why it was not done, as part of a sentence: what hindered it, or the status it has.
+fn because(word: &str) -> String {
+    match word {
+        "not-found" => "it does not exist".to_owned(),
+        "leased" => "somebody else has leased it".to_owned(),
+        "other-incarnation" => "its hub was made anew".to_owned(),
+        "other-revision" => "it was edited meanwhile".to_owned(),
+        "wrong-status" => "its status does not allow it".to_owned(),
+        status => format!("it is {status}"),
     }
-}
-
-/// One act.
-pub struct BulkAct {
-    /// Its name in addresses.
-    pub id: String,
-    /// What is done.
-    pub deed: Deed,
-    /// On which dead letters: the parameters of the API.
-    pub query: String,
-    /// Why.
-    pub reason: String,
-    /// How many there were when it was confirmed.
-    pub expected: u64,
-    /// Also quarantined ones.
-    pub force: bool,
-    /// When it began.
-    pub started_at: Timestamp,
-    tally: Mutex<Tally>,
-    stopped: AtomicBool,
-}
-
-impl BulkAct {
-    /// How far it is.
-    pub fn tally(&self) -> Tally {
-        self.tally.lock().clone()
-    }
-
-    /// Ends it after the step that is under way.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody ended it.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-}
-
-/// What somebody confirmed.
-pub struct Confirmed {
-    /// What is done.
-    pub deed: Deed,
-    /// The parameters of the API that say on which.
-    pub query: String,
-    /// Why.
-    pub reason: String,
-    /// How many there are.
-    pub expected: u64,
-    /// Also quarantined ones.
-    pub force: bool,
-    /// The token of the form.
-    pub csrf: Option<String>,
-}
-
-/// The acts of this process, the newest last.
-#[derive(Default)]
-pub struct BulkActs(Mutex<VecDeque<Arc<BulkAct>>>);
-
-impl BulkActs {
-    /// An act.
-    pub fn find(&self, id: &str) -> Option<Arc<BulkAct>> {
-        self.0.lock().iter().find(|act| act.id == id).cloned()
-    }
-
-    /// Starts an act in the name of who confirmed it.
-    ///
-    /// # Errors
-    /// When too many run.
-    pub fn start(&self, api: Api, confirmed: Confirmed, clock: SharedClock) -> Outcome<Arc<BulkAct>> {
-        let Confirmed { deed, query, reason, expected, force, csrf } = confirmed;
-        let mut acts = self.0.lock();
-        let running = acts.iter().filter(|act| act.tally.lock().ended_at.is_none()).count();
-        if running >= MAX_RUNNING {
-            let detail = format!("{MAX_RUNNING} acts on many dead letters run already");
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "TG-429", detail)
-                .action("wait until one is through, or stop one"));
-        }
-        let act = Arc::new(BulkAct {
-            id: format!("{:016x}{:016x}", clock.random(), clock.random()),
-            deed,
-            query,
-            reason,
-            expected,
-            force,
-            started_at: clock.now(),
-            tally: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        });
-        if acts.len() >= MAX_KEPT
-            && let Some(oldest) = acts.iter().position(|act| act.tally.lock().ended_at.is_some())
-        {
-            acts.remove(oldest);
-        }
-        acts.push_back(act.clone());
-        drop(acts);
-        tokio::spawn(run(api, act.clone(), csrf, clock));
-        Ok(act)
-    }
-}
-
-async fn run(api: Api, act: Arc<BulkAct>, csrf: Option<String>, clock: SharedClock) {
-    let problem = work(&api, &act, csrf.as_deref()).await.err();
-    let mut tally = act.tally.lock();
-    tally.problem = problem;
-    tally.ended_at = Some(clock.now());
-}
-
-async fn work(api: &Api, act: &BulkAct, csrf: Option<&str>) -> Outcome<()> {
-    let mut after: Option<String> = None;
-    let deed = format!("/api/v1/dead-letters/{}", act.deed.name());
-    while !act.is_stopped() {
-        let cursor = after.as_deref().map_or(String::new(), |after| format!("&after={}", encoded(after)));
-        let path = format!("/api/v1/dead-letter-ids?{}&limit={STEP}{cursor}", act.query);
-        let page: Listing<DeadLetterRef> = api.get(&path).await?;
-        if !page.items.is_empty() {
-            let ids: Vec<u64> = page.items.iter().map(|letter| letter.id).collect();
-            let answers: Listing<DeadLetterActed> =
-                api.post(&deed, &request(&ids, act.force, &act.reason), csrf).await?;
-            act.tally.lock().add(&answers.items);
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    Ok(())
 }
 
 /// What the API is sent for an act on these.
@@ -262,5 +133,8 @@ mod tests {
         assert_eq!((tally.done, tally.looked_at()), (2, 4));
         let why: Vec<&str> = tally.refused.keys().map(String::as_str).collect();
         assert_eq!(why, ["it is redriven", "somebody else has leased it"]);
+        let act = json!({ "id": "1", "act": "discard", "filter": {}, "force": false, "reason": "r", "by": "ada", "started_at": "2026-01-01T00:00:00Z",
+            "state": "running", "ended_at": null, "expected": 4, "done": 2, "refused": { "leased": 1, "redriven": 1 }, "resumed": 0 });
+        assert_eq!(Tally::from(&serde_json::from_value::<BulkAct>(act).unwrap()), tally);
     }
 }

@@ -18,6 +18,7 @@ pub mod caller;
 pub mod components;
 pub mod form;
 pub mod live;
+mod newest;
 pub mod page;
 pub mod pages;
 pub mod problem;
@@ -35,7 +36,6 @@ use axum::routing::get;
 
 use tidegate_model::clock::SharedClock;
 
-use crate::bulk::BulkActs;
 use crate::live::Feeds;
 
 /// What a console is made of.
@@ -54,7 +54,6 @@ pub struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) error_pages: &'static [(&'static str, &'static str)],
     pub(crate) feeds: Arc<Feeds>,
-    pub(crate) acts: Arc<BulkActs>,
     /// What stands for the token against forged requests until an answer is sent; random for each process, so that no
     /// stored text can hold it.
     pub(crate) csrf_mark: String,
@@ -71,16 +70,7 @@ impl Console {
         let Parts { api, clock, error_pages } = parts;
         let csrf_mark = format!("csrf-{:016x}{:016x}", clock.random(), clock.random());
         let feeds = Arc::new(Feeds::new(clock.clone()));
-        Self {
-            shared: Arc::new(Shared {
-                api,
-                clock,
-                error_pages,
-                feeds,
-                acts: Arc::new(BulkActs::default()),
-                csrf_mark,
-            }),
-        }
+        Self { shared: Arc::new(Shared { api, clock, error_pages, feeds, csrf_mark }) }
     }
 
     /// Its addresses. Anything else is left to the router it is merged with.

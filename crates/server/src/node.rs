@@ -35,7 +35,7 @@ use crate::access::{self, Guard};
 use crate::alerting::RestartByLink;
 use crate::api::cached::Cached;
 use crate::api::running::Running;
-use crate::api::{Api, ApiError, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
+use crate::api::{Api, ApiError, BulkActs, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
 use crate::config::{Config, FunctionConfig, HubConfig, SourceConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -87,6 +87,7 @@ pub(crate) struct Node {
     pub(crate) gateway: Arc<Gateway>,
     /// What can be seen of it.
     pub(crate) telemetry: Arc<Telemetry>,
+    bulk_acts: BulkActs,
     keys: Keys,
     router: Router,
     // Last, so that the lock is held until everything else is closed.
@@ -218,8 +219,13 @@ impl Node {
             overviews: Cached::new(OVERVIEW_AGE),
             groups: Cached::new(Duration::ZERO),
             trends: Cached::new(Duration::ZERO),
+            bulk_acts: BulkActs::default(),
             earlier_failures: tokio::sync::OnceCell::new(),
         });
+        let bulk_acts = api.bulk_acts.clone();
+        if let NodeConfig::Declared(_) = config {
+            bulk_acts.open(&api).await?;
+        }
         let store_port: Arc<dyn Store> = store.clone();
         let restart =
             RestartByLink { store: store_port.clone(), processing: processing.clone(), clock: clock.clone() };
@@ -263,6 +269,7 @@ impl Node {
             link_key,
             gateway,
             telemetry,
+            bulk_acts,
             keys,
             router,
             data_dir,
@@ -318,6 +325,7 @@ impl Node {
     /// When the store cannot be brought to disk; what was committed is then found again by the next start.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         self.processing.set(None);
+        self.bulk_acts.close().await;
         self.sources.close(&self.clock).await;
         let log = self.log.clone();
         // Closing waits for writers; a panic of theirs is theirs.

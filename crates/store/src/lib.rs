@@ -34,6 +34,7 @@ mod codec;
 pub mod check;
 pub mod query;
 
+pub use dead_letters::Causes;
 pub use error::OpenError;
 pub use forget::Settled;
 pub use options::StoreOptions;

@@ -13,15 +13,26 @@ use crate::checksum::Checksum;
 use crate::dead_letters::states::{self, State};
 use crate::error::Failure;
 use crate::ownerships::lane;
-use crate::schema::{FORMAT, TABLES_SINCE_2};
+use crate::schema::{FORMAT, TABLES_SINCE_2, TABLES_SINCE_3};
 use crate::sqlite_store::unsigned;
 
+/// Brings a store of format 1 or 2 to the format that this version writes. It all happens in this transaction.
+pub(crate) fn from(transaction: &Transaction<'_>, format: i64) -> Result<(), Failure> {
+    tracing::info!("the store has format {format} and is brought to format {FORMAT}");
+    if format == 1 {
+        from_1(transaction)?;
+    }
+    // The dead letters of each cause are counted here once, and from then on as they change.
+    transaction.execute_batch(TABLES_SINCE_3)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    Ok(())
+}
+
 /// Brings a store of format 1 to format 2: checkpoints count what was discarded, and dead letters, all of them open, get
-/// states. It all happens in this transaction; stories of dead letters are read, but not their bodies.
+/// states. Stories of dead letters are read, but not their bodies.
 ///
 /// A checkpoint that is damaged ends it: a new checksum would make the damage pass for a checkpoint.
-pub(crate) fn from_1(transaction: &Transaction<'_>) -> Result<(), Failure> {
-    tracing::info!("the store has format 1 and is brought to format {FORMAT}");
+fn from_1(transaction: &Transaction<'_>) -> Result<(), Failure> {
     transaction.execute_batch(
         "ALTER TABLE checkpoints RENAME TO checkpoints_of_format_1;
          DROP INDEX dead_letters_by_function;
@@ -31,7 +42,6 @@ pub(crate) fn from_1(transaction: &Transaction<'_>) -> Result<(), Failure> {
     take_over_checkpoints(transaction)?;
     give_states(transaction)?;
     transaction.execute_batch("DROP TABLE checkpoints_of_format_1")?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::migration;
 pub(crate) const APPLICATION_ID: i64 = 0x5469_6465;
 
 /// The format that this version writes; kept in `user_version`.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// The tables that are what they were in format 1; `documents_<n>` comes with the first document of collection n. Times
 /// are milliseconds since 1970 in UTC, checksums those of [`crate::checksum`].
@@ -235,8 +235,50 @@ CREATE TABLE health (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What is new in format 3: how many dead letters of each cause there are in each status, and an index that finds the first
+/// and the last of them.
+///
+/// The counts follow the states by triggers, so that nothing can change a state and leave its count behind. They can be
+/// counted anew from the states, and have no checksums: a check compares them.
+pub(crate) const TABLES_SINCE_3: &str = "
+CREATE TABLE dead_letter_causes (
+    fingerprint INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    function TEXT NOT NULL,
+    class TEXT NOT NULL,
+    dead_letters INTEGER NOT NULL,
+    PRIMARY KEY (fingerprint, status)
+) STRICT, WITHOUT ROWID;
+INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
+    SELECT fingerprint, status, min(function), min(class), count(*) FROM dead_letter_states GROUP BY fingerprint, status;
+
+CREATE INDEX dead_letters_by_cause_and_time ON dead_letter_states (fingerprint, status, dead_lettered_at);
+
+CREATE TRIGGER dead_letter_came AFTER INSERT ON dead_letter_states BEGIN
+    INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
+        VALUES (new.fingerprint, new.status, new.function, new.class, 1)
+        ON CONFLICT DO UPDATE SET dead_letters = dead_letters + 1;
+END;
+CREATE TRIGGER dead_letter_changed AFTER UPDATE OF fingerprint, status ON dead_letter_states
+WHEN old.status <> new.status OR old.fingerprint <> new.fingerprint BEGIN
+    UPDATE dead_letter_causes SET dead_letters = dead_letters - 1
+        WHERE fingerprint = old.fingerprint AND status = old.status;
+    DELETE FROM dead_letter_causes
+        WHERE fingerprint = old.fingerprint AND status = old.status AND dead_letters = 0;
+    INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
+        VALUES (new.fingerprint, new.status, new.function, new.class, 1)
+        ON CONFLICT DO UPDATE SET dead_letters = dead_letters + 1;
+END;
+CREATE TRIGGER dead_letter_went AFTER DELETE ON dead_letter_states BEGIN
+    UPDATE dead_letter_causes SET dead_letters = dead_letters - 1
+        WHERE fingerprint = old.fingerprint AND status = old.status;
+    DELETE FROM dead_letter_causes
+        WHERE fingerprint = old.fingerprint AND status = old.status AND dead_letters = 0;
+END;
+";
+
 /// The tables that every store has.
-pub(crate) const TABLE_NAMES: [&str; 17] = [
+pub(crate) const TABLE_NAMES: [&str; 18] = [
     "counters",
     "ownerships",
     "checkpoints",
@@ -244,6 +286,7 @@ pub(crate) const TABLE_NAMES: [&str; 17] = [
     "dead_letters",
     "dead_letter_states",
     "dead_letter_edits",
+    "dead_letter_causes",
     "collections",
     "lanes",
     "parked",
@@ -297,6 +340,7 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Op
     if application_id == 0 && format == 0 && tables().map_err(failed)? == 0 {
         transaction.execute_batch(TABLES_SINCE_1).map_err(failed)?;
         transaction.execute_batch(TABLES_SINCE_2).map_err(failed)?;
+        transaction.execute_batch(TABLES_SINCE_3).map_err(failed)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
         transaction.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
         return transaction.commit().map_err(failed);
@@ -309,7 +353,9 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Op
     }
     match format {
         FORMAT => {}
-        1 => migration::from_1(&transaction).map_err(|failure| OpenError::Store(failure.at(path)))?,
+        1 | 2 => {
+            migration::from(&transaction, format).map_err(|failure| OpenError::Store(failure.at(path)))?;
+        }
         never => {
             let detail = format!("it says that it has store format {never}, which never was");
             return Err(OpenError::Store(Failure::Stored(detail).at(path)));

@@ -91,6 +91,27 @@ pub(crate) fn list(
     Ok(entries)
 }
 
+/// At most `limit` lines with numbers less than `before`, the newest first; of one subject if given.
+pub(crate) fn list_back(
+    connection: &Connection,
+    subject: Option<&str>,
+    before: u64,
+    limit: usize,
+) -> Result<Vec<TrailEntry>, Failure> {
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let of_subject = if subject.is_some() { "AND subject = ?3" } else { "AND ?3 IS NULL" };
+    let mut page = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM trail WHERE number < ?1 {of_subject} ORDER BY number DESC LIMIT ?2"
+    ))?;
+    let mut rows = page.query(params![before, limit, subject])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(read(row)?);
+    }
+    Ok(entries)
+}
+
 /// Calls `each` with every line, in order.
 pub(crate) fn for_each(
     connection: &Connection,
@@ -158,6 +179,12 @@ mod tests {
         assert_eq!(numbers(&store).await, [4, 5, 6, 7]);
         assert_eq!((prune(45, 3).await, prune(45, 3).await), (1, 0), "behind a younger line nothing goes");
         assert_eq!(numbers(&store).await, [5, 6, 7]);
+        let back = async |subject, before| {
+            let lines = store.newest_trail(subject, before, 2).await.unwrap();
+            lines.iter().map(|entry| entry.number).collect::<Vec<_>>()
+        };
+        assert_eq!((back(None, None).await, back(Some("f"), Some(6)).await), (vec![7, 6], vec![5]));
+        assert_eq!(back(Some("g"), None).await, [0; 0]);
         assert_eq!(prune(i64::MAX, 1000).await, 2, "the last stays");
         act_at(&store, 70).await;
         assert_eq!(numbers(&store).await, [7, 8]);

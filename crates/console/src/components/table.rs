@@ -30,6 +30,18 @@ pub fn heads(names: &[&str]) -> Markup {
     }
 }
 
+/// The ways to other pages of a listing that begins with the newest.
+pub fn pager_by_age(newest: &str, newer: Option<&str>, older: Option<&str>) -> Markup {
+    html! {
+        @if newer.is_some() || older.is_some() {
+            nav class="pager" aria-label="Pages" {
+                @if let Some(newer) = newer { a href=(newest) { "Newest" } a href=(newer) rel="prev" { "Newer" } }
+                @if let Some(older) = older { a href=(older) rel="next" { "Older" } }
+            }
+        }
+    }
+}
+
 /// The ways to other pages of a listing.
 pub fn pager(first: Option<&str>, next: Option<&str>) -> Markup {
     html! {

@@ -22,6 +22,7 @@ use crate::components::table::{heads, table};
 use crate::components::time::{ago, ago_if};
 use crate::components::timeline::{Moment, timeline};
 use crate::form::{Fields, done};
+use crate::newest::Begin;
 use crate::page::{Page, Section};
 use crate::pages::{measured, trail};
 use crate::problem::{Outcome, Problem};
@@ -107,7 +108,7 @@ async fn show(visit: Visit, Path(function): Path<String>) -> Outcome<Page> {
     let causes: Listing<FailureCause> =
         visit.api.get(&address("/api/v1/failures", &[("function", Some(&function))])).await?;
     let outages = outages(&visit, &function).await?;
-    let history = trail::newest(&visit, Some(&function), None, HISTORY).await?;
+    let history = trail::newest(&visit, Some(&function), Begin::Newest, HISTORY).await?;
 
     let mut page =
         Page::new(Section::Circuits, format!("Circuit of {function}")).below("Circuits", "/circuits");
@@ -126,8 +127,8 @@ async fn show(visit: Visit, Path(function): Path<String>) -> Outcome<Page> {
         }
         section aria-labelledby="history-title" {
             h2 id="history-title" { "What was done by hand" }
-            @if history.lines.is_empty() { p class="small" { "Nothing yet." } }
-            (timeline(&history.lines.iter().map(|line| Moment {
+            @if history.items.is_empty() { p class="small" { "Nothing yet." } }
+            (timeline(&history.items.iter().map(|line| Moment {
                 at: Some(line.at),
                 tone: Tone::Busy,
                 what: html! { strong { (line.action) } " by " (line.by) @if !line.reason.is_empty() { ": " (line.reason) } },
@@ -166,7 +167,7 @@ fn state(visit: &Visit, circuit: &Circuit) -> Markup {
     };
     html! {
         div class={ "state " (tone.class()) } {
-            p class="lead" { (mark(tone, &circuit.state)) " since " (ago_if(circuit.since, visit.now)) ". " (meaning) }
+            p class="lead" { (mark(tone, &circuit.state)) @if let Some(since) = circuit.since { " since " (ago(since, visit.now)) } ". " (meaning) }
             @if !circuit.reason.is_empty() { p class="w" { (circuit.reason) @if !circuit.by.is_empty() { span class="small" { " (" (circuit.by) ")" } } } }
         }
         @if let Some(pause) = &circuit.paused {

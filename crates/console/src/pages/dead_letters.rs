@@ -22,8 +22,9 @@ use crate::components::controls;
 use crate::components::facts::{Figure, facts, figures};
 use crate::components::mark::{Tone, mark};
 use crate::components::notice::{empty, notice};
-use crate::components::table::{heads, pager, table};
+use crate::components::table::{heads, pager_by_age, table};
 use crate::components::time::ago;
+use crate::newest::{self, Begin};
 use crate::page::{Page, Section};
 use crate::problem::{Outcome, Problem};
 use crate::text;
@@ -73,8 +74,10 @@ async fn show(visit: Visit) -> Outcome<Page> {
     } else {
         groups(&visit, &filter).await
     };
-    let page = Page::new(Section::DeadLetters, "Dead letters");
+    let mut page = Page::new(Section::DeadLetters, "Dead letters");
+    let lately = page.live("lately", act_progress::lately(&visit).await?);
     Ok(page.body(html! {
+        (lately)
         (controls::tabs("View", &[("By cause", view(false), !is_list), ("One by one", view(true), is_list)]))
         (filter.form(is_list))
         (or_refusal(content)?)
@@ -125,6 +128,7 @@ async fn groups(visit: &Visit, filter: &Filter) -> Outcome<Markup> {
     }
     let trends = Trends::ask(visit).await?;
     let total: u64 = found.items.iter().map(|group| group.count).sum();
+    let or_more = |number: String| if found.truncated { format!("over {number}") } else { number };
     let first = found.items.iter().map(|group| group.first_at).min();
     let last = found.items.iter().map(|group| group.last_at).max();
     let rows = html! {
@@ -152,25 +156,23 @@ async fn groups(visit: &Visit, filter: &Filter) -> Outcome<Markup> {
     names.push("");
     Ok(html! {
         (figures(&[
-            Figure::new(filter.meaning(), text::count(total)),
-            Figure::new("Causes", text::count(found.items.len() as u64)),
+            Figure::new(filter.meaning(), or_more(text::count(total))),
+            Figure::new("Causes", or_more(text::count(found.items.len() as u64))),
             Figure::new("First", first.map_or_else(|| text::NOTHING.to_owned(), |at| text::relative(at, visit.now))),
             Figure::new("Last", last.map_or_else(|| text::NOTHING.to_owned(), |at| text::relative(at, visit.now))),
         ]))
         (table("Dead letters by cause", &html! { (heads(&names[..names.len() - 1])) th scope="col" { span class="unseen" { "Acts" } } }, &rows))
+        @if found.truncated { p { "These are the most frequent causes; a narrower filter shows others." } }
         p class="small" { "Events have one cause when the same function fails on them with the same words, apart from numbers and names." }
     })
 }
 
-/// The list of those that match, with a box each. `path` and `more` are the page's own address.
+/// The list of those that match, the newest first, with a box each. `path` and `more` are the page's own address.
 async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<&str>)]) -> Outcome<Markup> {
-    let after = visit.parameter("after");
-    let cursor = after.as_deref().map_or(String::new(), |after| format!("&after={}", encoded(after)));
-    let found: Listing<DeadLetter> = visit
-        .api
-        .get(&format!("/api/v1/dead-letters?{}&limit={SHOWN}{cursor}", filter.api_query(visit.now)))
-        .await?;
-    if found.items.is_empty() && after.is_none() {
+    let begin = Begin::of(visit);
+    let listing = format!("/api/v1/dead-letters?{}", filter.api_query(visit.now));
+    let found = newest::page(visit, &listing, begin, SHOWN, |letter: &DeadLetter| letter.id).await?;
+    if found.items.is_empty() && begin == Begin::Newest {
         return Ok(nothing(filter));
     }
     let may = visit.viewer.may(Role::Operator);
@@ -196,14 +198,15 @@ async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<
         (heads(&[">Number", "Status", "Reason", "Function", "Event", "Key", "Since", ">Attempts"]))
     };
     let listing = table("Dead letters", &head, &rows);
-    let mut first = more.to_vec();
-    first.push(("after", None));
-    let next = found.next.as_deref().map(|next| {
+    let from = |name: &str, number: u64| {
+        let number = number.to_string();
         let mut more = more.to_vec();
-        more.push(("after", Some(next)));
+        more.push((name, Some(&number)));
         filter.address(path, &more)
-    });
-    let first = after.is_some().then(|| filter.address(path, &first));
+    };
+    let first = filter.address(path, more);
+    let (newer, older) =
+        (found.newer.map(|number| from("after", number)), found.older.map(|number| from("before", number)));
     Ok(html! {
         @if may {
             form method="get" action="/dead-letters/act" class="picked" {
@@ -220,7 +223,7 @@ async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<
         } @else {
             (listing)
         }
-        (pager(first.as_deref(), next.as_deref()))
+        (pager_by_age(&first, newer.as_deref(), older.as_deref()))
     })
 }
 

@@ -51,7 +51,11 @@ pub(super) async fn show(visit: Visit) -> Outcome<Page> {
     let mut page = Page::new(Section::Logs, "Logs");
     let found = html! {
         @if lines.items.is_empty() {
-            (empty("No line of the log is like this.", &html! { "Only the newest lines are kept; what is older is dropped." }))
+            @if given.iter().all(|(_, value)| value.is_none()) && after.is_none() {
+                (empty("Nothing is logged yet", &html! { "What the program does, and every event that fails, is kept here for a while." }))
+            } @else {
+                (empty("No line of the log is like this", &html! { "Only the newest lines are kept; what is older is dropped." }))
+            }
         } @else {
             (listed(&lines.items))
         }

@@ -40,7 +40,10 @@ pub(super) async fn show(visit: Visit) -> Outcome<Page> {
                     .any(|text| text.to_lowercase().contains(wanted.as_str()))
             })
     };
-    let shown: Vec<&Setting> = settings.iter().filter(meant).collect();
+    let mut shown: Vec<&Setting> = settings.iter().filter(meant).collect();
+    // A table's own keys may stand before and after its sub-tables.
+    let first_of = |table: &str| settings.iter().position(|setting| setting.table == table);
+    shown.sort_by_cached_key(|setting| first_of(&setting.table));
     let set = settings.iter().filter(|setting| setting.origin != Origin::Default).count();
     Ok(Page::new(Section::Settings, "Settings").body(html! {
         (sections(&visit, true))

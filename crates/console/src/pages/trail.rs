@@ -4,12 +4,13 @@ use maud::{Markup, html};
 
 use tidegate_api::TrailLine;
 
-use crate::api::{Listing, address, encoded};
+use crate::api::{address, encoded};
 use crate::components::controls::{field, filter};
 use crate::components::diff::unified;
 use crate::components::notice::empty;
-use crate::components::table::{heads, pager, table};
+use crate::components::table::{heads, pager_by_age, table};
 use crate::components::time::{ago, at};
+use crate::newest::{self, Begin, Newest};
 use crate::page::{Page, Section};
 use crate::problem::Outcome;
 use crate::text;
@@ -18,27 +19,24 @@ use crate::visit::Visit;
 /// Lines on a page.
 const SHOWN: usize = 50;
 
-/// How far back is looked for the lines of one subject, as a number of lines of the whole trail.
-const FURTHEST: u64 = 1 << 20;
-
 /// The page.
 pub(super) async fn show(visit: Visit) -> Outcome<Page> {
     let subject = visit.parameter("subject");
-    let before = visit.parameter("before").and_then(|text| text.parse().ok());
-    let newest = newest(&visit, subject.as_deref(), before, SHOWN).await?;
-    let here = |before: Option<u64>| {
-        let before = before.map(|number| number.to_string());
-        address("/trail", &[("subject", subject.as_deref()), ("before", before.as_deref())])
+    let begin = Begin::of(&visit);
+    let newest = newest(&visit, subject.as_deref(), begin, SHOWN).await?;
+    let from = |name: &str, number: u64| {
+        address("/trail", &[("subject", subject.as_deref()), (name, Some(&number.to_string()))])
     };
-    let next = newest.older.map(|number| here(Some(number)));
-    let first = before.map(|_| here(None));
+    let first = address("/trail", &[("subject", subject.as_deref())]);
+    let newer = newest.newer.map(|number| from("after", number));
+    let older = newest.older.map(|number| from("before", number));
     Ok(Page::new(Section::Trail, "Audit trail").body(html! {
         (filter("/trail", &field("subject", "About", subject.as_deref(), "a function, a dead letter's number, a lane")))
-        @if newest.lines.is_empty() {
+        @if newest.items.is_empty() && begin == Begin::Newest {
             (empty("Nothing was done by hand", &html! { @if subject.is_some() { "at least not to this. " a href="/trail" { "The whole trail" } } @else { "What people do here and with the commands stands here afterwards." } }))
         } @else {
-            (lines(&visit, &newest.lines))
-            (pager(first.as_deref(), next.as_deref()))
+            (lines(&visit, &newest.items))
+            (pager_by_age(&first, newer.as_deref(), older.as_deref()))
         }
     }))
 }
@@ -89,63 +87,17 @@ pub(super) fn detail(line: &TrailLine) -> Markup {
     }
 }
 
-/// The newest lines, the newest first.
-#[derive(Debug, Default)]
-pub(super) struct Newest {
-    /// The lines.
-    pub(super) lines: Vec<TrailLine>,
-    /// Older ones are before this number; nothing when there are none, or none within reach.
-    pub(super) older: Option<u64>,
-}
-
-/// The newest lines of the trail, of one subject if given, before a number if given. The API tells the trail from its
-/// beginning on; where its end is, is found by halving.
+/// The newest lines, of one subject if given.
 ///
 /// # Errors
 /// What the API says.
 pub(super) async fn newest(
     visit: &Visit,
     subject: Option<&str>,
-    before: Option<u64>,
+    begin: Begin,
     wanted: usize,
-) -> Outcome<Newest> {
-    let ask = async |after: u64, limit: usize| -> Outcome<Vec<TrailLine>> {
-        let (after, limit) = (after.to_string(), limit.to_string());
-        let query = [("subject", subject), ("after", Some(after.as_str())), ("limit", Some(limit.as_str()))];
-        Ok(visit.api.get::<Listing<TrailLine>>(&address("/api/v1/trail", &query)).await?.items)
-    };
-    let end = match before {
-        Some(before) => before,
-        None => {
-            // `low` has lines after it, or is the beginning; `high` has none.
-            let (mut low, mut high) = (0_u64, 64_u64);
-            while let Some(line) = ask(high, 1).await?.first() {
-                (low, high) = (line.number, line.number.saturating_mul(2));
-            }
-            while low < high {
-                let middle = low + (high - low) / 2;
-                match ask(middle, 1).await?.first() {
-                    Some(line) => low = line.number,
-                    None => high = middle,
-                }
-            }
-            high.saturating_add(1)
-        }
-    };
-    // Lines of one subject are sparse: the stretch is made longer until it has enough of them.
-    let mut stretch = wanted as u64;
-    loop {
-        let from = end.saturating_sub(1).saturating_sub(stretch);
-        let mut lines = ask(from, 1000).await?;
-        lines.retain(|line| line.number < end);
-        if lines.len() >= wanted || from == 0 || stretch >= FURTHEST {
-            let has_older =
-                lines.len() > wanted || (from > 0 && !ask(0, 1).await?.iter().all(|line| line.number > from));
-            lines.reverse();
-            lines.truncate(wanted);
-            let older = lines.last().map_or(from + 1, |line| line.number);
-            return Ok(Newest { lines, older: has_older.then_some(older) });
-        }
-        stretch = stretch.saturating_mul(4);
-    }
+) -> Outcome<Newest<TrailLine>> {
+    let subject = subject.map_or(String::new(), |subject| format!("subject={}", encoded(subject)));
+    newest::page(visit, &format!("/api/v1/trail?{subject}"), begin, wanted, |line: &TrailLine| line.number)
+        .await
 }

@@ -171,7 +171,7 @@ fn top(frame: &Frame<'_>, live: bool) -> Markup {
                     input type="hidden" name="theme" value=(next.name());
                     input type="hidden" name="back" value=(frame.here);
                     button type="submit" class="quiet" title={ "Theme: " (frame.theme.name()) ". Switch to " (next.name()) } {
-                        span class="unseen" { "Switch the theme to " } span { (theme_word(frame.theme)) }
+                        span { (theme_word(frame.theme)) } span class="unseen" { ", switch to " (next.name()) }
                     }
                 }
                 a class="quiet" href="/keys" title="Keys" aria-keyshortcuts="?" { "?" span class="unseen" { " Keys of the console" } }
@@ -191,9 +191,9 @@ fn top(frame: &Frame<'_>, live: bool) -> Markup {
 
 fn theme_word(theme: Theme) -> &'static str {
     match theme {
-        Theme::Auto => "Auto",
-        Theme::Light => "Light",
-        Theme::Dark => "Dark",
+        Theme::Auto => "Theme: auto",
+        Theme::Light => "Theme: light",
+        Theme::Dark => "Theme: dark",
     }
 }
 

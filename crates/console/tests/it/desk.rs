@@ -174,12 +174,35 @@ async fn the_filter_reaches_the_api_and_its_mistakes_are_said_beside_it() {
 async fn the_list_pages_by_cursor_and_keeps_its_filter() {
     let shown = seen_by(operator(), "/dead-letters?view=list&function=aircraft").await;
     assert!(
-        shown.html.contains("href=\"/dead-letters?function=aircraft&amp;view=list&amp;after=28\""),
+        shown.html.contains(
+            "href=\"/dead-letters?function=aircraft&amp;view=list&amp;before=81\" rel=\"next\">Older"
+        ),
         "{}",
         shown.html
     );
-    let second = seen_by(operator(), "/dead-letters?view=list&function=aircraft&after=28").await;
-    assert!(second.html.contains("href=\"/dead-letters?function=aircraft&amp;view=list\">First page"));
+    assert!(
+        shown.html.find("#130").unwrap() < shown.html.find("#81").unwrap()
+            && !shown.html.contains("rel=\"prev\"")
+    );
+    let second = seen_by(operator(), "/dead-letters?view=list&function=aircraft&before=81").await;
+    let here = "/dead-letters?function=aircraft&amp;view=list";
+    assert!(second.html.contains("#80") && second.html.contains("#31") && !second.html.contains("#81<"));
+    for (way, name) in
+        [("", "Newest"), ("&amp;after=80\" rel=\"prev", "Newer"), ("&amp;before=31\" rel=\"next", "Older")]
+    {
+        assert!(second.html.contains(&format!("href=\"{here}{way}\">{name}")), "{name}: {}", second.html);
+    }
+    // The way forward leads to the page before, and on to the end.
+    let back = seen_by(operator(), "/dead-letters?view=list&function=aircraft&after=80").await;
+    assert!(
+        back.html.contains("#130") && back.html.contains("#81<") && !back.html.contains("rel=\"prev\""),
+        "{}",
+        back.html
+    );
+    let last = seen_by(operator(), "/dead-letters?view=list&function=aircraft&before=31").await;
+    assert!(last.html.contains("#1<") && !last.html.contains("rel=\"next\""));
+    let past = seen_by(operator(), "/dead-letters?view=list&function=aircraft&before=1").await;
+    assert!(past.html.contains("after=0\" rel=\"prev"), "{}", past.html);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,7 +286,7 @@ fn percent_encoding_of(cookie: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_group_is_counted_confirmed_and_worked_off_in_steps() {
+async fn a_whole_group_is_counted_confirmed_and_left_to_the_server() {
     let browser = browser(operator());
     let asked = browser.get("/dead-letters/act?do=redrive").await;
     let text = asked.text();
@@ -276,30 +299,35 @@ async fn a_whole_group_is_counted_confirmed_and_worked_off_in_steps() {
 
     let started =
         browser.post("/dead-letters/act", "csrf=token-of-ada&do=redrive&expected=328&expected_open=326&until=2026-01-01T00:00:00Z&reason=fixed").await;
-    let progress = started.leads_to().to_owned();
-    assert!(progress.starts_with("/dead-letters/acts/"));
-    while !browser.get(&progress).await.text().contains("through") {
-        tokio::task::yield_now().await;
-    }
-    let shown = checked(&progress, browser.get(&progress).await);
-    assert!(
-        shown.text().contains("Redriven: 325 dead letters. Not redriven: 1, because it is quarantined."),
-        "{}",
-        shown.text()
-    );
-    let calls = calls(&browser);
-    let asked: Vec<&str> = calls.iter().map(|(call, _)| call.as_str()).collect();
+    assert_eq!(started.leads_to(), "/dead-letters/acts/b1");
+    let filter = json!({ "until": "2026-01-01T00:00:00Z" });
     assert_eq!(
-        asked,
-        [
-            "GET /api/v1/dead-letter-ids?until=2026-01-01T00%3A00%3A00Z&status=open&limit=200",
-            "POST /api/v1/dead-letters/redrive",
-            "GET /api/v1/dead-letter-ids?until=2026-01-01T00%3A00%3A00Z&status=open&limit=200&after=200",
-            "POST /api/v1/dead-letters/redrive",
-        ]
+        last_call(&browser),
+        (
+            "POST /api/v1/dead-letter-acts".to_owned(),
+            json!({ "act": "redrive", "filter": filter, "force": false, "reason": "fixed" })
+        )
     );
-    assert_eq!(calls[3].1["reason"], "fixed");
-    assert_eq!(calls[3].1["ids"].as_array().unwrap().len(), 126);
+    let under_way = checked("/dead-letters/acts/b1", browser.get("/dead-letters/acts/b1").await).text();
+    assert!(under_way.contains("under way Redriven: 200 dead letters."), "{under_way}");
+    assert!(
+        under_way.contains("went on with it") && under_way.contains("this page can be closed"),
+        "{under_way}"
+    );
+    let listed = browser.get("/dead-letters").await;
+    assert!(
+        listed.html.contains("href=\"/dead-letters/acts/b1\">Redrive of 326 dead letters"),
+        "{}",
+        listed.html
+    );
+    let over = checked("/dead-letters/acts/b2", browser.get("/dead-letters/acts/b2").await).text();
+    assert!(
+        over.contains("through Redriven: 325 dead letters. Not redriven: 1, because it is quarantined."),
+        "{over}"
+    );
+    let stopped = browser.post("/dead-letters/acts/b1/stop", "csrf=token-of-ada").await;
+    assert_eq!(stopped.leads_to(), "/dead-letters/acts/b1");
+    assert_eq!(last_call(&browser).0, "POST /api/v1/dead-letter-acts/b1/stop");
     assert_eq!(browser.get("/dead-letters/acts/0000").await.status, StatusCode::NOT_FOUND);
 }
 

@@ -32,6 +32,9 @@ pub(super) fn router() -> Router<Arc<Fixture>> {
         .route("/api/v1/dead-letter-trend", get(trend))
         .route("/api/v1/circuits", get(circuits))
         .route("/api/v1/failures", get(failures))
+        .route("/api/v1/dead-letter-acts", get(bulk_acts).post(start_bulk_act))
+        .route("/api/v1/dead-letter-acts/{id}", get(bulk_act))
+        .route("/api/v1/dead-letter-acts/{id}/stop", post(stop_bulk_act))
         .route("/api/v1/circuits/{function}/{action}", post(circuit_act))
         .route("/api/v1/pauses/{function}/{action}", post(pause))
         .route("/api/v1/checkpoints/seek", post(seek))
@@ -57,6 +60,24 @@ fn keep(fixture: &Fixture, method: &Method, uri: &Uri, headers: HeaderMap, body:
 
 fn page(items: Vec<Value>) -> Json<Value> {
     Json(json!({ "items": items, "next": null }))
+}
+
+/// A page of things with numbers, in the order that is asked for.
+fn page_of(
+    numbers: impl DoubleEndedIterator<Item = u64>,
+    given: &HashMap<String, String>,
+    item: impl Fn(u64) -> Value,
+) -> Value {
+    let limit: usize = given.get("limit").map_or(1000, |limit| limit.parse().unwrap());
+    let after: Option<u64> = given.get("after").map(|after| after.parse().unwrap());
+    let mut numbers: Vec<u64> = match given.get("order").map(String::as_str) {
+        Some("newest") => numbers.rev().filter(|number| after.is_none_or(|after| *number < after)).collect(),
+        _ => numbers.filter(|number| after.is_none_or(|after| *number > after)).collect(),
+    };
+    let more = numbers.len() > limit;
+    numbers.truncate(limit);
+    let next = numbers.last().filter(|_| more).map(ToString::to_string);
+    json!({ "items": numbers.into_iter().map(item).collect::<Vec<_>>(), "next": next })
 }
 
 const REASONS: [&str; 3] = [
@@ -110,9 +131,7 @@ async fn letters(State(fixture): From, Query(given): Given) -> Response {
             "partition is a number",
         );
     }
-    let next = if given.contains_key("after") { Value::Null } else { json!("28") };
-    Json(json!({ "items": (17..29).map(|id| letter(&fixture, id)).collect::<Vec<_>>(), "next": next }))
-        .into_response()
+    Json(page_of(1..131, &given, |id| letter(&fixture, id))).into_response()
 }
 
 async fn letter_of(State(fixture): From, Path(id): Path<u64>) -> Response {
@@ -214,6 +233,46 @@ async fn dry_run(State(fixture): From, uri: Uri, headers: HeaderMap, Json(body):
 async fn note(State(fixture): From, uri: Uri, headers: HeaderMap, Json(body): Json<Value>) -> Response {
     keep(&fixture, &Method::POST, &uri, headers, body);
     (StatusCode::CREATED, Json(json!({}))).into_response()
+}
+
+fn bulk(fixture: &Fixture, id: &str, state: &str) -> Value {
+    let is_over = state != "running";
+    json!({ "id": id, "act": "redrive", "filter": { "status": "open", "until": "2026-01-01T00:00:00Z" }, "force": false, "reason": HOSTILE,
+        "by": "ada (token 1)", "started_at": fixture.before(30), "state": state, "ended_at": is_over.then(|| fixture.before(2)),
+        "expected": 326, "done": if is_over { 325 } else { 200 }, "refused": if is_over { json!({ "quarantined": 1 }) } else { json!({}) },
+        "resumed": 1 })
+}
+
+async fn bulk_acts(State(fixture): From) -> Json<Value> {
+    page(vec![bulk(&fixture, "b1", "running")])
+}
+
+async fn bulk_act(State(fixture): From, Path(id): Path<String>) -> Response {
+    match id.as_str() {
+        "b1" => Json(bulk(&fixture, "b1", "running")).into_response(),
+        "b2" => Json(bulk(&fixture, "b2", "ended")).into_response(),
+        _ => problem(StatusCode::NOT_FOUND, "TG-404", "there is no such act", "the last 50 are kept"),
+    }
+}
+
+async fn start_bulk_act(
+    State(fixture): From,
+    uri: Uri,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    keep(&fixture, &Method::POST, &uri, headers, body);
+    (StatusCode::ACCEPTED, Json(bulk(&fixture, "b1", "running"))).into_response()
+}
+
+async fn stop_bulk_act(
+    State(fixture): From,
+    uri: Uri,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Json<Value> {
+    keep(&fixture, &Method::POST, &uri, headers, body);
+    Json(bulk(&fixture, "b1", "stopped"))
 }
 
 async fn failures(State(fixture): From, Query(given): Given) -> Response {
@@ -384,21 +443,17 @@ async fn configuration() -> Json<Value> {
 }
 
 async fn trail(State(fixture): From, Query(given): Given) -> Json<Value> {
-    let after: u64 = given.get("after").map_or(0, |after| after.parse().unwrap());
-    let limit: usize = given.get("limit").map_or(1000, |limit| limit.parse().unwrap());
+    let about = |number: u64| {
+        if number.is_multiple_of(3) { ("circuit.open", "weather") } else { ("dead-letter.redrive", "17") }
+    };
     let line = |number: u64| {
-        let (action, subject) = if number.is_multiple_of(3) {
-            ("circuit.open", "weather")
-        } else {
-            ("dead-letter.redrive", "17")
-        };
+        let (action, subject) = about(number);
         json!({ "number": number, "action": action, "subject": subject, "by": "ada (token 1)", "reason": format!("reason {number} {HOSTILE}"),
             "at": fixture.before(10_000 - number * 10), "detail": { "n": number } })
     };
-    let lines = (after + 1..=130)
-        .map(line)
-        .filter(|line| given.get("subject").is_none_or(|subject| line["subject"] == subject.as_str()));
-    page(lines.take(limit).collect())
+    let numbers =
+        (1..131).filter(|number| given.get("subject").is_none_or(|subject| about(*number).1 == subject));
+    Json(page_of(numbers, &given, line))
 }
 
 fn token(fixture: &Fixture, id: &str, name: &str, role: &str) -> Value {

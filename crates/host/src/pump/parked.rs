@@ -17,6 +17,7 @@ use tidegate_model::observe::DecidedEvents;
 use tidegate_model::outcome::{Outcome, OutcomeCounts};
 use tidegate_model::parking::{Reparked, StoredParked, Turn, Unparked, UnparkedEnd};
 use tidegate_model::ports::StoreError;
+use tidegate_model::position::SequenceNumber;
 use tracing::warn;
 
 use super::gate::FirstEvent;
@@ -320,7 +321,7 @@ impl PartitionPump {
                 QueueId::Key(key) => {
                     let is_tried = work.parking.queue(id).is_some_and(|queue| queue.is_tried);
                     let limit = if is_tried { 1 } else { most - parked.len() };
-                    self.store.parked_of_key(lane, key, limit, room).await?
+                    self.store.parked_of_key(lane, key, SequenceNumber::ZERO, limit, room).await?
                 }
             };
             if found.is_empty() && !work.parking.not_found(id, committed) {
@@ -342,7 +343,7 @@ impl PartitionPump {
         work: &mut Work,
         parked: Vec<StoredParked>,
         resolved: Vec<Resolution>,
-        shown: Vec<(tidegate_model::position::SequenceNumber, Shown)>,
+        shown: Vec<(SequenceNumber, Shown)>,
         health: BatchHealth,
     ) -> DecidedBatch {
         let now = self.clock.now();

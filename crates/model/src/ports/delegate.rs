@@ -110,9 +110,9 @@ macro_rules! delegate_store {
                 use $crate::ports::Parking as _;
                 self.$field.parked(lane, sequence_number).await
             }
-            async fn parked_of_key(&self, lane: &$crate::checkpoint::Lane, key: &$crate::parking::OrderKey, limit: usize, max_bytes: usize) -> Result<Vec<$crate::parking::StoredParked>, $crate::ports::StoreError> {
+            async fn parked_of_key(&self, lane: &$crate::checkpoint::Lane, key: &$crate::parking::OrderKey, from: $crate::position::SequenceNumber, limit: usize, max_bytes: usize) -> Result<Vec<$crate::parking::StoredParked>, $crate::ports::StoreError> {
                 use $crate::ports::Parking as _;
-                self.$field.parked_of_key(lane, key, limit, max_bytes).await
+                self.$field.parked_of_key(lane, key, from, limit, max_bytes).await
             }
             async fn list_parked(&self, lane: &$crate::checkpoint::Lane, from: $crate::position::SequenceNumber, limit: usize) -> Result<Vec<$crate::parking::StoredParked>, $crate::ports::StoreError> {
                 use $crate::ports::Parking as _;

@@ -37,12 +37,13 @@ pub trait Parking: Send + Sync + 'static {
         sequence_number: SequenceNumber,
     ) -> Result<Option<StoredParked>, StoreError>;
 
-    /// At most `limit` parked events of a key, from its head on, ordered by sequence number. They stop before the one
-    /// that makes them take more than `max_bytes` together, but there is always one if there is any.
+    /// At most `limit` parked events of a key with sequence numbers from `from` on, in that order; from zero on the first
+    /// is the key's head. They stop before the one that makes them take more than `max_bytes` together, but there is always one if there is any.
     async fn parked_of_key(
         &self,
         lane: &Lane,
         key: &OrderKey,
+        from: SequenceNumber,
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredParked>, StoreError>;

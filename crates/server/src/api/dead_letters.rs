@@ -5,26 +5,31 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse as _, Response};
 
 use tidegate_api as shapes;
-use tidegate_api::{DeadLetter, DeadLetterGroup, DeadLetterRef, DocumentState, EventData, TrailLine};
+use tidegate_api::{
+    DeadLetter, DeadLetterGroup, DeadLetterRef, DocumentState, EventData, ListingOrder, TRUNCATED_HEADER,
+    TrailLine,
+};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{DeadLetterId, StoredDeadLetter};
 use tidegate_model::document::Document;
 
 use crate::api::page::{MAX_ITEMS, Page};
-use crate::api::parameters::{InPath, NUMBER, Parameters, dead_letter_filter};
+use crate::api::parameters::{InPath, NUMBER, ORDER, Parameters, dead_letter_filter};
 use crate::api::{Api, ApiError, diff, edit, etag};
 use crate::config::elements::duration;
 
-/// A page of the dead letters that match, ordered by id.
+/// A page of the dead letters that match, ordered by number: the oldest first, or the newest.
 #[utoipa::path(
     get, path = "/api/v1/dead-letters", tag = "dead letters",
     params(
         shapes::DeadLetterFilter,
-        ("after" = Option<u64>, Query, description = "The cursor of the page"),
+        ("order" = Option<shapes::ListingOrder>, Query, description = "`oldest` first, as without it, or `newest` first"),
+        ("after" = Option<u64>, Query, description = "The cursor of the page: those that come after this number in the order"),
         ("limit" = Option<u64>, Query, description = "At most so many objects; at most 1000", minimum = 1),
         ("event" = Option<bool>, Query, description = "Each with its `event`: what a redrive gives the function"),
     ),
@@ -40,6 +45,7 @@ pub(super) async fn list(
     mut parameters: Parameters,
 ) -> Result<Response, ApiError> {
     let filter = dead_letter_filter(&mut parameters)?;
+    let order = parameters.parsed("order", ORDER)?.unwrap_or_default();
     let mut after = parameters.parsed("after", NUMBER)?.map(DeadLetterId);
     let with_event: bool = parameters.parsed("event", "true or false")?.unwrap_or(false);
     let mut page = Page::new(parameters.parsed("limit", NUMBER)?);
@@ -47,7 +53,10 @@ pub(super) async fn list(
     let mut more = true;
     while more && !page.is_full() {
         let wanted = page.wants();
-        let letters = api.store.list_dead_letters(&filter, after, wanted).await?;
+        let letters = match order {
+            ListingOrder::Oldest => api.store.list_dead_letters(&filter, after, wanted).await?,
+            ListingOrder::Newest => api.desk.newest(&filter, after, wanted).await?,
+        };
         more = letters.len() == wanted;
         for letter in letters {
             after = Some(letter.id);
@@ -103,7 +112,7 @@ pub(super) async fn ids(
     responses(
         (status = 200, content(
             (shapes::Page<shapes::DeadLetterGroup> = "application/json"), (shapes::DeadLetterGroup = "application/x-ndjson"),
-        ), description = "The causes of the dead letters that match, the most frequent first"),
+        ), description = "The causes of the dead letters that match, the most frequent first; `truncated`, or the header `tidegate-truncated`, says that there are more"),
         crate::api::openapi::Refused, crate::api::openapi::Failed,
     ),
 )]
@@ -114,15 +123,18 @@ pub(super) async fn groups(
     let filter = dead_letter_filter(&mut parameters)?;
     let limit: Option<usize> = parameters.parsed("limit", NUMBER)?;
     parameters.done()?;
-    // Reasons without what differs from event to event: there are few, and the most frequent ones are what counts.
     let limit = limit.unwrap_or(MAX_ITEMS).clamp(1, MAX_ITEMS);
     let mut page = Page::new(Some(limit));
-    let work = async { Ok(Arc::<[_]>::from(api.store.group_dead_letters(&filter).await?)) };
-    let groups = api.groups.get(format!("{filter:?}"), &*api.clock, work).await?;
-    for group in groups.iter().take(limit) {
+    let work = async { Ok(Arc::new(api.desk.causes(&filter, limit).await?)) };
+    let causes = api.groups.get((format!("{filter:?}"), limit), &*api.clock, work).await?;
+    for group in &causes.groups {
         page.push(&DeadLetterGroup::from(group.clone()));
     }
-    Ok(page.finish(None))
+    let mut response = page.finish(None);
+    if causes.causes > causes.groups.len() as u64 {
+        response.headers_mut().insert(TRUNCATED_HEADER, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// The longest time that a trend covers.
@@ -190,11 +202,11 @@ pub(super) async fn trend(
 pub(super) async fn get(State(api): State<Arc<Api>>, InPath(id): InPath<u64>) -> Result<Response, ApiError> {
     let stored = api.dead_letter(DeadLetterId(id)).await?;
     let (document_now, document_diff) = document_now(&api, &stored).await?;
-    let history = api.store.trail(Some(&stored.id.to_string()), 0, HISTORY + 1).await?;
+    let history = api.desk.newest_trail(Some(&stored.id.to_string()), None, HISTORY + 1).await?;
     let history_truncated = history.len() > HISTORY;
-    let history: Vec<TrailLine> = (history.into_iter())
+    // The newest ones, the oldest of them first.
+    let history: Vec<TrailLine> = (history.into_iter().take(HISTORY).rev())
         .filter(|entry| entry.action.starts_with("dead-letter."))
-        .take(HISTORY)
         .map(TrailLine::from)
         .collect();
     let shown = DeadLetter {

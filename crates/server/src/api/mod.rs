@@ -12,6 +12,7 @@ pub(crate) mod actor;
 mod alerts;
 mod audit;
 mod audit_deep;
+mod bulk_acts;
 pub(crate) mod cached;
 mod checkpoints;
 mod circuits;
@@ -65,10 +66,10 @@ use tidegate_host::judge::Judge;
 use tidegate_host::status::LaneStatus;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::{SharedClock, Timestamp};
-use tidegate_model::dead_letter::DeadLetterGroup;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, Store};
+use tidegate_store::Causes;
 use tidegate_telemetry::Telemetry;
 
 use crate::api::cached::Cached;
@@ -78,6 +79,7 @@ use crate::hubs::Hubs;
 use crate::retention::Places;
 use crate::sources::Sources;
 
+pub(crate) use bulk_acts::BulkActs;
 pub use desk::{Counts, Desk};
 pub use error::ApiError;
 pub use operations::{Operations, Processing};
@@ -134,10 +136,12 @@ pub struct Api {
     pub(crate) openapi: OnceLock<Bytes>,
     /// The overview, worked out once for everybody who looks.
     pub(crate) overviews: Cached<(), Arc<Overview>>,
+    /// The acts on many dead letters that run.
+    pub(crate) bulk_acts: BulkActs,
     /// Whether what earlier lives of the program logged of failures was asked for.
     pub(crate) earlier_failures: tokio::sync::OnceCell<()>,
-    /// Groups of dead letters, by what was asked for.
-    pub(crate) groups: Cached<String, Arc<[DeadLetterGroup]>>,
+    /// Causes of dead letters, by what was asked for and how many.
+    pub(crate) groups: Cached<(String, usize), Arc<Causes>>,
     /// Trends of dead letters, by their beginning, the length of a bucket and the number of buckets.
     pub(crate) trends: Cached<(Timestamp, u64, usize), Arc<Counts>>,
 }
@@ -198,6 +202,8 @@ fn routes() -> Routes {
         .routes(routes!(dead_letters::ids))
         .routes(routes!(dead_letters::groups))
         .routes(routes!(dead_letters::trend))
+        .routes(routes!(bulk_acts::list))
+        .routes(routes!(bulk_acts::get))
         .routes(routes!(parked::list))
         .routes(routes!(circuits::list))
         .routes(routes!(circuits::pauses))
@@ -221,6 +227,8 @@ fn operate_routes() -> Routes {
         .routes(routes!(dead_letter_acts::release))
         .routes(routes!(dead_letter_acts::edit))
         .routes(routes!(dead_letter_acts::note))
+        .routes(routes!(bulk_acts::start))
+        .routes(routes!(bulk_acts::stop))
         .routes(routes!(parked::try_now))
         .routes(routes!(parked::set_aside))
         .routes(routes!(circuits::act))
@@ -239,10 +247,7 @@ fn acting(routes: Routes, api: Arc<Api>) -> Router {
 
 async fn seen_at_once(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let answer = next.run(request).await;
-    // Also an act that was refused may have been done in part, or have been preceded by another.
-    api.overviews.forget();
-    api.groups.forget();
-    api.trends.forget();
+    api.forget_answers();
     answer
 }
 
@@ -256,6 +261,13 @@ fn finished(routes: Routes, api: Arc<Api>) -> Router {
 }
 
 impl Api {
+    /// What was answered lately may not be true any more: somebody did something.
+    pub(crate) fn forget_answers(&self) {
+        self.overviews.forget();
+        self.groups.forget();
+        self.trends.forget();
+    }
+
     /// The hubs that are read: those of the log and those of others, ordered by name.
     pub(crate) fn logs(&self) -> Vec<Arc<dyn EventLog>> {
         let own = self.hubs.all().into_iter().map(|hub| hub as Arc<dyn EventLog>);

@@ -45,6 +45,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
+    /// Those that stand elsewhere than in a query.
+    pub(crate) fn of(given: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(given.into_iter().collect())
+    }
+
     /// Takes the text of a parameter, if it is given.
     pub(crate) fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         let Some(place) = self.0.iter().position(|(given, _)| given == name) else { return Ok(None) };
@@ -112,6 +117,9 @@ impl Parameters {
 
 /// No event has a larger sequence number: stores and clients keep them as signed integers.
 pub(crate) const MAX_SEQUENCE_NUMBER: u64 = i64::MAX as u64;
+
+/// What an order may be.
+pub(crate) const ORDER: &str = "oldest or newest";
 
 /// What a number must be.
 pub(crate) const NUMBER: &str = "a whole number, not negative";

@@ -25,9 +25,6 @@ use crate::api::page::{FULL_BYTES, Page};
 use crate::api::parameters::{MAX_SEQUENCE_NUMBER, NAME, NUMBER, Parameters};
 use crate::api::{Api, ApiError};
 
-/// How many parked events one request looks at, where only some of them are meant.
-const MAX_LOOKED_AT: usize = 5000;
-
 /// A page of the parked events that match, ordered by function, hub, partition and sequence number.
 #[utoipa::path(
     get, path = "/api/v1/parked", tag = "parked",
@@ -53,7 +50,7 @@ pub(super) async fn list(
     let function: Option<FunctionName> = parameters.parsed("function", NAME)?;
     let hub: Option<HubName> = parameters.parsed("hub", NAME)?;
     let partition = parameters.partition()?;
-    let key = parameters.take("key")?;
+    let key = parameters.take("key")?.map(|key| OrderKey::from(key.as_str()));
     let after: Option<Place> = parameters.parsed("after", "function/hub/partition/sequence number")?;
     let mut page = Page::new(parameters.parsed("limit", NUMBER)?);
     parameters.done()?;
@@ -66,48 +63,29 @@ pub(super) async fn list(
             && after.as_ref().is_none_or(|after| *lane >= after.lane)
     });
     lanes.sort_unstable();
-    let mut looked_at = 0;
     for lane in lanes {
         let mut from = match &after {
             Some(Place { lane: of, sequence_number }) if *of == lane => sequence_number.next(),
             _ => SequenceNumber::ZERO,
         };
-        // The store finds the queue of a key from its head on. Behind a cursor the events of the lane are looked through.
-        if let (Some(key), SequenceNumber::ZERO) = (&key, from) {
-            let (fits, key) = (page.room(), OrderKey::from(key.as_str()));
-            let queue = api.store.parked_of_key(&lane, &key, fits, FULL_BYTES).await?;
-            // No event is half as large as a page: what was cut for its bytes is larger than the other half.
-            let bytes: u64 = queue.iter().map(|stored| stored.parked.size()).sum();
-            let is_whole = queue.len() < fits && bytes < FULL_BYTES as u64 / 2;
-            let head = queue.first().map(|head| head.parked.event.sequence_number);
-            for stored in queue {
-                from = stored.parked.event.sequence_number.next();
-                page.push(&Parked::new(stored.parked, head.unwrap_or_default()));
-            }
-            if is_whole && !page.is_full() {
-                continue;
-            }
-        }
         let mut heads = HashMap::new();
         loop {
             let wanted = page.wants();
-            let events = api.store.list_parked(&lane, from, wanted).await?;
-            let more = events.len() == wanted;
-            looked_at += events.len();
+            let events = match &key {
+                // The store finds the queue of a key, whatever else is parked in the lane.
+                Some(key) => api.store.parked_of_key(&lane, key, from, wanted, FULL_BYTES).await?,
+                None => api.store.list_parked(&lane, from, wanted).await?,
+            };
+            // What is cut for its bytes has an event less, and there is always one where there is any.
+            let more = events.len() == wanted || (key.is_some() && !events.is_empty());
             for stored in events {
                 let parked = stored.parked;
                 from = parked.event.sequence_number.next();
-                if key.as_ref().is_none_or(|key| parked.key().is_some_and(|of| *key == **of)) {
-                    let head = head_of(&api, &lane, &parked, &mut heads).await?;
-                    page.push(&Parked::new(parked, head));
-                }
+                let head = head_of(&api, &lane, &parked, &mut heads).await?;
+                page.push(&Parked::new(parked, head));
             }
-            if !more {
+            if !more || page.is_full() {
                 break;
-            }
-            if page.is_full() || looked_at >= MAX_LOOKED_AT {
-                let last = from.previous().unwrap_or(from);
-                return Ok(page.finish(Some(format!("{lane}/{last}"))));
             }
         }
         if page.is_full() {
@@ -131,7 +109,7 @@ async fn head_of(
     if let Some(head) = known.get(key) {
         return Ok((*head).min(own));
     }
-    let first = api.store.parked_of_key(lane, key, 1, 0).await?;
+    let first = api.store.parked_of_key(lane, key, SequenceNumber::ZERO, 1, 0).await?;
     let head = first.first().map_or(own, |first| first.parked.event.sequence_number);
     known.insert(key.clone(), head);
     Ok(head.min(own))

@@ -158,7 +158,7 @@ async fn of_function(
         None => None,
         Some(parked) => {
             let first = match parked.key() {
-                Some(key) => api.store.parked_of_key(&lane, key, 1, 0).await?,
+                Some(key) => api.store.parked_of_key(&lane, key, SequenceNumber::ZERO, 1, 0).await?,
                 None => Vec::new(),
             };
             let head = first.first().map_or(number, |first| first.parked.event.sequence_number.min(number));

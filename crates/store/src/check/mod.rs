@@ -9,6 +9,7 @@ use tidegate_model::checkpoint::{Checkpoint, Lane};
 use tidegate_model::document::DocumentId;
 use tidegate_model::ports::StoreError;
 
+use crate::dead_letters::causes;
 use crate::error::Failure;
 use crate::file::StoreFile;
 use crate::schema::{APPLICATION_ID, FORMAT, documents_table};
@@ -51,6 +52,7 @@ impl Report {
 /// - for each lane: as many outcomes counted as events resolved, as many unsettled dead letters and parked events from the
 ///   checkpoint's start on as counted, and no attempts at events that are resolved;
 /// - for each dead letter: a story and a state that agree, and a parked event if it is on its way to the function;
+/// - for each cause: as many dead letters in each status as counted;
 /// - for each key: as many parked events and bytes as counted, and the right head;
 /// - for each collection: as many documents as counted, none with an etag that was not given out.
 ///
@@ -87,6 +89,9 @@ fn check_file(file: StoreFile<'_>) -> Result<Report, StoreError> {
     let checkpoints = checker.found(lanes)?.unwrap_or_default();
     let dead_letters = checker.dead_letters(&snapshot, &checkpoints);
     checker.found(dead_letters)?;
+    let differences = causes::differences(&snapshot);
+    let differences = checker.found(differences)?.unwrap_or_default();
+    checker.report.problems.extend(differences.into_iter().take(LISTED_PROBLEMS));
     let parked = checker.parked(&snapshot, &checkpoints);
     checker.found(parked)?;
     let records = checker.records(&snapshot);

@@ -150,7 +150,7 @@ pub(super) fn lease(
     let filter = DeadLetterFilter { status: vec![DeadLetterStatus::Open], ..filter.clone() };
     let transaction = begin(connection)?;
     let mut leased = Vec::new();
-    for id in search::ids(&transaction, &filter, Some(act.at), 0, limit)? {
+    for id in search::ids(&transaction, &filter, Some(act.at), search::Start::After(0), limit)? {
         let mut state = states::find(&transaction, id)?.ok_or_else(|| {
             Failure::Stored(format!("an index names the dead letter {id}, which is not there"))
         })?;

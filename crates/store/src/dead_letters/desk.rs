@@ -1,4 +1,5 @@
-//! What a person at a desk wants of dead letters beyond the port: how many there were over time, and to write a note.
+//! What a person at a desk wants of dead letters beyond the port: the newest first, how many there are and were over time,
+//! and to write a note.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,10 +7,12 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::Value;
 use tidegate_model::clock::Timestamp;
-use tidegate_model::dead_letter::{DeadLetterId, Fingerprint};
+use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, Fingerprint, StoredDeadLetter};
 use tidegate_model::ports::StoreError;
-use tidegate_model::trail::Act;
+use tidegate_model::trail::{Act, TrailEntry};
 
+use super::causes::Causes;
+use super::search::{self, Start};
 use crate::error::Failure;
 use crate::sqlite_store::{SqliteStore, unsigned};
 use crate::trail;
@@ -30,6 +33,62 @@ impl SqliteStore {
         buckets: usize,
     ) -> Result<Vec<(Fingerprint, Vec<u64>)>, StoreError> {
         self.readers.run(move |connection| trend(connection, from, step, buckets)).await
+    }
+
+    /// At most `limit` dead letters that match, with ids less than `before`, the greatest first.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn newest_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        before: Option<DeadLetterId>,
+        limit: usize,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let filter = filter.clone();
+        let before = before.and_then(|before| i64::try_from(before.0).ok()).unwrap_or(i64::MAX);
+        self.readers
+            .run(move |connection| {
+                let snapshot = connection.transaction()?;
+                let ids = search::ids(&snapshot, &filter, None, Start::Before(before), limit)?;
+                ids.into_iter().map(|id| super::expect(&snapshot, id)).collect()
+            })
+            .await
+    }
+
+    /// At most `limit` lines of the audit trail with numbers less than `before`, the newest first; of one subject if given.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn newest_trail(
+        &self,
+        subject: Option<&str>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<TrailEntry>, StoreError> {
+        let subject = subject.map(str::to_owned);
+        let before = before.unwrap_or(u64::MAX);
+        self.readers
+            .run(move |connection| trail::list_back(connection, subject.as_deref(), before, limit))
+            .await
+    }
+
+    /// The causes of the dead letters that match, the most frequent first and at most `limit`, and how many there are.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn dead_letter_causes(
+        &self,
+        filter: &DeadLetterFilter,
+        limit: usize,
+    ) -> Result<Causes, StoreError> {
+        let filter = filter.clone();
+        self.readers
+            .run(move |connection| {
+                let snapshot = connection.transaction()?;
+                super::causes::of(&snapshot, &filter, limit)
+            })
+            .await
     }
 
     /// Writes a note about a dead letter into the audit trail: `act.reason` is what it says. False when there is no such

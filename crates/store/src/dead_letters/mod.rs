@@ -1,6 +1,7 @@
 //! The dead letters.
 
 mod acts;
+pub(crate) mod causes;
 mod desk;
 mod edits;
 pub(crate) mod search;
@@ -19,6 +20,8 @@ use tidegate_model::ports::{DeadLetters, StoreError};
 use tidegate_model::position::{Incarnation, SequenceNumber};
 use tidegate_model::trail::{Act, NewTrailEntry, TrailEntry};
 
+pub use self::causes::Causes;
+use self::search::Start;
 use self::states::State;
 use crate::accounts::{Account, Accounts};
 use crate::error::Failure;
@@ -76,7 +79,7 @@ impl DeadLetters for SqliteStore {
         self.readers
             .run(move |connection| {
                 let snapshot = connection.transaction()?;
-                search::groups(&snapshot, &filter)
+                Ok(causes::of(&snapshot, &filter, usize::MAX)?.groups)
             })
             .await
     }
@@ -186,7 +189,7 @@ pub(crate) fn replay(
         status: vec![Open, Quarantined, Redriving],
         ..DeadLetterFilter::default()
     };
-    for id in search::ids(connection, &waiting, None, 0, usize::MAX)? {
+    for id in search::ids(connection, &waiting, None, FIRST, usize::MAX)? {
         if stories::incarnation(connection, integer(id.0, "dead letter's number")?)? == Some(incarnation) {
             let mut state = states::find(connection, id)?.ok_or_else(|| missing(id))?;
             state.change_to(DeadLetterStatus::Replayed, at);
@@ -210,7 +213,7 @@ pub(crate) fn discard_of_hub(
         ..DeadLetterFilter::default()
     };
     let mut accounts = Accounts::default();
-    let ids = search::ids(connection, &filter, None, 0, most)?;
+    let ids = search::ids(connection, &filter, None, FIRST, most)?;
     for id in &ids {
         let mut state = states::find(connection, *id)?.ok_or_else(|| missing(*id))?;
         let event = state.sequence_number;
@@ -251,8 +254,11 @@ fn expect(connection: &Connection, id: DeadLetterId) -> Result<StoredDeadLetter,
     whole(connection, state)
 }
 
-fn number_after(after: Option<DeadLetterId>) -> i64 {
-    after.map_or(0, |after| i64::try_from(after.0).unwrap_or(i64::MAX))
+/// The beginning.
+const FIRST: Start = Start::After(0);
+
+fn number_after(after: Option<DeadLetterId>) -> Start {
+    after.map_or(FIRST, |after| Start::After(i64::try_from(after.0).unwrap_or(i64::MAX)))
 }
 
 fn missing(id: DeadLetterId) -> Failure {

@@ -1,19 +1,15 @@
 //! How dead letters are found: by the index that leaves the least to look at, in the order of their numbers, without
 //! reading their stories.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use tidegate_model::checkpoint::Lane;
 use tidegate_model::clock::Timestamp;
-use tidegate_model::dead_letter::{
-    DeadLetterFilter, DeadLetterGroup, DeadLetterId, DeadLetterStatus, Fingerprint,
-};
+use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, DeadLetterStatus};
 
 use super::states::stored_fingerprint;
-use super::stories;
 use crate::error::Failure;
 use crate::ownerships::lane;
 use crate::sqlite_store::unsigned;
@@ -70,78 +66,91 @@ impl Way {
     }
 }
 
-/// The numbers of at most `limit` dead letters that match and have numbers greater than `after`, in order; those that
-/// are nobody's at `free_at`, if given.
+/// From where on dead letters are gone through, and in which direction.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start {
+    /// Numbers greater than this, the smallest first.
+    After(i64),
+    /// Numbers less than this, the greatest first.
+    Before(i64),
+}
+
+impl Start {
+    /// The rest of a statement that takes a number and a limit.
+    fn sql(self) -> &'static str {
+        match self {
+            Self::After(_) => "AND id > ? ORDER BY id LIMIT ?",
+            Self::Before(_) => "AND id < ? ORDER BY id DESC LIMIT ?",
+        }
+    }
+
+    fn number(self) -> i64 {
+        let (Self::After(number) | Self::Before(number)) = self;
+        number
+    }
+}
+
+/// The numbers of at most `limit` dead letters that match, in order; those that are nobody's at `free_at`, if given.
 pub(super) fn ids(
     connection: &Connection,
     filter: &DeadLetterFilter,
     free_at: Option<Timestamp>,
-    after: i64,
+    from: Start,
     limit: usize,
 ) -> Result<Vec<DeadLetterId>, Failure> {
-    ids_by(connection, &ways(connection, filter, free_at)?, after, limit)
+    ids_by(connection, &ways(connection, filter, free_at)?, from, limit)
 }
 
 fn ids_by(
     connection: &Connection,
     ways: &[Way],
-    after: i64,
+    from: Start,
     limit: usize,
 ) -> Result<Vec<DeadLetterId>, Failure> {
     let mut found = Vec::new();
     for way in ways {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        way.rows(connection, "id", "AND id > ? ORDER BY id LIMIT ?", [after, limit], |row| {
+        way.rows(connection, "id", from.sql(), [from.number(), limit], |row| {
             found.push(DeadLetterId(unsigned(row.get(0)?, "dead letter's number")?));
             Ok(())
         })?;
     }
     if ways.len() > 1 {
         found.sort_unstable();
+        if matches!(from, Start::Before(_)) {
+            found.reverse();
+        }
         found.truncate(limit);
     }
     Ok(found)
 }
 
-/// The causes of the dead letters that match, the most frequent first.
-pub(super) fn groups(
-    connection: &Connection,
-    filter: &DeadLetterFilter,
-) -> Result<Vec<DeadLetterGroup>, Failure> {
-    struct Group {
-        count: u64,
-        first_at: i64,
-        /// The newest of them: when it was set aside, and its number.
-        newest: (i64, i64),
-    }
-    let mut by_cause: HashMap<i64, Group> = HashMap::new();
+/// A cause of dead letters that match.
+pub(super) struct Cause {
+    pub(super) fingerprint: i64,
+    pub(super) count: u64,
+    pub(super) first_at: i64,
+    /// The newest of them: when it was set aside, and its number.
+    pub(super) newest: (i64, i64),
+}
+
+/// The causes of the dead letters that match, each dead letter looked at; in no order.
+pub(super) fn causes(connection: &Connection, filter: &DeadLetterFilter) -> Result<Vec<Cause>, Failure> {
+    let mut by_cause: HashMap<i64, Cause> = HashMap::new();
     for way in ways(connection, filter, None)? {
         way.rows(connection, "fingerprint, dead_lettered_at, id", "", [], |row| {
             let at = row.get(1)?;
             let this = (at, row.get(2)?);
-            let group = by_cause.entry(row.get(0)?).or_insert(Group { count: 0, first_at: at, newest: this });
+            let fingerprint = row.get(0)?;
+            let new = || Cause { fingerprint, count: 0, first_at: at, newest: this };
+            let group = by_cause.entry(fingerprint).or_insert_with(new);
             group.count += 1;
             group.first_at = group.first_at.min(at);
             group.newest = group.newest.max(this);
             Ok(())
         })?;
     }
-    let mut groups = Vec::with_capacity(by_cause.len());
-    for (fingerprint, Group { count, first_at, newest: (last_at, newest) }) in by_cause {
-        let story = stories::find(connection, newest)?.ok_or_else(|| super::without_story(newest))?;
-        groups.push(DeadLetterGroup {
-            fingerprint: Fingerprint(fingerprint.cast_unsigned()),
-            function: story.lane.function,
-            class: story.class,
-            reason: story.reason,
-            count,
-            first_at: Timestamp::from_millis(first_at),
-            last_at: Timestamp::from_millis(last_at),
-            newest: DeadLetterId(unsigned(newest, "dead letter's number")?),
-        });
-    }
-    groups.sort_unstable_by_key(|group| (Reverse(group.count), Reverse(group.newest)));
-    Ok(groups)
+    Ok(by_cause.into_values().collect())
 }
 
 /// How many unsettled dead letters each lane has from its checkpoint's start on, ordered by lane.
@@ -305,7 +314,7 @@ mod tests {
     use tidegate_model::attempt::FailureClass;
     use tidegate_model::checkpoint::FunctionName;
     use tidegate_model::clock::{Clock, TestClock};
-    use tidegate_model::dead_letter::{DeadLetter, StoredDeadLetter};
+    use tidegate_model::dead_letter::{DeadLetter, Fingerprint, StoredDeadLetter};
     use tidegate_model::event::{Event, EventData, HubName};
     use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber};
 
@@ -392,12 +401,19 @@ mod tests {
                 .map(|stored| stored.id)
                 .take(limit)
                 .collect();
+            let expected_back: Vec<_> = (letters.iter().rev())
+                .filter(|stored| stored.id.0 < after && filter.matches(stored))
+                .map(|stored| stored.id)
+                .take(limit)
+                .collect();
             // What is sorted is found by times and places; with nothing to be sorted, by numbers.
             for sorted_at_once in [SORTED_AT_ONCE, 0] {
                 let ways = ways_sorting(&connection, &filter, None, sorted_at_once).unwrap();
                 indexes.extend(ways.iter().map(|way| way.index));
-                let found = ids_by(&connection, &ways, after as i64, limit).unwrap();
+                let found = ids_by(&connection, &ways, Start::After(after as i64), limit).unwrap();
                 assert_eq!(found, expected, "{filter:?}");
+                let found = ids_by(&connection, &ways, Start::Before(after as i64), limit).unwrap();
+                assert_eq!(found, expected_back, "{filter:?}");
             }
         }
         indexes.sort_unstable();
@@ -425,19 +441,21 @@ mod tests {
         for filter in filters {
             for way in ways_sorting(&connection, &filter, None, 0).unwrap() {
                 let Way { index, conditions: Conditions { sql, values } } = &way;
-                let select = format!(
-                    "EXPLAIN QUERY PLAN SELECT id FROM dead_letter_states {index} WHERE true{sql} \
-                     AND id > ? ORDER BY id LIMIT ?"
-                );
-                let values = values.iter().cloned().chain([Value::from(7), Value::from(50)]);
-                let mut explain = connection.prepare(&select).unwrap();
-                let plan =
-                    explain.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
-                let plan: Vec<String> = plan.map(Result::unwrap).collect();
-                let is_direct = plan.len() == 1
-                    && plan[0].starts_with("SEARCH dead_letter_states USING")
-                    && plan[0].contains("rowid>?");
-                assert!(is_direct, "{filter:?}: {plan:?}");
+                for (from, bound) in [(Start::After(7), "rowid>?"), (Start::Before(7), "rowid<?")] {
+                    let select = format!(
+                        "EXPLAIN QUERY PLAN SELECT id FROM dead_letter_states {index} WHERE true{sql} {}",
+                        from.sql()
+                    );
+                    let values = values.iter().cloned().chain([Value::from(7), Value::from(50)]);
+                    let mut explain = connection.prepare(&select).unwrap();
+                    let plan =
+                        explain.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
+                    let plan: Vec<String> = plan.map(Result::unwrap).collect();
+                    let is_direct = plan.len() == 1
+                        && plan[0].starts_with("SEARCH dead_letter_states USING")
+                        && plan[0].contains(bound);
+                    assert!(is_direct, "{filter:?}: {plan:?}");
+                }
             }
         }
     }

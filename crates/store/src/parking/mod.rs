@@ -56,11 +56,12 @@ impl Parking for SqliteStore {
         &self,
         lane: &Lane,
         key: &OrderKey,
+        from: SequenceNumber,
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredParked>, StoreError> {
         let (lane, key) = (lane.clone(), key.clone());
-        self.readers.run(move |connection| of_key(connection, &lane, &key, limit, max_bytes)).await
+        self.readers.run(move |connection| of_key(connection, &lane, &key, from, limit, max_bytes)).await
     }
 
     async fn list_parked(
@@ -154,6 +155,7 @@ fn of_key(
     connection: &mut Connection,
     lane: &Lane,
     key: &OrderKey,
+    from: SequenceNumber,
     limit: usize,
     max_bytes: usize,
 ) -> Result<Vec<StoredParked>, Failure> {
@@ -161,10 +163,12 @@ fn of_key(
     let Some(number) = lanes::number_of(&snapshot, lane)? else { return Ok(Vec::new()) };
     let mut queue = snapshot.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM parked INDEXED BY parked_by_key WHERE lane = ?1 AND partition_key = ?2
-         ORDER BY sequence_number LIMIT ?3"
+         AND sequence_number >= ?3 ORDER BY sequence_number LIMIT ?4"
     ))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = queue.query(params![number, &**key, limit])?;
+    // No stored sequence number is larger than SQLite's integers.
+    let Ok(from) = i64::try_from(from.0) else { return Ok(Vec::new()) };
+    let mut rows = queue.query(params![number, &**key, from, limit])?;
     let (mut events, mut bytes) = (Vec::new(), 0_u64);
     while let Some(row) = rows.next()? {
         let row = ParkedRow::read(row, lane)?;

@@ -45,7 +45,7 @@ pub(crate) struct Everything {
     queues: Vec<Vec<ParkedEvent>>,
     parked_counts: Vec<(Lane, u64)>,
     dead_letters: Vec<StoredDeadLetter>,
-    groups: Vec<DeadLetterGroup>,
+    groups: Vec<Vec<DeadLetterGroup>>,
     by_status: Vec<Vec<DeadLetterId>>,
     dead_letter_counts: Vec<(Lane, u64)>,
     trail: Vec<TrailEntry>,
@@ -65,7 +65,8 @@ impl Everything {
             let listed = store.list_parked(lane, SequenceNumber::ZERO, usize::MAX).await?;
             for head in &place.heads {
                 let Some(key) = &head.key else { continue };
-                let queue = store.parked_of_key(lane, key, usize::MAX, usize::MAX).await?;
+                let queue =
+                    store.parked_of_key(lane, key, SequenceNumber::ZERO, usize::MAX, usize::MAX).await?;
                 queues.push(queue.into_iter().map(|stored| stored.parked).collect());
             }
             // How many versions were used up is each store's own affair.
@@ -81,7 +82,7 @@ impl Everything {
         for kind in KINDS {
             registers.push(store.registers(kind).await?);
         }
-        let all = DeadLetterFilter::default();
+        let dead_letters = store.list_dead_letters(&DeadLetterFilter::default(), None, usize::MAX).await?;
         let mut notices = store.recent_notices(usize::MAX).await?;
         notices
             .iter_mut()
@@ -94,8 +95,8 @@ impl Everything {
             parked,
             queues,
             parked_counts: store.count_parked().await?,
-            dead_letters: store.list_dead_letters(&all, None, usize::MAX).await?,
-            groups: store.group_dead_letters(&all).await?,
+            dead_letters: dead_letters.clone(),
+            groups: group(store, &dead_letters).await?,
             by_status,
             dead_letter_counts: store.count_dead_letters().await?,
             trail: store.trail(None, 0, usize::MAX).await?,
@@ -104,6 +105,41 @@ impl Everything {
             health: store.health(&lane(0).function, Timestamp::from_millis(0)).await?,
         })
     }
+}
+
+/// The causes of all dead letters, and of those that some filters leave: by status, by cause, and by time.
+async fn group(
+    store: &impl Store,
+    letters: &[StoredDeadLetter],
+) -> Result<Vec<Vec<DeadLetterGroup>>, StoreError> {
+    let all = DeadLetterFilter::default();
+    let mut filters = vec![
+        all.clone(),
+        DeadLetterFilter {
+            status: vec![DeadLetterStatus::Open, DeadLetterStatus::Quarantined],
+            ..all.clone()
+        },
+        DeadLetterFilter { class: Some(FailureClass::Exhausted), ..all.clone() },
+    ];
+    if let Some(middle) = letters.get(letters.len() / 2) {
+        let (at, lane) = (middle.letter.dead_lettered_at, &middle.letter.lane);
+        filters.extend([
+            DeadLetterFilter { until: Some(at), ..all.clone() },
+            DeadLetterFilter { since: Some(at), status: vec![middle.status], ..all.clone() },
+            DeadLetterFilter { since: Some(Timestamp::from_millis(0)), until: Some(at), ..all.clone() },
+            DeadLetterFilter {
+                fingerprint: Some(middle.fingerprint),
+                function: Some(lane.function.clone()),
+                ..all.clone()
+            },
+            DeadLetterFilter { partition: Some(lane.partition), ..all },
+        ]);
+    }
+    let mut groups = Vec::new();
+    for filter in filters {
+        groups.push(store.group_dead_letters(&filter).await?);
+    }
+    Ok(groups)
 }
 
 /// Takes step number `n`, which depends on nothing but the number and what the store holds; what the store said to it.

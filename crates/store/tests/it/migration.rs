@@ -1,4 +1,5 @@
-//! A store of format 1 is brought to format 2 when it is opened, with everything that was in it.
+//! A store of an earlier format is brought to the one that this version writes when it is opened, with everything that was
+//! in it.
 
 use rusqlite::{Connection, params};
 use tidegate_model::attempt::{Attempt, EventAttempts, FailureClass, FailureKind};
@@ -324,6 +325,42 @@ async fn a_store_of_format_1_keeps_everything() {
     assert_eq!(check(&place.path()).unwrap().problems, [""; 0]);
 }
 
+/// Format 2 did not count the dead letters of each cause.
+#[tokio::test]
+async fn a_store_of_format_2_gets_the_counts_of_its_causes() {
+    let place = Place::new();
+    write_format_1(&place);
+    place.open().close().await.unwrap();
+    Connection::open(place.path())
+        .unwrap()
+        .execute_batch(
+            "DROP TRIGGER dead_letter_came; DROP TRIGGER dead_letter_changed; DROP TRIGGER dead_letter_went;
+             DROP TABLE dead_letter_causes; DROP INDEX dead_letters_by_cause_and_time; PRAGMA user_version = 2",
+        )
+        .unwrap();
+    let store = place.open();
+    let act = Act { by: "a".to_owned(), reason: "of no use".to_owned(), at: Timestamp::from_millis(90) };
+    store.discard(&[DeadLetterId(3), DeadLetterId(4)], &act).await.unwrap();
+    let open = DeadLetterFilter { status: vec![DeadLetterStatus::Open], ..DeadLetterFilter::default() };
+    let causes = store.dead_letter_causes(&open, 10).await.unwrap();
+    assert_eq!((causes.causes, causes.dead_letters, causes.groups[0].count), (1, 248, 248));
+    let all = store.dead_letter_causes(&DeadLetterFilter::default(), 0).await.unwrap();
+    assert_eq!((all.causes, all.dead_letters, all.groups.len()), (1, 250, 0));
+    store.close().await.unwrap();
+    assert_eq!(check(&place.path()).unwrap().problems, [""; 0]);
+    // A count that is not that of the states is told.
+    Connection::open(place.path())
+        .unwrap()
+        .execute("UPDATE dead_letter_causes SET dead_letters = 7 WHERE status = 'discarded'", [])
+        .unwrap();
+    let problems = check(&place.path()).unwrap().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].ends_with("counts 7 dead letters that are discarded, and there are 2"),
+        "{problems:?}"
+    );
+}
+
 /// New checksums would make the damage pass for a checkpoint.
 #[tokio::test]
 async fn a_damaged_checkpoint_is_not_taken_over() {
@@ -359,7 +396,7 @@ async fn a_crash_in_the_middle_leaves_format_1() {
     let format = || watcher.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     let wal = std::thread::scope(|threads| {
         let opening = threads.spawn(|| place.open());
-        while format() != Ok(2) {
+        while format() != Ok(3) {
             std::thread::yield_now();
         }
         let wal = std::fs::read(&wal_path).unwrap();

@@ -3,12 +3,12 @@
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
-use tidegate_api::{Circuit, DeadLetterActed, DeadLetterGroup};
+use tidegate_api::{BulkAct, BulkActRequest, Circuit, DeadLetterActed, DeadLetterGroup};
 
 use super::filter::Filter;
 use super::{SHORT, refusal};
 use crate::api::{Listing, encoded};
-use crate::bulk::{Confirmed, Deed, Tally, request};
+use crate::bulk::{Deed, Tally, request};
 use crate::components::controls::{act as act_form, reason, submit, submit_grave};
 use crate::components::facts::facts;
 use crate::components::mark::Tone;
@@ -251,26 +251,15 @@ pub(super) async fn act(visit: Visit, fields: Fields) -> Outcome<Response> {
             Ok(done(&to, &in_words(deed, &tally)))
         }
         Target::Matching(filter) => {
-            let expected = fields
-                .number(if deed == Deed::Redrive && !force { "expected_open" } else { "expected" })
-                .unwrap_or(0);
-            // Only what can be acted on is looked at: of all statuses those that wait for a decision.
-            let status = match (filter.get("status"), deed, force) {
-                (None | Some("all"), Deed::Redrive, false) => "open".to_owned(),
-                (None | Some("all"), _, _) => "open,quarantined".to_owned(),
-                (Some(status), _, _) => status.to_owned(),
-            };
-            let query = filter.with("status", &status).api_query(visit.now);
-            let confirmed = Confirmed {
-                deed,
-                query,
-                reason: why.to_owned(),
-                expected,
+            // Of all statuses those that can be acted on.
+            let filter = if filter.get("status") == Some("all") { filter.without("status") } else { filter };
+            let asked = BulkActRequest {
+                act: deed.into(),
+                filter: filter.conditions(visit.now),
                 force,
-                csrf: fields.csrf().map(str::to_owned),
+                reason: why.to_owned(),
             };
-            let started =
-                visit.shared.acts.start(visit.api.clone(), confirmed, visit.shared.clock.clone())?;
+            let started: BulkAct = visit.api.post("/api/v1/dead-letter-acts", &asked, fields.csrf()).await?;
             Ok(see_other(&format!("/dead-letters/acts/{}", started.id)))
         }
     }

@@ -1,5 +1,6 @@
 //! Which dead letters a page shows: read from its address, and written into the addresses that it leads to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use maud::{Markup, html};
@@ -90,6 +91,15 @@ impl Filter {
             own.map(|(name, value)| (*name, Some(value.as_str()))).collect();
         query.extend_from_slice(more);
         address(path, &query)
+    }
+
+    /// The conditions for the API. Lengths of time become points in time.
+    pub(super) fn conditions(&self, now: Timestamp) -> BTreeMap<String, String> {
+        let told = |name: &str, value: &str| match name {
+            "since" | "until" => moment(value, now),
+            _ => value.to_owned(),
+        };
+        self.0.iter().map(|(name, value)| ((*name).to_owned(), told(name, value))).collect()
     }
 
     /// The query for the API. Lengths of time become points in time.

@@ -176,11 +176,12 @@ impl Parking for TroubledStore {
         &self,
         lane: &Lane,
         key: &OrderKey,
+        from: SequenceNumber,
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredParked>, StoreError> {
         self.answers().await?;
-        self.store.parked_of_key(lane, key, limit, max_bytes).await
+        self.store.parked_of_key(lane, key, from, limit, max_bytes).await
     }
 
     async fn list_parked(

@@ -94,7 +94,8 @@ pub async fn the_parked_events_of_a_key_are_a_queue<F: StoreFactory>(factory: &F
         assert_eq!(numbers(&of_key(&store, key).await), queue, "of {key}");
     }
     for elsewhere in [lane(1), other_function(lane(0)), other_hub(lane(0))] {
-        let found = store.parked_of_key(&elsewhere, &OrderKey::from("a"), 10, usize::MAX).await;
+        let found =
+            store.parked_of_key(&elsewhere, &OrderKey::from("a"), SequenceNumber::ZERO, 10, usize::MAX).await;
         assert_eq!(found, Ok(Vec::new()));
     }
 
@@ -174,10 +175,11 @@ pub async fn what_is_read_of_a_queue_is_limited<F: StoreFactory>(factory: &F) {
     }
     let sizes: Vec<_> = events.iter().map(|parked| parked.event.data.size()).collect();
     park_events(&store, epoch, 0, events).await;
-    let of_key = |limit, max_bytes| {
-        let (store, key) = (&store, OrderKey::from("key"));
-        async move { numbers(&store.parked_of_key(&lane(0), &key, limit, max_bytes).await.unwrap()) }
+    let of_key_from = |from: u64, limit, max_bytes| {
+        let (store, key, from) = (&store, OrderKey::from("key"), SequenceNumber(from));
+        async move { numbers(&store.parked_of_key(&lane(0), &key, from, limit, max_bytes).await.unwrap()) }
     };
+    let of_key = |limit, max_bytes| of_key_from(0, limit, max_bytes);
     assert_eq!(of_key(0, usize::MAX).await, Vec::<u64>::new());
     assert_eq!(of_key(2, usize::MAX).await, [0, 1]);
     assert_eq!(of_key(5, usize::MAX).await, [0, 1, 2, 3, 4]);
@@ -188,6 +190,10 @@ pub async fn what_is_read_of_a_queue_is_limited<F: StoreFactory>(factory: &F) {
     // A small one after one that does not fit must not overtake it.
     assert_eq!(of_key(5, sizes[0] + sizes[1] + sizes[3] + 1).await, [0, 1]);
     assert_eq!(of_key(5, sizes.iter().sum()).await, [0, 1, 2, 3, 4]);
+    // The middle of a queue is found as its head is.
+    assert_eq!(of_key_from(2, 2, usize::MAX).await, [2, 3]);
+    assert_eq!(of_key_from(3, 5, 0).await, [3], "there is always one");
+    assert_eq!(of_key_from(5, 5, usize::MAX).await, Vec::<u64>::new());
 }
 
 /// Listings of a lane go on from a number, and join page by page.
@@ -223,7 +229,10 @@ pub async fn a_long_queue_is_worked_off_in_order<F: StoreFactory>(factory: &F) {
     park(&store, epoch, 0, &[Some("key"); LENGTH as usize]).await;
     let mut next = 0;
     while next < LENGTH {
-        let batch = store.parked_of_key(&lane(0), &OrderKey::from("key"), 500, usize::MAX).await.unwrap();
+        let batch = store
+            .parked_of_key(&lane(0), &OrderKey::from("key"), SequenceNumber::ZERO, 500, usize::MAX)
+            .await
+            .unwrap();
         let mut commit = step(0, epoch, LENGTH, LENGTH);
         for stored in &batch {
             assert_eq!(stored.parked.event.sequence_number.0, next);
@@ -453,7 +462,7 @@ fn numbers(events: &[StoredParked]) -> Vec<u64> {
 }
 
 async fn of_key(store: &impl Parking, key: &str) -> Vec<StoredParked> {
-    store.parked_of_key(&lane(0), &OrderKey::from(key), 100, usize::MAX).await.unwrap()
+    store.parked_of_key(&lane(0), &OrderKey::from(key), SequenceNumber::ZERO, 100, usize::MAX).await.unwrap()
 }
 
 fn reparked(event: u64, version: ParkedVersion, turn: Turn, tries: i64) -> Reparked {

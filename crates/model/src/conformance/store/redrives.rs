@@ -61,7 +61,8 @@ pub async fn a_redriven_event_keeps_the_order_of_its_key<F: StoreFactory>(factor
     park(&store, epoch, 4, &[Some("key"), Some("other")]).await;
     store.redrive(&[late[0], ids[0]], false, &act("ann", 50)).await.unwrap();
 
-    let queue = store.parked_of_key(&lane(0), &"key".into(), 10, usize::MAX).await.unwrap();
+    let queue =
+        store.parked_of_key(&lane(0), &"key".into(), SequenceNumber::ZERO, 10, usize::MAX).await.unwrap();
     let numbers: Vec<_> = queue.iter().map(|stored| stored.parked.event.sequence_number.0).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4]);
     let place = store.parking_place(&lane(0)).await.unwrap();

@@ -186,6 +186,7 @@ impl Parking for MemoryStore {
         &self,
         lane: &Lane,
         key: &OrderKey,
+        from: SequenceNumber,
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<StoredParked>, StoreError> {
@@ -195,7 +196,7 @@ impl Parking for MemoryStore {
             };
             let mut bytes = 0;
             let mut is_first = true;
-            let queue = place.queues.get(key).into_iter().flatten();
+            let queue = place.queues.get(key).into_iter().flatten().filter(|number| **number >= from);
             queue
                 .take(limit)
                 .map(|number| &place.events[number])

@@ -1,0 +1,394 @@
+//! Acts on many dead letters: asked for once, done in steps by the server, and gone on with after a restart.
+//!
+//! Each is a register: what is meant, how far it is, and what came of it. A step is one transaction of the store, and is noted
+//! after it was done. So a crash between the two repeats a step, which finds nothing left to do in it: what was redriven or
+//! discarded does not match any more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use tidegate_api as shapes;
+use tidegate_api::{BulkAct, BulkActRequest, BulkDeed, DeadLetterActed};
+use tidegate_model::clock::Timestamp;
+use tidegate_model::dead_letter::{Acted, DeadLetterFilter, DeadLetterId, DeadLetterStatus};
+use tidegate_model::error::{ErrorCode, ErrorKind};
+use tidegate_model::ports::{RegisterChange, StoreError};
+use tidegate_model::register::{RegisterKey, Version};
+use tidegate_model::trail::Act;
+
+use crate::api::actor::Actor;
+use crate::api::dead_letter_acts::body;
+use crate::api::operations::Operations as _;
+use crate::api::page::Page;
+use crate::api::parameters::{InPath, Parameters, dead_letter_filter};
+use crate::api::{Api, ApiError};
+
+/// The kind of the registers.
+const BULK_ACT: &str = "bulk-act";
+
+/// How many acts run at the same time.
+const MAX_RUNNING: usize = 4;
+
+/// How many acts are kept, those that ended included.
+const MAX_KEPT: usize = 50;
+
+/// How many dead letters one step takes: each is one transaction of the store.
+const STEP: usize = 200;
+
+/// How long a step that the store did not take waits for its next try.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// An act as its register has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stored {
+    #[serde(flatten)]
+    act: BulkAct,
+    /// Up to which number dead letters were looked at.
+    after: u64,
+}
+
+/// The acts that run in this process. Clones are the same ones.
+#[derive(Clone, Default)]
+pub(crate) struct BulkActs(Arc<Mutex<Running>>);
+
+#[derive(Default)]
+struct Running {
+    /// Nothing is begun before a server runs, and after it stops.
+    is_open: bool,
+    tasks: JoinSet<()>,
+    /// Each is held while it is changed: a step and a person who stops it do not cross.
+    acts: HashMap<String, Arc<tokio::sync::Mutex<(Stored, Version)>>>,
+}
+
+const FORM: &str = r#"{"act":"redrive","filter":{"cause":"85944171f73967e8"},"reason":"…"}"#;
+
+/// Acts on all dead letters that match, in steps, until all were looked at.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letter-acts", tag = "dead letters",
+    params(
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    request_body(content = shapes::BulkActRequest, description = "What, which, and why"),
+    responses(
+        (status = 202, body = shapes::BulkAct, description = "It has begun, and goes on by itself, also after a restart"),
+        crate::api::openapi::Refused, crate::api::openapi::Conflict, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn start(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    request: Result<Json<BulkActRequest>, JsonRejection>,
+) -> Result<Response, ApiError> {
+    let BulkActRequest { act: deed, mut filter, force, reason } = body(request, FORM)?;
+    let act = actor.act(&reason, &*api.clock)?;
+    // What comes in later was not seen by who asked for it.
+    filter.entry("until".to_owned()).or_insert_with(|| act.at.to_string());
+    let meant = meant(deed, force, &filter)?;
+    let expected = api.desk.causes(&meant, 0).await?.dead_letters;
+    let begun = BulkAct {
+        id: format!("{:016x}{:016x}", api.clock.random(), api.clock.random()),
+        act: deed,
+        filter,
+        force,
+        reason: act.reason,
+        by: act.by,
+        started_at: act.at,
+        state: "running".to_owned(),
+        ended_at: None,
+        expected,
+        done: 0,
+        refused: Default::default(),
+        resumed: 0,
+        problem: None,
+    };
+    forget_old(&api).await?;
+    let stored = Stored { act: begun.clone(), after: 0 };
+    api.bulk_acts.room()?;
+    let version = write(&api, &stored, Version::NONE).await?;
+    api.bulk_acts.run(&api, stored, version)?;
+    Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
+}
+
+/// The acts on many dead letters, the newest first.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letter-acts", tag = "dead letters",
+    responses(
+        (status = 200, content(
+            (shapes::Page<shapes::BulkAct> = "application/json"), (shapes::BulkAct = "application/x-ndjson"),
+        ), description = "Those that run, and the last ones that ended"),
+        crate::api::openapi::Refused, crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn list(State(api): State<Arc<Api>>, parameters: Parameters) -> Result<Response, ApiError> {
+    parameters.done()?;
+    let mut page = Page::new(None);
+    for (stored, _) in all(&api).await? {
+        page.push(&stored.act);
+    }
+    Ok(page.finish(None))
+}
+
+/// One act on many dead letters.
+#[utoipa::path(
+    get, path = "/api/v1/dead-letter-acts/{id}", tag = "dead letters",
+    params(("id" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, body = shapes::BulkAct, description = "The act, and how far it is"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn get(
+    State(api): State<Arc<Api>>,
+    InPath(id): InPath<String>,
+    parameters: Parameters,
+) -> Result<Response, ApiError> {
+    parameters.done()?;
+    let found = all(&api).await?.into_iter().find(|(stored, _)| stored.act.id == id);
+    Ok(Json(found.ok_or_else(|| gone(&id))?.0.act).into_response())
+}
+
+/// Ends an act on many dead letters after the step that is under way. What was done stays done.
+#[utoipa::path(
+    post, path = "/api/v1/dead-letter-acts/{id}/stop", tag = "dead letters",
+    params(
+        ("id" = String, Path, description = "Its name"),
+        ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
+    ),
+    responses(
+        (status = 200, body = shapes::BulkAct, description = "The act as it stands"),
+        crate::api::openapi::Refused, crate::api::openapi::NotFound, crate::api::openapi::Failed,
+    ),
+)]
+pub(super) async fn stop(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    InPath(id): InPath<String>,
+) -> Result<Response, ApiError> {
+    let by = actor.act_without_reason("", &*api.clock)?;
+    let running = api.bulk_acts.0.lock().acts.get(&id).cloned();
+    if let Some(running) = running {
+        let mut held = running.lock().await;
+        if held.0.act.ended_at.is_none() {
+            let mut next = held.0.clone();
+            end(&mut next.act, "stopped", by.at);
+            next.act.problem = Some(format!("stopped by {}", by.by));
+            let version = write(&api, &next, held.1).await?;
+            *held = (next, version);
+        }
+    }
+    let found = all(&api).await?.into_iter().find(|(stored, _)| stored.act.id == id);
+    Ok(Json(found.ok_or_else(|| gone(&id))?.0.act).into_response())
+}
+
+fn gone(id: &str) -> ApiError {
+    let shown: String = id.chars().take(64).collect();
+    ApiError::not_found(format!("there is no act {shown:?} on many dead letters"))
+        .help(format!("the last {MAX_KEPT} are kept; what each did is in the audit trail"))
+}
+
+/// Which dead letters are meant. Without a status those that can be acted on.
+fn meant(
+    deed: BulkDeed,
+    force: bool,
+    filter: &std::collections::BTreeMap<String, String>,
+) -> Result<DeadLetterFilter, ApiError> {
+    let mut parameters = Parameters::of(filter.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut meant = dead_letter_filter(&mut parameters)?;
+    parameters.done()?;
+    if meant.status.is_empty() {
+        meant.status = match (deed, force) {
+            (BulkDeed::Redrive, false) => vec![DeadLetterStatus::Open],
+            _ => vec![DeadLetterStatus::Open, DeadLetterStatus::Quarantined],
+        };
+    }
+    Ok(meant)
+}
+
+/// All acts, the newest first. What cannot be read was written by a later version.
+async fn all(api: &Api) -> Result<Vec<(Stored, Version)>, StoreError> {
+    let registers = api.store.registers(BULK_ACT).await?.into_iter();
+    let mut all: Vec<(Stored, Version)> = registers
+        .filter_map(|register| Some((serde_json::from_value(register.value).ok()?, register.version)))
+        .collect();
+    all.sort_by_key(|(stored, _)| std::cmp::Reverse(stored.act.started_at));
+    Ok(all)
+}
+
+/// Forgets the oldest acts that ended, so that there is room for one more.
+async fn forget_old(api: &Api) -> Result<(), ApiError> {
+    let kept = all(api).await?;
+    for (stored, version) in kept.into_iter().skip(MAX_KEPT - 1).filter(|(old, _)| old.act.ended_at.is_some())
+    {
+        change(api, &stored.act.id, version, None).await?;
+    }
+    Ok(())
+}
+
+async fn write(api: &Api, stored: &Stored, from: Version) -> Result<Version, StoreError> {
+    let value = serde_json::to_value(stored).expect("an act has a JSON form");
+    change(api, &stored.act.id, from, Some(value)).await
+}
+
+async fn change(
+    api: &Api,
+    id: &str,
+    from: Version,
+    value: Option<serde_json::Value>,
+) -> Result<Version, StoreError> {
+    let key = RegisterKey::new(BULK_ACT, id);
+    let at = api.clock.now();
+    api.store
+        .change_register(RegisterChange { key, from, value, at, notices: Vec::new(), trail: Vec::new() })
+        .await
+}
+
+fn end(act: &mut BulkAct, state: &str, at: Timestamp) {
+    act.state = state.to_owned();
+    act.ended_at = Some(at);
+}
+
+impl BulkActs {
+    /// Goes on with what an earlier life of the server left, and takes new acts from now on.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn open(&self, api: &Arc<Api>) -> Result<(), StoreError> {
+        self.0.lock().is_open = true;
+        for (mut stored, version) in all(api).await? {
+            if stored.act.ended_at.is_none() {
+                stored.act.resumed += 1;
+                tracing::info!(
+                    act = stored.act.id,
+                    by = stored.act.by,
+                    done = stored.act.done,
+                    expected = stored.act.expected,
+                    "an act on many dead letters goes on"
+                );
+                if self.run(api, stored, version).is_err() {
+                    tracing::warn!(
+                        "an act on many dead letters has conditions that this version does not know, and stays as it is"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what runs in this process, so that the next one can go on with it.
+    pub(crate) async fn close(&self) {
+        let mut tasks = {
+            let mut running = self.0.lock();
+            running.is_open = false;
+            running.acts.clear();
+            std::mem::take(&mut running.tasks)
+        };
+        tasks.shutdown().await;
+    }
+
+    /// Whether one more may run.
+    fn room(&self) -> Result<(), ApiError> {
+        let running = self.0.lock();
+        if !running.is_open {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                ErrorCode::CONFLICT,
+                "no server runs here that could go on with it",
+            )
+            .help("start the server: tidegate run; or act in steps: tidegate dead-letters redrive --help"));
+        }
+        if running.acts.len() >= MAX_RUNNING {
+            let message = format!("{MAX_RUNNING} acts on many dead letters run already");
+            return Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::CONFLICT, message)
+                .help("wait until one is through, or stop one"));
+        }
+        Ok(())
+    }
+
+    fn run(&self, api: &Arc<Api>, stored: Stored, version: Version) -> Result<(), ApiError> {
+        let meant = meant(stored.act.act, stored.act.force, &stored.act.filter)?;
+        let id = stored.act.id.clone();
+        let held = Arc::new(tokio::sync::Mutex::new((stored, version)));
+        let mut running = self.0.lock();
+        running.acts.insert(id.clone(), held.clone());
+        while running.tasks.try_join_next().is_some() {}
+        let (acts, api) = (self.clone(), api.clone());
+        running.tasks.spawn(async move {
+            go(&api, &held, &meant).await;
+            acts.0.lock().acts.remove(&id);
+        });
+        Ok(())
+    }
+}
+
+/// Steps until all were looked at, or somebody stops it. A store that does not answer is asked again.
+async fn go(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, meant: &DeadLetterFilter) {
+    loop {
+        let mut held = held.lock().await;
+        let (stored, version) = &mut *held;
+        if stored.act.ended_at.is_some() {
+            return;
+        }
+        let mut next = stored.clone();
+        let stepped = match step(api, &mut next, meant).await {
+            Err(error) if error.kind() == ErrorKind::Transient => Err(error),
+            Err(error) => {
+                next = stored.clone();
+                end(&mut next.act, "failed", api.clock.now());
+                next.act.problem = Some(error.to_string());
+                write(api, &next, *version).await
+            }
+            Ok(()) => write(api, &next, *version).await,
+        };
+        api.forget_answers();
+        match stepped {
+            Ok(written) => (*stored, *version) = (next, written),
+            Err(error) => {
+                tracing::warn!(act = next.act.id, %error, "a step of an act on many dead letters is tried again");
+                drop(held);
+                api.clock.sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One step.
+async fn step(api: &Api, stored: &mut Stored, meant: &DeadLetterFilter) -> Result<(), StoreError> {
+    let after = Some(DeadLetterId(stored.after));
+    let ids = api.store.find_dead_letters(meant, after, STEP).await?;
+    let by = &stored.act;
+    let act = Act { by: by.by.clone(), reason: by.reason.clone(), at: api.clock.now() };
+    let acted = match by.act {
+        BulkDeed::Redrive => api.store.redrive(&ids, by.force, &act).await?,
+        BulkDeed::Discard => api.store.discard(&ids, &act).await?,
+    };
+    if by.act == BulkDeed::Redrive && acted.contains(&Acted::Done) {
+        for checkpoint in api.store.checkpoints().await? {
+            let lane = checkpoint.lane;
+            if meant.function.as_ref().is_none_or(|function| *function == lane.function) {
+                api.processing.parked_changed(&lane);
+            }
+        }
+    }
+    for (id, acted) in ids.iter().zip(acted) {
+        let DeadLetterActed { result, status, .. } = DeadLetterActed::new(*id, acted);
+        match result.as_str() {
+            "done" => stored.act.done += 1,
+            _ => *stored.act.refused.entry(status.unwrap_or(result)).or_default() += 1,
+        }
+    }
+    match ids.last() {
+        Some(last) => stored.after = last.0,
+        None => end(&mut stored.act, "ended", api.clock.now()),
+    }
+    Ok(())
+}
