@@ -235,8 +235,8 @@ CREATE TABLE health (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What is new in format 3: how many dead letters of each cause there are in each status, and an index that finds the first
-/// and the last of them.
+/// What is new in format 3: how many dead letters of each cause there are in each status, an index that finds the first and
+/// the last of them, and one that finds those of a key.
 ///
 /// The counts follow the states by triggers, so that nothing can change a state and leave its count behind. They can be
 /// counted anew from the states, and have no checksums: a check compares them.
@@ -253,6 +253,7 @@ INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_lette
     SELECT fingerprint, status, min(function), min(class), count(*) FROM dead_letter_states GROUP BY fingerprint, status;
 
 CREATE INDEX dead_letters_by_cause_and_time ON dead_letter_states (fingerprint, status, dead_lettered_at);
+CREATE INDEX dead_letters_by_key ON dead_letter_states (partition_key) WHERE partition_key IS NOT NULL;
 
 CREATE TRIGGER dead_letter_came AFTER INSERT ON dead_letter_states BEGIN
     INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)

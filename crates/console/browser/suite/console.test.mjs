@@ -55,6 +55,31 @@ describe('the console', { concurrency: false }, () => {
     });
   });
 
+  test('charts tell their values to the mouse, the keys and the ears', async () => {
+    await visiting('charts', {}, async (page) => {
+      await page.goto('/');
+      const chart = page.locator('figure.chart', { hasText: 'in and out' });
+      const picture = chart.locator('svg');
+      const when = chart.locator('.when');
+      assert.equal(await when.textContent(), '');
+      await picture.hover();
+      assert.match(await when.textContent(), /ago/);
+      await page.mouse.move(0, 0);
+      assert.equal(await when.textContent(), '');
+      await picture.focus();
+      await page.keyboard.press('End');
+      await page.keyboard.press('ArrowLeft');
+      const said = await page.locator('#said').textContent();
+      assert.match(said, /ago: incoming [\d.\u202f–]+.*, processed .*, failed /);
+      await accessible(page);
+      await chart.getByRole('link', { name: /table/ }).click();
+      await page.getByRole('heading', { name: 'Measured values' }).waitFor();
+      await page.getByRole('columnheader', { name: /processed/ }).waitFor();
+      await accessible(page);
+      await fits(page);
+    });
+  });
+
   test('is read on a phone, in the dark and in the light', async () => {
     for (const colorScheme of ['dark', 'light']) {
       await visiting(`phone-${colorScheme}`, { colorScheme, viewport: { width: 360, height: 780 } }, async (page) => {
@@ -119,6 +144,9 @@ describe('the console', { concurrency: false }, () => {
       await page.getByLabel('Reason').first().fill('the altitude was a word');
       await accessible(page);
       await picture(page, 'dead-letter-edited');
+      await page.setViewportSize({ width: 360, height: 780 });
+      await fits(page);
+      await page.setViewportSize({ width: 1440, height: 1000 });
       await page.getByRole('button', { name: 'Save and redrive' }).click();
       await page.getByRole('heading', { level: 1 }).waitFor();
       await program.until('/api/v1/dead-letters?status=open', ({ items }) => items.length === 0);
@@ -150,8 +178,14 @@ describe('the console', { concurrency: false }, () => {
       await picture(page, 'outage');
       await page.goto('/circuits/positions');
       await page.getByText(/threshold 20/).first().waitFor();
+      // Why it opened, with an event to look at.
+      const causes = page.getByRole('region', { name: 'Causes of failed attempts' });
+      await causes.getByRole('link', { name: /^flights\/\d\/\d+$/ }).first().waitFor();
       await accessible(page);
       await picture(page, 'circuit');
+      await page.goto('/alerts');
+      await page.getByRole('main').getByRole('link', { name: /positions/ }).first().waitFor();
+      await page.goto('/circuits/positions');
       program.returns();
       await page.getByText(/^Close/).first().click();
       await page.getByLabel('Reason').first().fill('the weather service is back');

@@ -34,7 +34,11 @@ pub(super) async fn show(visit: Visit) -> Outcome<Page> {
         let about = concern.function.as_deref();
         concern.tone > Tone::Busy
             && subject.as_deref().is_none_or(|subject| about == Some(subject))
-            && !open.iter().any(|alert| alert.what == concern.sentence)
+            && !open.iter().any(|alert| {
+                alert.kind == "circuit"
+                    && concern.address.starts_with("/circuits")
+                    && about == Some(&alert.subject)
+            })
     });
     let open = page.live("open", open_alerts(&visit, &open, &conditions));
     let past = page.live("past", past_alerts(&visit, &past));

@@ -166,11 +166,11 @@ fn head(
         }
         (figures(&[
             Figure::new("Lag", number(lag)).note(html! { @if let Some(seconds) = state.and_then(|state| state.lag_s) { (text::seconds(seconds)) } @else { "events" } }),
-            Figure::new("Processed", state.and_then(|state| state.processed_per_s).map_or_else(|| text::NOTHING.to_owned(), text::rate)),
-            Figure::new("Failed", state.and_then(|state| state.failed_per_s).map_or_else(|| text::NOTHING.to_owned(), text::rate)),
+            Figure::new("Processed", state.and_then(|state| state.processed_per_s).map_or_else(|| text::NOTHING.to_owned(), text::rate)).note(html! { "last 10 s" }),
+            Figure::new("Failed", state.and_then(|state| state.failed_per_s).map_or_else(|| text::NOTHING.to_owned(), text::rate)).note(html! { "last 10 s" }),
             Figure::new("Parked and held", number(parked)).leads_to(format!("/functions/{}/parked", encoded(name))).tone(is_some(parked)),
             Figure::new("Dead letters", number(letters)).leads_to(address("/dead-letters", &[("function", Some(name))])).tone(is_some(letters)),
-            Figure::new("Latency, p99", state.and_then(|state| state.latency_ms).map(|latency| latency.p99).map_or_else(|| text::NOTHING.to_owned(), text::milliseconds)),
+            Figure::new("Latency, p99", state.and_then(|state| state.latency_ms).map(|latency| latency.p99).map_or_else(|| text::NOTHING.to_owned(), text::milliseconds)).note(html! { "last minute" }),
         ]))
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde::Deserialize;
 
+use tidegate_api::FailureCause;
+
 use tidegate_model::circuit::is_only_failing;
 
 use crate::api::page::percent_encode;
@@ -29,6 +31,13 @@ enum Action {
         /// The configuration that the circuits are judged by, where no server runs that knows it.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Shows why events failed in the last hour, with how often and an event each.
+    Failures {
+        /// Only of this function, or of those that need this dependency.
+        function: Option<String>,
         #[command(flatten)]
         asking: Asking,
     },
@@ -114,6 +123,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         Action::Status { function, config, asking } => {
             status(function, config.as_deref(), &asking, &context).await
         }
+        Action::Failures { function, asking } => failures(function, &asking, &context).await,
         Action::Open(args) => act("open", &args, &context).await,
         Action::Close(args) => act("close", &args, &context).await,
         Action::Probe(args) => act("probe", &args, &context).await,
@@ -194,6 +204,32 @@ async fn status(
         next.push(format!("resume {function}"));
     }
     session.finish(&next).await
+}
+
+const CAUSES: [&str; 6] = [">attempts", "function", "kind", "last", "event", "cause"];
+
+async fn failures(function: Option<String>, asking: &Asking, context: &Context) -> Result<Exit, Failure> {
+    let mut session = asking.open(context).await?;
+    let listing = Listing::all(address("/api/v1/failures", &[("function", function)]), &CAUSES);
+    let mut trace = None;
+    let listed = session.list(listing, |cause: FailureCause, rows| {
+        let FailureCause { hub, partition, sequence_number, .. } = cause;
+        trace.get_or_insert_with(|| {
+            format!("trace --hub {hub} --partition {partition} --sequence {sequence_number}")
+        });
+        rows.push(vec![
+            grouped(cause.attempts),
+            cause.function,
+            cause.kind.unwrap_or_else(|| "-".to_owned()),
+            cause.last_at.to_string(),
+            format!("{hub}/{partition}/{sequence_number}"),
+            shortened(&cause.error, 100),
+        ]);
+    });
+    if listed.await? == 0 && !asking.json {
+        session.output.line("no attempt failed in the last hour, as far as this instance knows")?;
+    }
+    session.finish(&trace.into_iter().collect::<Vec<_>>()).await
 }
 
 #[derive(Deserialize)]

@@ -12,7 +12,10 @@ pub(crate) struct Args {
     /// Only what was done to this: the number of a dead letter, a function, a lane such as FUNCTION/HUB/PARTITION.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// Begin after the line with this number.
+    /// Show the newest first.
+    #[arg(long)]
+    newest: bool,
+    /// Begin after the line with this number, in the order in which they are shown.
     #[arg(long, value_name = "N")]
     after: Option<u64>,
     /// Show at most so many.
@@ -36,7 +39,9 @@ const COLUMNS: [&str; 6] = [">number", "at", "by", "action", "subject", "reason"
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let mut session = args.asking.open(&context).await?;
-    let parameters = [("subject", args.subject), ("after", args.after.map(|after| after.to_string()))];
+    let order = args.newest.then(|| "newest".to_owned());
+    let after = args.after.map(|after| after.to_string());
+    let parameters = [("subject", args.subject), ("order", order), ("after", after)];
     let listing = Listing::all(address("/api/v1/trail", &parameters), &COLUMNS).limit(args.limit);
     let mut letter = None;
     let listed = session.list(listing, |row: Row, rows| {

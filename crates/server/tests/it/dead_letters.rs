@@ -107,6 +107,40 @@ fn they_are_listed_by_what_they_have_in_common() {
 }
 
 #[test]
+fn the_newest_come_first_where_that_is_asked_for_and_pages_join() {
+    let place = processed();
+    let server = place.serve();
+    let client = server.client(place.key());
+    let page = |path: &str| {
+        let answer = client.ask("GET", path, &[("accept", "application/json")], b"").json();
+        let numbers: Vec<u64> = (answer["items"].as_array().unwrap().iter())
+            .map(|item| item.get("id").or(item.get("number")).unwrap().as_u64().unwrap())
+            .collect();
+        (numbers, answer["next"].clone())
+    };
+    let letters = |rest: &str| page(&format!("/api/v1/dead-letters?order=newest&limit=2{rest}"));
+    assert_eq!(letters(""), (vec![3, 2], json!("2")));
+    assert_eq!(letters("&after=2"), (vec![1], Value::Null));
+    assert_eq!(letters("&after=2&status=discarded"), (vec![], Value::Null));
+    assert_eq!(page("/api/v1/dead-letters?order=oldest&limit=2"), (vec![1, 2], json!("2")));
+    for id in 1..=3 {
+        client.post_json(&format!("/api/v1/dead-letters/{id}/note"), &json!({ "note": "looked at" }));
+    }
+    let lines = |rest: &str| page(&format!("/api/v1/trail?order=newest&limit=1{rest}"));
+    let (first, next) = lines("");
+    // A line that comes in meanwhile moves nothing.
+    client.post_json("/api/v1/dead-letters/1/note", &json!({ "note": "again" }));
+    let (second, _) = lines(&format!("&after={}", next.as_str().unwrap()));
+    assert_eq!(second, [first[0] - 1]);
+    let (of_one, _) = page("/api/v1/trail?order=newest&subject=1");
+    assert_eq!(of_one, [first[0] + 1, first[0] - 2]);
+    let wrong = client.ask("GET", "/api/v1/trail?order=up", &[], b"");
+    assert_eq!(wrong.status, 400);
+    assert!(text(&wrong.body).contains("order is oldest or newest"), "{}", text(&wrong.body));
+    assert!(server.terminate().success());
+}
+
+#[test]
 fn what_is_wrong_with_a_command_is_named() {
     let place = processed();
     for (words, code, expected) in [

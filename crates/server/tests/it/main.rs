@@ -6,6 +6,7 @@ mod access;
 mod alerts;
 mod api;
 mod audit;
+mod bulk_acts;
 mod checkpoint_seek;
 mod circuit;
 mod cli;

@@ -189,6 +189,11 @@ fn ways_sorting(
     sorted_at_once: i64,
 ) -> Result<Vec<Way>, Failure> {
     let conditions = conditions(filter, free_at);
+    if filter.partition_key.is_some() {
+        let (index, mut conditions) = ("INDEXED BY dead_letters_by_key", conditions);
+        one_of(&mut conditions, &filter.status);
+        return Ok(vec![Way { index, conditions }]);
+    }
     if let Some(index) = narrow_index(connection, filter, sorted_at_once)? {
         let mut conditions = conditions;
         one_of(&mut conditions, &filter.status);
@@ -418,7 +423,7 @@ mod tests {
         }
         indexes.sort_unstable();
         indexes.dedup();
-        assert_eq!(indexes.len(), 5, "{indexes:?}");
+        assert_eq!(indexes.len(), 6, "{indexes:?}");
     }
 
     /// A page costs what it shows, however many dead letters there are: each way begins behind the cursor in the order of
@@ -434,6 +439,11 @@ mod tests {
             all.clone(),
             DeadLetterFilter { status: unsettled.clone(), ..all.clone() },
             DeadLetterFilter { function: Some(function(1)), ..all.clone() },
+            DeadLetterFilter {
+                partition_key: Some("k1".to_owned()),
+                status: unsettled.clone(),
+                ..all.clone()
+            },
             DeadLetterFilter { fingerprint: Some(cause), status: unsettled, ..all.clone() },
             // What holds too many to be sorted is read by number as well.
             DeadLetterFilter { since: Some(Timestamp::from_millis(0)), ..all },

@@ -335,7 +335,8 @@ async fn a_store_of_format_2_gets_the_counts_of_its_causes() {
         .unwrap()
         .execute_batch(
             "DROP TRIGGER dead_letter_came; DROP TRIGGER dead_letter_changed; DROP TRIGGER dead_letter_went;
-             DROP TABLE dead_letter_causes; DROP INDEX dead_letters_by_cause_and_time; PRAGMA user_version = 2",
+             DROP TABLE dead_letter_causes; DROP INDEX dead_letters_by_cause_and_time;
+             DROP INDEX dead_letters_by_key; PRAGMA user_version = 2",
         )
         .unwrap();
     let store = place.open();

@@ -97,6 +97,9 @@ fn acts(visit: &Visit, letter: &DeadLetter) -> Markup {
                     (form(Deed::Discard, &html! { (reason("discard-reason", true)) (submit_grave("Discard")) }))
                 }))
             }
+            @if letter.class == "permanent" && letter.revision == 0 && letter.redrives == 0 {
+                p class="small" { "Redriven as it is, it fails again unless the function was changed since. Edit the event, see what the function says about it, and redrive it then." }
+            }
         }
     }
 }

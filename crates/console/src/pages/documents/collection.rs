@@ -183,7 +183,9 @@ async fn plot(visit: &Visit, collection: &str, members: &[Member]) -> Outcome<Ma
     if numbers.is_empty() {
         return Ok(html! {});
     }
-    let chosen = visit.parameter("plot").filter(|name| numbers.iter().any(|member| member.name == *name));
+    let wanted = visit.parameter("plot");
+    let chosen = numbers.iter().find(|member| wanted.as_deref().is_none_or(|wanted| member.name == wanted));
+    let chosen = chosen.map(|member| member.name.clone());
     let against = visit.parameter("against").filter(|name| numbers.iter().any(|member| member.name == *name));
     let choices = |first: &str| -> Vec<(String, String)> {
         std::iter::once((String::new(), first.to_owned()))

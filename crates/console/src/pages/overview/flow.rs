@@ -26,6 +26,7 @@ pub(super) fn flow(overview: &Overview, visit: &Visit) -> Markup {
                     }
                 }
             }
+            @if !overview.hubs.is_empty() { p class="small" { "Rates are averages of the last 10 s, latencies those of the last minute." } }
         }
     }
 }

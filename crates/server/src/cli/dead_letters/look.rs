@@ -20,7 +20,10 @@ pub(super) struct ListArgs {
     /// Show at most so many.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Begin after the one with this id.
+    /// Show the newest first.
+    #[arg(long)]
+    newest: bool,
+    /// Begin after the one with this id, in the order in which they are shown.
     #[arg(long, value_name = "ID")]
     after: Option<u64>,
     #[command(flatten)]
@@ -47,6 +50,7 @@ const COLUMNS: [&str; 9] =
 pub(super) async fn list(args: ListArgs, context: &Context) -> Result<Exit, Failure> {
     let mut parameters = args.filter.parameters(&*context.clock)?;
     let mut session = args.asking.open(context).await?;
+    parameters.push(("order", args.newest.then(|| "newest".to_owned())));
     parameters.push(("after", args.after.map(|id| id.to_string())));
     let listing = Listing::all(address("/api/v1/dead-letters", &parameters), &COLUMNS).limit(args.limit);
     let mut first = None;

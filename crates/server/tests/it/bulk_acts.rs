@@ -1,0 +1,87 @@
+//! Acts on all dead letters that match: the server does them by itself, and goes on with them after a restart.
+
+use serde_json::{Value, json};
+use tidegate_model::clock::{Clock as _, SystemClock};
+use tidegate_model::ports::{RegisterChange, Registers as _};
+use tidegate_model::register::{RegisterKey, Version};
+use tidegate_store::{SqliteStore, StoreOptions};
+
+use crate::dead_letters::processed;
+use crate::support::{Client, Place, wait_until};
+
+fn ended(client: &Client, id: &str) -> Value {
+    let path = format!("/api/v1/dead-letter-acts/{id}");
+    wait_until("the act ended", || !client.json(&path)["ended_at"].is_null());
+    client.json(&path)
+}
+
+fn statuses(place: &Place) -> Vec<String> {
+    let letters = place.json("dead-letters list");
+    letters.iter().map(|letter| letter["status"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn all_that_match_are_acted_on_and_everybody_sees_it_at_once() {
+    let place = processed();
+    let server = place.serve();
+    let client = server.client(place.key());
+    for (wrong, said) in [
+        (json!({ "act": "discard" }), "this needs a reason"),
+        (json!({ "act": "discard", "reason": "r", "filter": { "colour": "red" } }), "colour"),
+        (json!({ "act": "discard", "reason": "r", "filter": { "partition": "x" } }), "partition"),
+        (json!({ "act": "burn", "reason": "r" }), "burn"),
+    ] {
+        let headers = [("content-type", "application/json")];
+        let answer = client.ask("POST", "/api/v1/dead-letter-acts", &headers, wrong.to_string().as_bytes());
+        assert_eq!(answer.status, 400, "{wrong}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(said), "{wrong}: {}", answer.json());
+    }
+    let waiting = |client: &Client| client.json("/api/v1/overview")["functions"][0]["dead_letters"].clone();
+    assert_eq!(waiting(&client), json!(3));
+    let ask = json!({ "act": "discard", "filter": { "function": "aircraft" }, "reason": "of no use" });
+    let begun = client.post_json("/api/v1/dead-letter-acts", &ask);
+    assert_eq!((&begun["expected"], &begun["state"]), (&json!(3), &json!("running")));
+    let over = ended(&client, begun["id"].as_str().unwrap());
+    assert_eq!((&over["state"], &over["done"], &over["refused"]), (&json!("ended"), &json!(3), &json!({})));
+    // The overview was asked for less than a second ago.
+    assert_eq!(waiting(&client), json!(0));
+    let trail = client.objects("/api/v1/trail?order=newest&limit=3");
+    assert!(
+        trail.iter().all(|line| line["action"] == "dead-letter.discard" && line["reason"] == "of no use")
+    );
+    let listed = client.objects("/api/v1/dead-letter-acts");
+    assert_eq!(listed, [over]);
+    let stopped = client
+        .post_json(&format!("/api/v1/dead-letter-acts/{}/stop", begun["id"].as_str().unwrap()), &json!({}));
+    assert_eq!(stopped["state"], "ended", "what is over stays as it ended");
+    assert_eq!(client.ask("GET", "/api/v1/dead-letter-acts/none", &[], b"").status, 404);
+    assert!(server.terminate().success());
+    assert_eq!(statuses(&place), ["discarded"; 3]);
+}
+
+/// The first step was done and noted when the program ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_left_undone_the_next_one_does() {
+    let place = processed();
+    let clock = SystemClock::shared();
+    let file = place.data().join("store").join("store.db");
+    let store = SqliteStore::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
+    let act = json!({ "id": "0a", "act": "discard", "filter": { "until": clock.now() }, "force": false, "reason": "of no use",
+        "by": "mia", "started_at": clock.now(), "state": "running", "ended_at": null, "expected": 3, "done": 1, "refused": {},
+        "resumed": 0, "after": 1 });
+    let key = RegisterKey::new("bulk-act", "0a");
+    let (from, value, at) = (Version::NONE, Some(act), clock.now());
+    store
+        .change_register(RegisterChange { key, from, value, at, notices: Vec::new(), trail: Vec::new() })
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let server = place.serve();
+    let client = server.client(place.key());
+    let over = ended(&client, "0a");
+    assert_eq!((&over["done"], &over["resumed"], &over["state"]), (&json!(3), &json!(1), &json!("ended")));
+    let trail = client.objects("/api/v1/trail?order=newest&limit=2");
+    assert!(trail.iter().all(|line| line["by"] == "mia"), "{trail:?}");
+    assert!(server.terminate().success());
+    assert_eq!(statuses(&place), ["open", "discarded", "discarded"]);
+}
