@@ -154,7 +154,7 @@ pub(crate) enum Failed {
             `Accept: application/json` with one object that has `items` and `next`. Errors are problem details (RFC 9457) \
             with a `code` that has a page. Single objects have an ETag; `If-None-Match` is answered 304.",
     ),
-    components(schemas(tidegate_api::CircuitAction, tidegate_api::PauseAction, tidegate_api::GroupAction)),
+    components(schemas(tidegate_api::CircuitAction, tidegate_api::ListingOrder, tidegate_api::PauseAction, tidegate_api::GroupAction)),
     modifiers(&Security),
     security(("key" = []), ("signature" = [])),
     tags(

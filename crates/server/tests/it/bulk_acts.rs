@@ -64,7 +64,7 @@ fn all_that_match_are_acted_on_and_everybody_sees_it_at_once() {
 async fn what_a_server_left_undone_the_next_one_does() {
     let place = processed();
     let clock = SystemClock::shared();
-    let file = place.data().join("store").join("store.db");
+    let file = place.data().join("store").join("state.db");
     let store = SqliteStore::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
     let act = json!({ "id": "0a", "act": "discard", "filter": { "until": clock.now() }, "force": false, "reason": "of no use",
         "by": "mia", "started_at": clock.now(), "state": "running", "ended_at": null, "expected": 3, "done": 1, "refused": {},

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use serde_json::Value;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, Fingerprint, StoredDeadLetter};
@@ -111,19 +111,25 @@ fn trend(
     let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
     let end =
         from.as_millis().saturating_add(step.saturating_mul(i64::try_from(buckets).unwrap_or(i64::MAX)));
-    let mut select = connection.prepare_cached(
-        "SELECT fingerprint, (dead_lettered_at - ?1) / ?2 AS bucket, count(*)
-         FROM dead_letter_states INDEXED BY dead_letters_by_time
-         WHERE dead_lettered_at >= ?1 AND dead_lettered_at < ?3
-         GROUP BY fingerprint, bucket",
+    // Cause by cause, so that an index alone tells, however many dead letters there are.
+    let mut causes = connection.prepare_cached("SELECT fingerprint, status FROM dead_letter_causes")?;
+    let mut count = connection.prepare_cached(
+        "SELECT (dead_lettered_at - ?3) / ?4 AS bucket, count(*)
+         FROM dead_letter_states INDEXED BY dead_letters_by_cause_and_time
+         WHERE fingerprint = ?1 AND status = ?2 AND dead_lettered_at >= ?3 AND dead_lettered_at < ?5
+         GROUP BY bucket",
     )?;
     let mut by_cause: HashMap<i64, Vec<u64>> = HashMap::new();
-    let mut rows = select.query([from.as_millis(), step, end])?;
-    while let Some(row) = rows.next()? {
-        let bucket = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(usize::MAX);
-        let counts = by_cause.entry(row.get(0)?).or_insert_with(|| vec![0; buckets]);
-        if let Some(count) = counts.get_mut(bucket) {
-            *count += unsigned(row.get(2)?, "count")?;
+    let mut all = causes.query([])?;
+    while let Some(cause) = all.next()? {
+        let (fingerprint, status): (i64, String) = (cause.get(0)?, cause.get(1)?);
+        let mut rows = count.query(params![fingerprint, status, from.as_millis(), step, end])?;
+        while let Some(row) = rows.next()? {
+            let bucket = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+            let counts = by_cause.entry(fingerprint).or_insert_with(|| vec![0; buckets]);
+            if let Some(counted) = counts.get_mut(bucket) {
+                *counted += unsigned(row.get(1)?, "count")?;
+            }
         }
     }
     let mut trend: Vec<(Fingerprint, Vec<u64>)> = (by_cause.into_iter())
