@@ -22,6 +22,14 @@ pub struct Line<'a> {
     pub points: &'a [Option<f64>],
 }
 
+impl Line<'_> {
+    /// Its class. What needs somebody is not drawn in its colour where there is nothing of it.
+    fn class(&self) -> &'static str {
+        let is_there = self.points.iter().flatten().any(|value| *value > 0.0);
+        if self.look == Look::Act && !is_there { Look::Thin.class() } else { self.look.class() }
+    }
+}
+
 /// How a line is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -83,7 +91,7 @@ impl Unit {
         match self {
             _ if value == 0.0 => "0".to_owned(),
             // There is no half event.
-            Self::Events if value.fract() != 0.0 => String::new(),
+            Self::Events | Self::ByteRate if value.fract() != 0.0 => String::new(),
             _ => self.write(value),
         }
     }
@@ -152,7 +160,7 @@ impl Chart<'_> {
                             path class="gap" d=(gap(above.points, below.points, scale)) {}
                         }
                         @for line in self.lines {
-                            path class={ "line " (line.look.class()) } d=(path(line.points, scale)) data-name=(line.name) data-values=(listed(line.points)) {}
+                            path class={ "line " (line.class()) } d=(path(line.points, scale)) data-name=(line.name) data-values=(listed(line.points)) {}
                         }
                         path class="cursor" {}
                     }

@@ -157,7 +157,7 @@ fn charts(functions: &[&FunctionOverview], series: &Measured) -> Markup {
                     }
                 }
                 p class="small" {
-                    "Hatched: more came in than went out. A point of a rate is the average of " (text::seconds(span.step_s)) ", a point of the \
+                    "Hatched: more came in than went out. A point of a rate is the average of " (text::duration(std::time::Duration::from_secs_f64(span.step_s))) ", a point of the \
                      lag its most in that time. Latency is from being published to being resolved, of all events of the minute before \
                      each point. Point at a chart, or focus it and use the arrow keys, for single values. "
                     a href="/functions" { "All functions" }
