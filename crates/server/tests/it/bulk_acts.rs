@@ -1,7 +1,7 @@
 //! Acts on all dead letters that match: the server does them by itself, and goes on with them after a restart.
 
 use serde_json::{Value, json};
-use tidegate_model::clock::{Clock as _, SystemClock};
+use tidegate_model::clock::SystemClock;
 use tidegate_model::ports::{RegisterChange, Registers as _};
 use tidegate_model::register::{RegisterKey, Version};
 use tidegate_store::{SqliteStore, StoreOptions};
