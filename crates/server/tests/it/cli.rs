@@ -66,11 +66,11 @@ fn commands_find_the_server_and_need_its_key() {
         command.output().unwrap()
     };
     assert_eq!(objects(&succeeded(elsewhere(Some(&place.key())), "hubs"))[0]["hub"], "flights");
-    for (key, code) in [(None, 2), (Some("wrong"), 1)] {
-        let refused = elsewhere(key);
-        assert_eq!(refused.status.code(), Some(code));
-        assert!(text(&refused.stderr).contains("error[TG-401]"), "{}", text(&refused.stderr));
-    }
+    // On this machine looking is open; what shows something wrong is refused all the same.
+    assert_eq!(objects(&succeeded(elsewhere(None), "hubs"))[0]["hub"], "flights");
+    let refused = elsewhere(Some("wrong"));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("error[TG-401]"), "{}", text(&refused.stderr));
     let client = server.client("wrong".to_owned());
     assert_eq!(client.request("GET", "/health", "text/plain", b"").unwrap().0, 200);
     for path in [
