@@ -1,6 +1,6 @@
 //! What went wrong elsewhere, once for each: scenarios from the issue trackers of systems like this one, and what happens
-//! here. They have numbers, from 1 to 23; those about the whole program (18, 21, 22, and parts of 1, 7, 15, 20 and 23)
-//! are in the tests of the server.
+//! here. They have numbers, from 1 to 23; those about the whole program (18, 21, 22, and parts of 1, 7, 15, 17, 20 and 23)
+//! are in the tests of the server, and one about connections (a part of 13) in those of the adapters.
 //!
 //! Sources are named as `repository#issue`, with short names for repositories that come often.
 
@@ -288,7 +288,7 @@ async fn scenario_03_three_attempts_are_three_although_the_partition_moves_after
         Crashed,
         TakenOver,
     }
-    for order in [Order::Partition, Order::Key] {
+    for order in [Order::Partition, Order::Key, Order::None] {
         for how in [Move::HandedOver, Move::Crashed, Move::TakenOver] {
             let mut world = World::new(1);
             world.settings.order = order;
@@ -328,7 +328,7 @@ async fn scenario_04_a_success_behind_a_failure_does_not_move_the_checkpoint_pas
     fn three_fails(_: &Event, text: &str) -> Option<Answer> {
         (text == "3").then(|| Answer::fail("not now"))
     }
-    for order in [Order::Partition, Order::Key] {
+    for order in [Order::Partition, Order::Key, Order::None] {
         let mut world = World::new(1);
         world.settings.order = order;
         world.settings.retry = RetryPolicy::FixedDelay { max_attempts: None, delay: MINUTE };
@@ -441,7 +441,7 @@ async fn scenario_06_the_dead_letters_are_away_when_poison_arrives() {
     fn poison(_: &Event, text: &str) -> Option<Answer> {
         (text == "poison").then(|| Answer::reject("no such device"))
     }
-    for order in [Order::Partition, Order::Key] {
+    for order in [Order::Partition, Order::Key, Order::None] {
         let mut world = World::new(1);
         world.settings.order = order;
         let store = TroubledStore::new(world.store.clone());
@@ -625,7 +625,7 @@ async fn scenario_09_a_failure_says_nothing_about_the_event_before_it() {
 /// Source: SK#2738: what had been fetched was lost to the breaker.
 #[tokio::test(start_paused = true)]
 async fn scenario_10_the_circuit_opens_between_fetching_and_dispatching() {
-    for order in [Order::Partition, Order::Key] {
+    for order in [Order::Partition, Order::Key, Order::None] {
         let mut world = World::new(1);
         world.settings.order = order;
         // Three events are fetched and wait for seven more.
@@ -754,10 +754,10 @@ async fn scenario_12_the_store_refuses_for_two_minutes() {
 /// says that the connection is lost.
 ///
 /// Source: librdkafka#3109, RPC#4648: a network that forgets idle connections. Stands for any store behind a network; the
-/// embedded one has none.
+/// embedded one has none. The connection to hubs of others is in the scenario of this number of the adapters.
 #[tokio::test(start_paused = true)]
 async fn scenario_13_a_store_that_says_nothing() {
-    for order in [Order::Partition, Order::Key] {
+    for order in [Order::Partition, Order::Key, Order::None] {
         let mut world = World::new(1);
         world.settings.order = order;
         let store = TroubledStore::new(world.store.clone());
@@ -790,7 +790,7 @@ async fn scenario_13_a_store_that_says_nothing() {
 ///
 /// Source: FH#9890, FH#3707. Stands for a store and a log behind a network that are away at the start. A processor says
 /// that it cannot start and why, leaves nothing behind, and can be started again in the same program; one that has
-/// started waits.
+/// started waits. The program with a hub of others that is away at its start is among the tests of the server's sources.
 #[tokio::test(start_paused = true)]
 async fn scenario_14_store_and_log_are_away_for_an_hour_at_the_start() {
     let world = World::new(2);
@@ -917,8 +917,8 @@ async fn scenario_16_a_log_that_ends_before_the_checkpoint_is_refused() {
 /// 32 partitions, three of them with events, and one of these is blocked: the figures say which lanes have work that more
 /// instances could do, and which one is blocked.
 ///
-/// Source: keda#5249, keda#3904: empty partitions and a blocked one made it scale to the most there was. There is no scaler
-/// here yet; what it would be told are the status of the lanes and their lag.
+/// Source: keda#5249, keda#3904: empty partitions and a blocked one made it scale to the most there was. These are the figures
+/// that the advice is made from; the advice is in the scenario of this number of the server.
 #[tokio::test(start_paused = true)]
 async fn scenario_17_a_blocked_partition_among_empty_ones_is_seen_for_what_it_is() {
     fn blocked(_: &Event, text: &str) -> Option<Answer> {
@@ -976,7 +976,7 @@ fn rejecting(letters: usize, partitions: u32) -> (World, Arc<Says>, Vec<DeadLett
 #[tokio::test(start_paused = true)]
 async fn scenario_19_a_replay_of_ten_thousand_that_fail_again_does_not_go_round_for_ever() {
     const LETTERS: usize = 10_000;
-    for order in [Order::Partition, Order::Key] {
+    for order in [Order::Partition, Order::Key, Order::None] {
         let (mut world, function, ids) = rejecting(LETTERS, 4);
         world.settings.order = order;
         for round in 0..LETTERS / 400 {

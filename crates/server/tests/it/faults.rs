@@ -343,15 +343,24 @@ fn an_outage_under_load_sets_no_more_aside_than_the_threshold() {
     outage_under_load("dead-letter", &SHORT, 100);
 }
 
-/// The outage at its full size: 10,000 events a second for a minute and a half, of which the downstream is away for a
-/// minute. Prints what happened when.
+/// 10,000 events a second for a minute and a half, of which the downstream is away for a minute.
+const MINUTE: Load =
+    Load { rate: Some(10_000), batch: 500, away_at: 100_000, back_at: 700_000, end: 900_000 };
+
+/// The outage at its full size. Prints what happened when.
 ///
-/// `cargo test -p tidegate --test it -- --ignored --nocapture faults::an_outage_of_a_minute`
+/// `cargo test --release -p tidegate --test it -- --ignored --nocapture faults::an_outage_of_a_minute`
 #[test]
 #[ignore = "it takes minutes"]
 fn an_outage_of_a_minute_at_ten_thousand_events_a_second() {
-    let load = Load { rate: Some(10_000), batch: 500, away_at: 100_000, back_at: 700_000, end: 900_000 };
-    outage_under_load("hold", &load, 0);
+    outage_under_load("hold", &MINUTE, 0);
+}
+
+/// The same where attempts that are used up end in the dead letters.
+#[test]
+#[ignore = "it takes minutes"]
+fn an_outage_of_a_minute_sets_no_more_aside_than_the_threshold() {
+    outage_under_load("dead-letter", &MINUTE, 100);
 }
 
 #[test]

@@ -13,8 +13,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use crate::downstream::{Downstream, Mode};
 use crate::ledger::body;
-use crate::support::{Client, Place, Refused, Server, program, text, try_started};
+use crate::support::{Client, Place, Refused, Server, program, text, try_started, wait_until};
 
 /// The largest event, body and properties together.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -138,6 +139,45 @@ fn scenario_15_a_store_whose_log_was_wiped_is_refused() {
     ended_well(&place, server);
 }
 
+/// 32 partitions, three of them with events, and one of these is blocked: the advice how many instances there are to be does
+/// not grow with what nobody could process sooner.
+///
+/// Source: keda#5249, keda#3904: the blocked partition made it scale to the most there was.
+#[test]
+fn scenario_17_a_blocked_partition_does_not_call_for_more_instances() {
+    const BEHIND: u64 = 3000;
+    let downstream = Downstream::start();
+    let place = Place::new(
+        "[hub.h]\npartitions = 32\n\
+         [function.f]\nhub = \"h\"\nkind = \"rust\"\ncircuit = { enabled = false }\n\
+         retry = { strategy = \"fixed\", max_attempts = \"unlimited\", delay = \"1h\" }\n",
+    );
+    let server = downstream.serve(&place);
+    let client = server.client(place.key());
+    let publish = |partition: u32, numbers: std::ops::Range<u64>| {
+        let lines: String = numbers.map(|n| format!("{{\"id\":\"p{partition}\",\"n\":{n}}}\n")).collect();
+        assert!(client.publish("h", &format!("?partition={partition}"), lines.as_bytes()));
+    };
+    downstream.becomes(Mode::Away);
+    publish(9, 0..1);
+    let lane = || client.objects("/api/v1/checkpoints").remove(9);
+    wait_until("the partition is blocked", || lane()["state"] == "retrying");
+    downstream.becomes(Mode::Takes);
+    publish(9, 1..BEHIND + 1);
+    publish(3, 0..500);
+    publish(20, 0..500);
+    wait_until("the other partitions are done", || {
+        figures(&place) == [BEHIND + 1001, 1000, 0, 0, BEHIND + 1]
+    });
+
+    // However few events an instance is to have.
+    let advice = || client.json("/api/v1/scale?function=f&target_lag=10");
+    wait_until("it is seen", || advice()["workable_lag"] == 0);
+    assert_eq!(advice(), json!({"desired": 1, "workable_lag": 0, "partitions": 32, "target_lag": 10}));
+    assert_eq!((&lane()["state"], &lane()["lag"]), (&json!("retrying"), &json!(BEHIND + 1)));
+    assert!(server.terminate().success());
+}
+
 /// The number of partitions goes from 16 to 64 while the program runs.
 ///
 /// Source: NET#43065: consumers did not see the new partitions, or saw keys in two of them. Here the number is for ever,
@@ -245,7 +285,7 @@ fn scenario_20_a_bulk_replay_keeps_every_property_and_every_byte() {
     assert_eq!(account(&place)["parked"], 106);
 
     let server = place.serve();
-    crate::support::wait_until("all came back", || {
+    wait_until("all came back", || {
         let all = place.json("dead-letters list --limit 1000 --status open");
         all.len() == 106 && all.iter().all(|letter| letter["returns"] == 1)
     });

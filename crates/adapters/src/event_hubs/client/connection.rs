@@ -688,15 +688,17 @@ fn outcome(what: &str, state: Option<&DeliveryState>) -> Result<(), ClientError>
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tidegate_gateway::Gateway;
     use tidegate_gateway::admission::Limits;
     use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
     use tidegate_gateway::auth::Authorizer;
     use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
-    use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 
     use super::*;
+    use crate::event_hubs::client::FailureKind;
 
     async fn open(clock: SharedClock, stream: DuplexStream) -> Result<Connection, ClientError> {
         let mut options = Options::new("test");
@@ -726,6 +728,52 @@ mod tests {
         let request = Request { properties: Vec::new(), body: tidegate_amqp::codec::value::Value::Null };
         let refused = connection.request("$cbs", request).await.unwrap_err();
         assert_eq!(refused, ended, "who comes later hears the same");
+    }
+
+    /// A network that forgets a connection on which nothing was said for four minutes: nothing goes through from then on, and
+    /// nobody is told.
+    ///
+    /// Source: librdkafka#3109, RPC#4648.
+    #[tokio::test(start_paused = true)]
+    async fn scenario_13_a_network_that_forgets_idle_connections() {
+        const FORGETS_AFTER: Duration = Duration::from_secs(240);
+        let clock = TestClock::new(Timestamp::from_millis(0), 1);
+        let authorizer = Arc::new(Authorizer::new(Vec::new()).unwrap());
+        let gateway = Arc::new(Gateway::new(authorizer, Limits::default(), clock.clone()));
+        // Theirs asks for less than the network does.
+        let bounds = AmqpBounds { idle_timeout: Duration::from_secs(3600), ..AmqpBounds::default() };
+        let (ours, near) = tokio::io::duplex(64 * 1024);
+        let (far, theirs) = tokio::io::duplex(64 * 1024);
+        let is_forgotten = Arc::new(AtomicBool::new(false));
+        let carry = |mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>| {
+            let (clock, is_forgotten) = (clock.clone(), is_forgotten.clone());
+            async move {
+                let mut bytes = [0; 4096];
+                let mut last = clock.monotonic();
+                while let Ok(read @ 1..) = from.read(&mut bytes).await {
+                    let now = clock.monotonic();
+                    is_forgotten.fetch_or(now - last >= FORGETS_AFTER, Ordering::SeqCst);
+                    last = now;
+                    if !is_forgotten.load(Ordering::SeqCst) && to.write_all(&bytes[..read]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        };
+        let ((near_in, near_out), (far_in, far_out)) = (tokio::io::split(near), tokio::io::split(far));
+        tokio::spawn(carry(near_in, far_out));
+        tokio::spawn(carry(far_in, near_out));
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(async move { AmqpDoor::new(gateway, bounds).serve_stream(theirs, stopped).await });
+
+        let connection = open(clock.clone(), ours).await.unwrap();
+        clock.sleep(FORGETS_AFTER + Duration::from_secs(30)).await;
+        assert!(connection.is_open() && !is_forgotten.load(Ordering::SeqCst), "it is never idle for so long");
+
+        // The network forgets it all the same. It is noticed, and not waited for until somebody speaks.
+        is_forgotten.store(true, Ordering::SeqCst);
+        let ended = timeout(&*clock, Duration::from_secs(120), connection.ended()).await;
+        assert_eq!(ended.map(|ended| ended.kind()), Some(FailureKind::Transient), "it must be noticed");
     }
 
     #[tokio::test(start_paused = true)]
