@@ -110,8 +110,8 @@ pub struct CircuitActed {
     pub function: String,
     /// `closed`, `open` or `half-open`.
     pub state: String,
-    /// Since when.
-    pub since: Timestamp,
+    /// Since when; null if nothing ever happened to it.
+    pub since: Option<Timestamp>,
     /// Why.
     pub reason: String,
     /// Whether it was like this already.

@@ -28,7 +28,9 @@ mod trail;
 mod values;
 
 pub use alerts::{Alert, AlertStep, Notice, NoticeDelivery};
-pub use audit::{AuditFinding, AuditGap, AuditTally, DeepAuditStretch, FunctionAudit, PartitionAudit};
+pub use audit::{
+    AuditAccount, AuditFinding, AuditGap, AuditTally, DeepAuditStretch, FunctionAudit, PartitionAudit,
+};
 pub use bulk_acts::{BulkAct, BulkActRequest, BulkDeed};
 pub use checkpoints::{Checkpoint, SeekRequest, SeekResult};
 pub use circuits::{

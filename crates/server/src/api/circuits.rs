@@ -13,6 +13,7 @@ use tidegate_host::circuit::acts::{self, CircuitActed, PauseTarget};
 use tidegate_host::circuit::{CircuitSettings, CircuitStatus, status};
 use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::circuit::{CIRCUIT, PAUSE, Pause};
+use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
 use tidegate_model::position::PartitionId;
 
@@ -144,7 +145,8 @@ pub(super) async fn act(
     let shape = CircuitActedShape {
         function: function.to_string(),
         state: circuit.state.as_str().to_owned(),
-        since: circuit.since,
+        // One that nothing ever happened to has no register, and is closed since the beginning of time.
+        since: (circuit.since != Timestamp::default()).then_some(circuit.since),
         reason: circuit.reason.clone(),
         unchanged,
     };

@@ -82,8 +82,9 @@ pub(super) fn start_position(text: &str) -> Result<StartPosition, ApiError> {
             .map(|number| StartPosition::SequenceNumber(SequenceNumber(number)))
             .ok_or_else(|| ApiError::bad_request(format!("{number} is larger than any sequence number"))),
         time => time.parse::<Timestamp>().map(StartPosition::EnqueuedTime).map_err(|_| {
-            ApiError::bad_request(format!("cannot begin to read at {time:?}"))
-                .help("from is earliest, latest, a sequence number, or a time such as 2026-01-31T12:00:00Z")
+            ApiError::bad_request(format!("there is no place {time:?} in a hub")).help(
+                "a place is earliest, latest, a sequence number, or a time such as 2026-01-31T12:00:00Z",
+            )
         }),
     }
 }

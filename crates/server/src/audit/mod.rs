@@ -25,7 +25,7 @@ use tidegate_model::event::HubName;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 
-use tidegate_api::SourceStatus;
+use tidegate_api::{AuditAccount, SourceStatus};
 
 pub use gap::Gap;
 pub use observation::{HubObservation, Observation, PartitionObservation, Parts};
@@ -41,7 +41,7 @@ pub struct FunctionAudit {
     pub ok: bool,
     /// The totals over all partitions.
     #[serde(flatten)]
-    pub totals: Account,
+    pub totals: AuditAccount,
     /// How the source is, when it cannot be asked. Then the account ends at the checkpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceStatus>,
@@ -69,55 +69,9 @@ pub struct PartitionAudit {
     pub tail: SequenceNumber,
     /// Its numbers.
     #[serde(flatten)]
-    pub account: Account,
+    pub account: AuditAccount,
     /// What is wrong.
     pub gaps: Vec<Gap>,
-}
-
-/// How many events are where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Account {
-    /// Events in the log from where the function began.
-    pub published: u64,
-    /// Events whose effect is in the documents.
-    pub applied: u64,
-    /// Events the function asked nothing for.
-    pub filtered: u64,
-    /// Events in the dead letters, open or quarantined.
-    pub dead_lettered: u64,
-    /// Those of them that keep coming back from redrives.
-    pub quarantined: u64,
-    /// Events that wait in the store: to be tried again, held, or behind an earlier event of their key.
-    pub parked: u64,
-    /// Those of them that wait for a person or the circuit.
-    pub held: u64,
-    /// Those of them that are dead letters being redriven.
-    pub redriving: u64,
-    /// Dead letters that a person discarded.
-    pub discarded: u64,
-    /// Events that a repair of the log had given up before they were processed.
-    pub lost: u64,
-    /// Numbers that a hub of somebody else gave to no event, or to none that it still had.
-    pub absent: u64,
-    /// Events that are not resolved yet.
-    pub pending: u64,
-}
-
-impl std::ops::AddAssign for Account {
-    fn add_assign(&mut self, other: Self) {
-        self.published = self.published.saturating_add(other.published);
-        self.applied = self.applied.saturating_add(other.applied);
-        self.filtered = self.filtered.saturating_add(other.filtered);
-        self.dead_lettered = self.dead_lettered.saturating_add(other.dead_lettered);
-        self.quarantined = self.quarantined.saturating_add(other.quarantined);
-        self.parked = self.parked.saturating_add(other.parked);
-        self.held = self.held.saturating_add(other.held);
-        self.redriving = self.redriving.saturating_add(other.redriving);
-        self.discarded = self.discarded.saturating_add(other.discarded);
-        self.lost = self.lost.saturating_add(other.lost);
-        self.absent = self.absent.saturating_add(other.absent);
-        self.pending = self.pending.saturating_add(other.pending);
-    }
 }
 
 /// Accounts for every function that is configured or has a checkpoint, ordered by hub and function.
@@ -134,7 +88,7 @@ pub fn audit(seen: &Observation) -> Vec<FunctionAudit> {
 
 fn audit_function(seen: &Observation, hub: &HubName, function: &FunctionName) -> FunctionAudit {
     let configured = seen.configured.iter().any(|(name, of)| name == function && of == hub);
-    let mut totals = Account::default();
+    let mut totals = AuditAccount::default();
     let mut gaps = Vec::new();
     let mut partitions = Vec::new();
     let log = seen.hubs.iter().find(|log| log.name == *hub);
@@ -202,7 +156,7 @@ fn audit_partition(
     let parts = seen.parts.iter().find(|(of, _)| of == lane).map(|(_, parts)| *parts).unwrap_or_default();
     // Only hubs of others can be away.
     let is_sparse = log.is_none_or(|log| log.is_sparse);
-    let account = Account {
+    let account = AuditAccount {
         published: tail.distance_from(start),
         applied: counts.applied,
         filtered: counts.filtered,

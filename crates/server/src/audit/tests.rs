@@ -86,7 +86,7 @@ fn a_sound_account_adds_up() {
     let totals = all[0].totals;
     assert_eq!(
         totals,
-        Account {
+        AuditAccount {
             published: 100,
             applied: 80,
             filtered: 5,
@@ -124,7 +124,7 @@ fn a_configured_function_without_checkpoint_has_everything_pending() {
     seen.hubs[0].partitions = vec![partition(0, 10, 100), partition(1, 0, 0)];
     let all = audit(&seen);
     assert!(all[0].ok);
-    assert_eq!(all[0].totals, Account { published: 90, pending: 90, ..Account::default() });
+    assert_eq!(all[0].totals, AuditAccount { published: 90, pending: 90, ..AuditAccount::default() });
 }
 
 #[test]

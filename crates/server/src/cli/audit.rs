@@ -1,8 +1,6 @@
 //! `tidegate audit`: accounts for every sequence number.
 
-use serde::Deserialize;
-
-use tidegate_api::{SourceState, SourceStatus};
+use tidegate_api::{FunctionAudit, SourceState, SourceStatus};
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::listing::{Asking, address};
@@ -22,49 +20,10 @@ pub(crate) struct Args {
     asking: Asking,
 }
 
-/// The account of a function on a hub, as far as it is shown.
-#[derive(Deserialize)]
-pub(crate) struct Account {
-    pub(crate) hub: String,
-    pub(crate) function: String,
-    pub(crate) ok: bool,
-    pub(crate) published: u64,
-    pub(crate) applied: u64,
-    pub(crate) filtered: u64,
-    pub(crate) dead_lettered: u64,
-    pub(crate) quarantined: u64,
-    pub(crate) parked: u64,
-    pub(crate) held: u64,
-    pub(crate) redriving: u64,
-    pub(crate) discarded: u64,
-    #[serde(default)]
-    pub(crate) lost: u64,
-    #[serde(default)]
-    pub(crate) absent: u64,
-    pub(crate) pending: u64,
-    pub(crate) source: Option<SourceStatus>,
-    #[serde(default)]
-    pub(crate) gaps: Vec<Gap>,
-    pub(crate) partitions: Vec<Partition>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Partition {
-    pub(crate) partition: u32,
-    pub(crate) start: u64,
-    pub(crate) tail: u64,
-    pub(crate) gaps: Vec<Gap>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Gap {
-    pub(crate) detail: String,
-}
-
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let mut session = args.asking.open(&context).await?;
     let path = address("/api/v1/audit", &[("hub", args.hub)]);
-    let mut accounts: Vec<Account> = Vec::new();
+    let mut accounts: Vec<FunctionAudit> = Vec::new();
     let mut pages = Pages::new(&session.connected.connection, path, "after", None);
     while let Some(line) = pages.next().await? {
         if args.asking.json {
@@ -91,10 +50,10 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         session.output.line(&verdict)?;
     }
     let mut next = Vec::new();
-    if accounts.iter().any(|account| account.dead_lettered > 0) {
+    if accounts.iter().any(|account| account.totals.dead_lettered > 0) {
         next.push("dead-letters groups".to_owned());
     }
-    if accounts.iter().any(|account| account.parked > 0) {
+    if accounts.iter().any(|account| account.totals.parked > 0) {
         next.push("parked list".to_owned());
     }
     session.finish(&next).await?;
@@ -109,7 +68,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
 }
 
 /// The sources that cannot be asked, each a problem.
-fn away(accounts: &[Account]) -> Vec<Problem> {
+fn away(accounts: &[FunctionAudit]) -> Vec<Problem> {
     let away = accounts.iter().filter_map(|account| Some((account, account.source.as_ref()?)));
     away.map(|(account, status)| {
         let since = status.since.map(|since| format!(" since {since}")).unwrap_or_default();
@@ -133,7 +92,7 @@ fn away(accounts: &[Account]) -> Vec<Problem> {
 }
 
 /// Every gap as a problem.
-fn gaps(accounts: &[Account]) -> Vec<Problem> {
+fn gaps(accounts: &[FunctionAudit]) -> Vec<Problem> {
     let help = "`tidegate fsck` checks the files; the page of this code says what each gap means";
     let problem = |place: String, detail: &str| Problem {
         code: ErrorCode::AUDIT_GAP,
@@ -157,7 +116,7 @@ fn gaps(accounts: &[Account]) -> Vec<Problem> {
     problems
 }
 
-fn show(accounts: &[Account], output: &mut Output) -> Result<(), Failure> {
+fn show(accounts: &[FunctionAudit], output: &mut Output) -> Result<(), Failure> {
     if accounts.is_empty() {
         return output.line("no function has run here yet, so there is nothing to account for");
     }
@@ -178,14 +137,14 @@ fn show(accounts: &[Account], output: &mut Output) -> Result<(), Failure> {
         table.row(vec![
             account.hub.clone(),
             account.function.clone(),
-            grouped(account.published),
-            grouped(account.applied),
-            grouped(account.filtered),
-            grouped(account.dead_lettered),
-            grouped(account.parked),
-            grouped(account.discarded),
-            grouped(account.lost),
-            grouped(account.pending),
+            grouped(account.totals.published),
+            grouped(account.totals.applied),
+            grouped(account.totals.filtered),
+            grouped(account.totals.dead_lettered),
+            grouped(account.totals.parked),
+            grouped(account.totals.discarded),
+            grouped(account.totals.lost),
+            grouped(account.totals.pending),
             match (account.ok, &account.source) {
                 (false, _) => "GAP",
                 (true, Some(status)) => status.state.as_str(),
@@ -197,10 +156,10 @@ fn show(accounts: &[Account], output: &mut Output) -> Result<(), Failure> {
     output.table(&table)?;
     for account in accounts {
         let parts: Vec<String> = [
-            (account.quarantined, "dead letters are quarantined"),
-            (account.held, "parked events are held"),
-            (account.redriving, "parked events are redrives"),
-            (account.absent, "numbers belong to no event of the source"),
+            (account.totals.quarantined, "dead letters are quarantined"),
+            (account.totals.held, "parked events are held"),
+            (account.totals.redriving, "parked events are redrives"),
+            (account.totals.absent, "numbers belong to no event of the source"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)

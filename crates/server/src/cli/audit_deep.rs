@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
+use tidegate_api::FunctionAudit;
 use tidegate_model::error::ErrorCode;
 
-use crate::cli::audit::Account;
 use crate::cli::listing::{Session, address};
 use crate::cli::output::grouped;
 use crate::cli::pace::progress;
@@ -39,7 +39,7 @@ struct Finding {
 
 /// What was found in one lane.
 struct Lane<'a> {
-    account: &'a Account,
+    account: &'a FunctionAudit,
     partition: u32,
     compared: u64,
     dropped: u64,
@@ -52,11 +52,11 @@ struct Lane<'a> {
 
 /// Checks every event of the lanes of these accounts; what is wrong. Of a source that cannot be asked there are no events to
 /// check.
-pub(super) async fn run(accounts: &[Account], session: &mut Session) -> Result<Vec<Problem>, Failure> {
-    let distance = |account: &Account| -> u64 {
+pub(super) async fn run(accounts: &[FunctionAudit], session: &mut Session) -> Result<Vec<Problem>, Failure> {
+    let distance = |account: &FunctionAudit| -> u64 {
         account.partitions.iter().map(|partition| partition.tail.saturating_sub(partition.start)).sum()
     };
-    let can_be_read = |account: &&Account| account.source.is_none();
+    let can_be_read = |account: &&FunctionAudit| account.source.is_none();
     let bar = progress(accounts.iter().filter(can_be_read).map(distance).sum(), session.output.is_json());
     let mut problems = Vec::new();
     let (mut compared, mut dropped) = (0, 0);

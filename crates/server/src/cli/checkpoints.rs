@@ -36,7 +36,7 @@ struct SeekArgs {
     #[arg(long, value_name = "NAME")]
     hub: Option<String>,
     /// Where to: earliest, latest, a time such as 2026-01-31T12:00:00Z, or, with --partition, a sequence number.
-    #[arg(long, value_name = "WHERE")]
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     to: String,
     /// Only say what would be repeated or skipped.
     #[arg(long)]

@@ -236,7 +236,7 @@ async fn failures(function: Option<String>, asking: &Asking, context: &Context) 
 struct Acted {
     function: String,
     state: String,
-    since: String,
+    since: Option<String>,
     unchanged: bool,
 }
 
@@ -249,9 +249,10 @@ async fn act(action: &str, args: &ActArgs, context: &Context) -> Result<Exit, Fa
         session.output.raw_line(&answer)?;
     } else {
         let Acted { function, state, since, unchanged } = understood(&answer)?;
-        session.output.line(&match unchanged {
-            true => format!("the circuit of {function} stays {state}, as since {since}"),
-            false => format!("the circuit of {function} is {state} now"),
+        session.output.line(&match (unchanged, since) {
+            (true, Some(since)) => format!("the circuit of {function} stays {state}, as since {since}"),
+            (true, None) => format!("the circuit of {function} stays {state}: nothing ever opened it"),
+            (false, _) => format!("the circuit of {function} is {state} now"),
         })?;
     }
     session.finish(&[format!("circuit status {}", args.function)]).await

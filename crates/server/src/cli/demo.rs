@@ -11,11 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use tidegate_api::FunctionAudit;
 use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
-use crate::cli::audit::Account;
 use crate::cli::output::{Output, Table, grouped, printable, quoted, shortened};
 use crate::client::{Connection, Pages, understood};
 use crate::config::{Config, FILE_NAME, LoadedConfig, Registered};
@@ -128,8 +128,10 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let connection = Connection::to_router(finished.system.node.router(), finished.system.node.root_key()?)?;
     let seen = look(&connection).await?;
     drop(connection);
-    let accounts = seen.accounts.iter().map(|line| understood(line)).collect::<Result<Vec<Account>, _>>()?;
-    let accounted = !accounts.is_empty() && accounts.iter().all(|account| account.ok && account.pending == 0);
+    let accounts =
+        seen.accounts.iter().map(|line| understood(line)).collect::<Result<Vec<FunctionAudit>, _>>()?;
+    let accounted =
+        !accounts.is_empty() && accounts.iter().all(|account| account.ok && account.totals.pending == 0);
     let ok = accounted && finished.verdict.is_exact();
 
     if args.json {
@@ -279,7 +281,7 @@ fn show(
     output: &mut Output,
     finished: &Finished,
     seen: &Seen,
-    accounts: &[Account],
+    accounts: &[FunctionAudit],
     ok: bool,
 ) -> Result<(), Failure> {
     let published = &finished.published;
@@ -347,12 +349,12 @@ fn show(
     for account in accounts {
         output.line(&format!(
             "  {} applied + {} filtered + {} dead-lettered + {} parked + {} pending = {} published",
-            grouped(account.applied),
-            grouped(account.filtered),
-            grouped(account.dead_lettered),
-            grouped(account.parked),
-            grouped(account.pending),
-            grouped(account.published)
+            grouped(account.totals.applied),
+            grouped(account.totals.filtered),
+            grouped(account.totals.dead_lettered),
+            grouped(account.totals.parked),
+            grouped(account.totals.pending),
+            grouped(account.totals.published)
         ))?;
     }
     let line = if ok {

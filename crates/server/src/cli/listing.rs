@@ -88,6 +88,18 @@ impl Session {
         }
     }
 
+    /// Says so if nothing was found because there is no such function: somebody who mistyped its name must not believe that
+    /// all is well.
+    ///
+    /// # Errors
+    /// When a function is named and none of this name is configured or has run; the error names those there are.
+    pub(crate) async fn nothing_found_of(&self, function: Option<&str>) -> Result<(), Failure> {
+        let Some(function) = function else { return Ok(()) };
+        let path = address("/api/v1/circuits", &[("function", Some(function.to_owned()))]);
+        self.connection().get(&path).await?;
+        Ok(())
+    }
+
     /// The same command with the options that name the target, as one to type next.
     pub(crate) fn next(&self, command: &str) -> String {
         format!("tidegate {command}{}", self.options)

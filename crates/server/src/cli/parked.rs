@@ -111,13 +111,13 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     match args.action {
         Action::List { function, hub, partition, key, limit, asking } => {
             let parameters = [
-                ("function", function),
+                ("function", function.clone()),
                 ("hub", hub),
                 ("partition", partition.map(|partition| partition.to_string())),
                 ("key", key),
             ];
             let listing = Listing::all(address("/api/v1/parked", &parameters), &COLUMNS).limit(limit);
-            list(listing, &asking, &context).await
+            list(listing, function.as_deref(), &asking, &context).await
         }
         Action::Try { event, reason, asking } => {
             let (path, done) = ("/api/v1/parked/try", "is tried as soon as its function is free");
@@ -130,7 +130,12 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     }
 }
 
-async fn list(listing: Listing<'_>, asking: &Asking, context: &Context) -> Result<Exit, Failure> {
+async fn list(
+    listing: Listing<'_>,
+    function: Option<&str>,
+    asking: &Asking,
+    context: &Context,
+) -> Result<Exit, Failure> {
     let mut session = asking.open(context).await?;
     let mut first = None;
     let listed = session.list(listing, |row: Row, rows| {
@@ -154,6 +159,9 @@ async fn list(listing: Listing<'_>, asking: &Asking, context: &Context) -> Resul
         ]);
     });
     let count = listed.await?;
+    if count == 0 {
+        session.nothing_found_of(function).await?;
+    }
     if !asking.json {
         let text = if count == 0 { "nothing is parked".to_owned() } else { format!("{count} parked events") };
         session.output.line(&text)?;

@@ -105,7 +105,8 @@ fn a_place_that_does_not_exist_is_named() {
         ("--to 5", 1, "a sequence number is a place in one partition"),
         ("--partition 3 --to 99999", 1, "partition 3 has no event 99999 yet"),
         ("--partition 9 --to earliest", 1, "has no checkpoint in partition 9"),
-        ("--to someday", 1, "cannot begin to read at \"someday\""),
+        ("--to someday", 1, "there is no place \"someday\" in a hub"),
+        ("--to -5", 1, "there is no place \"-5\" in a hub"),
     ] {
         let said = fails(&place, &format!("checkpoints seek aircraft {words} --reason x"), code);
         assert!(said.contains(expected), "{words}: {said}");

@@ -26,6 +26,8 @@ fn a_circuit_is_moved_by_hand_and_stays_where_it_is() {
     ] {
         assert_eq!(closed[field], value, "{field}");
     }
+    let said = place.ok("circuit probe aircraft --reason look");
+    assert!(said.contains("the circuit of aircraft stays closed: nothing ever opened it"), "{said}");
     let opened = place.json("circuit open aircraft --reason maintenance").remove(0);
     assert_eq!((&opened["state"], &opened["unchanged"]), (&json!("open"), &json!(false)));
     let again = place.json("circuit open aircraft --reason maintenance").remove(0);
@@ -35,6 +37,8 @@ fn a_circuit_is_moved_by_hand_and_stays_where_it_is() {
     assert!(open["since"].is_string());
     let table = place.ok("circuit status");
     assert!(table.contains("waits for a person"), "{table}");
+    assert!(table.contains("the circuit of aircraft is open: maintenance"), "{table}");
+    assert!(table.contains("tidegate circuit close aircraft --reason TEXT"), "{table}");
 
     assert!(table.contains("threshold not known"), "{table}");
     place.write("other.toml", format!("{CONFIG}circuit = {{ threshold = 7 }}\n").as_bytes());

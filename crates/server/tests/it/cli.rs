@@ -104,7 +104,7 @@ fn what_is_missing_is_named() {
         ("events read flights --partition 8", "error[TG-404]: the hub flights has no partition 8"),
         (
             "events read flights --from tomorrow",
-            "error[TG-400]: cannot begin to read at \"tomorrow\"\n  help: from is earliest,",
+            "error[TG-400]: there is no place \"tomorrow\" in a hub\n  help: a place is earliest,",
         ),
         ("dead-letters show 7", "error[TG-404]: there is no dead letter 7"),
         ("dead-letters list --class odd", "error[TG-400]"),

@@ -79,7 +79,6 @@ fn they_are_listed_by_what_they_have_in_common() {
         ids(&all.iter().filter(|letter| letter["fingerprint"] == cause).cloned().collect::<Vec<_>>());
     for (filter, expected) in [
         ("--function aircraft".to_owned(), vec![1, 2, 3]),
-        ("--function other".to_owned(), vec![]),
         ("--class exhausted".to_owned(), vec![]),
         ("--status open,quarantined".to_owned(), vec![1, 2, 3]),
         ("--status discarded".to_owned(), vec![]),
@@ -104,6 +103,45 @@ fn they_are_listed_by_what_they_have_in_common() {
     assert!(groups.iter().any(|group| group["fingerprint"] == cause));
     let table = place.ok("dead-letters groups");
     assert!(table.contains(cause), "{table}");
+    assert!(place.ok("dead-letters list --key none").contains("there are no dead letters that match"));
+}
+
+#[test]
+fn who_mistypes_a_function_is_not_told_that_all_is_well() {
+    let place = processed();
+    for words in [
+        "dead-letters list --function aircarft",
+        "dead-letters groups --function aircarft",
+        "dead-letters redrive --function aircarft --dry-run",
+        "dead-letters discard --function aircarft --reason x",
+        "parked list --function aircarft",
+    ] {
+        let said = fails(&place, words, 1);
+        assert!(said.contains("no function aircarft has run here"), "{words}: {said}");
+        assert!(said.contains("functions here: aircraft"), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_the_act_would_say_and_names_the_command_for_it() {
+    let place = processed();
+    place.ok("dead-letters discard 2 --reason x");
+    let dry = place.run("dead-letters redrive 1 2 99 --dry-run");
+    assert_eq!(dry.status.code(), Some(1));
+    let (out, said) = (text(&dry.stdout), text(&dry.stderr));
+    assert!(out.contains("1 dead letters would be redriven; 2 would not; nothing was changed"), "{out}");
+    assert!(out.contains("tidegate dead-letters redrive 1 2 99 --reason TEXT"), "{out}");
+    for expected in ["there is no dead letter 99", "discarded, and so nothing to act on: 2"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    let dry = place.ok("dead-letters discard 2 --dry-run");
+    assert!(dry.contains("0 dead letters would be discarded; 1 are already"), "{dry}");
+    let dry = place.ok("dead-letters redrive --function aircraft --class permanent --dry-run");
+    assert!(dry.contains("2 dead letters would be redriven; nothing was changed"), "{dry}");
+    let command = "tidegate dead-letters redrive --function aircraft --class permanent --reason TEXT";
+    assert!(dry.contains(command), "{dry}");
+    assert!(place.json("dead-letters list").iter().all(|letter| letter["redrives"] == 0));
+    assert!(fails(&place, "dead-letters redrive 1", 2).contains("--reason"));
 }
 
 #[test]
@@ -273,6 +311,57 @@ fn a_lease_keeps_others_away() {
         let own = succeeded(as_user("ann", "dead-letters discard 2 --reason x"), "a discard of one's own");
         assert!(own.contains("1 dead letters discarded"), "{own}");
     });
+}
+
+/// A copy of the data directory, as a backup is.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn an_exported_file_brings_edits_into_a_copy_of_the_data_directory_and_into_no_other() {
+    let (place, other) = (processed(), processed());
+    let restored = Place::new(crate::support::CONFIG);
+    copy(&place.data(), &restored.data());
+    place.ok("dead-letters discard 3 --reason nobody-needs-it");
+    for id in [1, 2] {
+        let mut edit = place.command(&format!("dead-letters edit {id} --reason mended"));
+        succeeded(
+            edit.args(["--body", &format!("{{\"icao24\":\"late-{id}\"}}")]).output().unwrap(),
+            "an edit",
+        );
+    }
+    let file = restored.path().join("letters.ndjson");
+    place.ok(&format!("dead-letters export --file {}", file.display()));
+
+    let said = restored.ok("dead-letters import letters.ndjson --reason restored");
+    assert!(said.contains("2 dead letters edited, 1 unchanged, 0 lines not taken"), "{said}");
+    let again = restored.ok("dead-letters import letters.ndjson --reason restored");
+    assert!(again.contains("0 dead letters edited, 3 unchanged"), "{again}");
+    let events = |place: &Place| [1, 2, 3].map(|id| shown(place, id)["event"].clone());
+    assert_eq!(events(&restored), events(&place));
+    restored.ok("dead-letters redrive 1 2 --reason restored");
+    let server = restored.serve();
+    crate::support::wait_until("they are applied", || {
+        restored.json("dead-letters list --status redriven").len() == 2
+    });
+    assert_eq!(restored.json("documents get aircraft late-1")[0]["document"], json!({"icao24": "late-1"}));
+    assert!(server.terminate().success());
+    assert_eq!(restored.run("audit --deep").status.code(), Some(0));
+
+    // Another life of the hub has other events under these numbers.
+    let refused = other.run(&format!("dead-letters import {} --reason x", file.display()));
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(said.contains("in this life of the hub") && said.contains("publish it there"), "{said}");
+    assert!(other.json("dead-letters list").iter().all(|letter| letter["revision"] == 0));
 }
 
 #[test]

@@ -73,7 +73,6 @@ fn a_list_of_parked_events_takes_conditions() {
     let of_partition = all.iter().filter(|one| one["partition"] == partition).count();
     for (words, count) in [
         ("--function aircraft".to_owned(), 3),
-        ("--function other".to_owned(), 0),
         ("--hub flights".to_owned(), 3),
         (format!("--partition {partition}"), of_partition),
         ("--key none".to_owned(), 0),

@@ -92,7 +92,7 @@ fn a_request_that_makes_no_sense_is_told_what_would() {
         (
             "/api/v1/checkpoints/seek",
             r#"{"function":"aircraft","to":"soon","reason":"x"}"#,
-            "cannot begin to read at",
+            "there is no place",
         ),
     ] {
         let (status, answer) = client.request("POST", path, "application/json", body.as_bytes()).unwrap();

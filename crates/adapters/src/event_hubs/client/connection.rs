@@ -695,7 +695,7 @@ mod tests {
     use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
     use tidegate_gateway::auth::Authorizer;
     use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 
     use super::*;
     use crate::event_hubs::client::FailureKind;

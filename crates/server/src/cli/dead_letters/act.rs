@@ -28,8 +28,8 @@ const NAMED: usize = 5;
 pub(super) struct RedriveArgs {
     #[command(flatten)]
     which: Which,
-    /// Why; kept in the audit trail.
-    #[arg(long, value_name = "TEXT")]
+    /// Why; kept in the audit trail. Needed unless --dry-run.
+    #[arg(long, value_name = "TEXT", default_value = "", required_unless_present = "dry_run")]
     reason: String,
     /// Only say which would be redriven.
     #[arg(long)]
@@ -54,8 +54,8 @@ pub(super) struct RedriveArgs {
 pub(super) struct DiscardArgs {
     #[command(flatten)]
     which: Which,
-    /// Why; kept in the audit trail.
-    #[arg(long, value_name = "TEXT")]
+    /// Why; kept in the audit trail. Needed unless --dry-run.
+    #[arg(long, value_name = "TEXT", default_value = "", required_unless_present = "dry_run")]
     reason: String,
     /// Only say which would be discarded.
     #[arg(long)]
@@ -77,9 +77,8 @@ pub(super) async fn redrive(args: RedriveArgs, context: &Context) -> Result<Exit
     }
     let usual = if args.force { "open,quarantined" } else { "open" };
     let chosen = args.which.choose(session.connection(), usual, &**clock).await?;
-    if args.dry_run {
-        tell(&mut session, &chosen, &**clock).await?;
-        return finish_dry_run(session, &chosen, "redriven").await;
+    if chosen.ids.is_empty() {
+        session.nothing_found_of(args.which.filter.function()).await?;
     }
     let act = Act {
         path: "/api/v1/dead-letters/redrive",
@@ -87,6 +86,12 @@ pub(super) async fn redrive(args: RedriveArgs, context: &Context) -> Result<Exit
         force: args.force,
         already: &["redriving", "redriven"],
     };
+    if args.dry_run {
+        tell(&mut session, &chosen, &**clock).await?;
+        let force = if args.force { " --force" } else { "" };
+        let next = format!("dead-letters redrive{}{force} --reason TEXT", args.which.arguments());
+        return finish_dry_run(session, &chosen, &act, usual, "redriven", next).await;
+    }
     let bar = progress(chosen.ids.len() as u64, args.asking.json);
     let mut done = Done::default();
     let mut ends = Ends::default();
@@ -137,10 +142,10 @@ pub(super) async fn redrive(args: RedriveArgs, context: &Context) -> Result<Exit
 pub(super) async fn discard(args: DiscardArgs, context: &Context) -> Result<Exit, Failure> {
     let clock = &context.clock;
     let mut session = args.asking.open(context).await?;
-    let chosen = args.which.choose(session.connection(), "open,quarantined", &**clock).await?;
-    if args.dry_run {
-        tell(&mut session, &chosen, &**clock).await?;
-        return finish_dry_run(session, &chosen, "discarded").await;
+    let usual = "open,quarantined";
+    let chosen = args.which.choose(session.connection(), usual, &**clock).await?;
+    if chosen.ids.is_empty() {
+        session.nothing_found_of(args.which.filter.function()).await?;
     }
     let act = Act {
         path: "/api/v1/dead-letters/discard",
@@ -148,6 +153,11 @@ pub(super) async fn discard(args: DiscardArgs, context: &Context) -> Result<Exit
         force: false,
         already: &["discarded"],
     };
+    if args.dry_run {
+        tell(&mut session, &chosen, &**clock).await?;
+        let next = format!("dead-letters discard{} --reason TEXT", args.which.arguments());
+        return finish_dry_run(session, &chosen, &act, usual, "discarded", next).await;
+    }
     let bar = progress(chosen.ids.len() as u64, args.asking.json);
     let mut done = Done::default();
     let result = on_all(&act, &chosen.ids, None, &mut session, &mut done, clock, &bar).await;
@@ -160,12 +170,56 @@ pub(super) async fn discard(args: DiscardArgs, context: &Context) -> Result<Exit
     finish(session, &["audit".to_owned()], done.failure()).await
 }
 
-async fn finish_dry_run(mut session: Session, chosen: &Chosen, what: &str) -> Result<Exit, Failure> {
-    if !session.output.is_json() {
-        let count = grouped(chosen.ids.len() as u64);
-        session.output.line(&format!("{count} dead letters would be {what}; nothing was changed"))?;
+/// Says what the act would come to. Those that were named are looked at one by one, and what could not be done to them is a
+/// failure as it would be without --dry-run; `allowed` are the states in which it can be.
+async fn finish_dry_run(
+    mut session: Session,
+    chosen: &Chosen,
+    act: &Act<'_>,
+    allowed: &str,
+    what: &str,
+    next: String,
+) -> Result<Exit, Failure> {
+    let mut would = Done::default();
+    if chosen.filter.is_some() {
+        would.done = chosen.ids.len() as u64;
+    } else {
+        for id in &chosen.ids {
+            would.note(look_at(*id, &session, allowed).await?, act.already);
+        }
     }
-    session.finish(&["dead-letters groups".to_owned()]).await
+    if !session.output.is_json() {
+        let mut text = format!("{} dead letters would be {what}", grouped(would.done));
+        if would.already > 0 {
+            text.push_str(&format!("; {} are already", grouped(would.already)));
+        }
+        if would.refused_in_all > 0 {
+            text.push_str(&format!("; {} would not", grouped(would.refused_in_all)));
+        }
+        session.output.line(&format!("{text}; nothing was changed"))?;
+    }
+    let next = if would.done > 0 { vec![next] } else { vec!["dead-letters list".to_owned()] };
+    finish(session, &next, would.failure()).await
+}
+
+/// What an act on this one would be answered.
+async fn look_at(id: u64, session: &Session, allowed: &str) -> Result<Answer, Failure> {
+    #[derive(Deserialize)]
+    struct Seen {
+        status: String,
+    }
+    let answer = |result: &str, status| Answer { id, result: result.to_owned(), status };
+    let found = session.connection().get(&format!("/api/v1/dead-letters/{id}")).await;
+    let body = match found.map_err(Failure::from) {
+        Ok(found) => found.into_body(),
+        Err(failure) if failure.code() == Some(ErrorCode::NOT_FOUND) => return Ok(answer("not-found", None)),
+        Err(failure) => return Err(failure),
+    };
+    let Seen { status } = understood(&body)?;
+    Ok(match allowed.split(',').any(|allowed| allowed == status) {
+        true => answer("done", Some(status)),
+        false => answer("wrong-status", Some(status)),
+    })
 }
 
 /// Ends the command; with a failure if something was refused.

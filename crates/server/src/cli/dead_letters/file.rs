@@ -112,6 +112,7 @@ struct Line {
 /// A dead letter here.
 #[derive(Deserialize)]
 struct Here {
+    revision: u32,
     id: u64,
     status: String,
     incarnation: String,
@@ -250,10 +251,14 @@ async fn take(args: &ImportArgs, session: &mut Session, line: &[u8]) -> Result<b
                 line.function, line.hub, line.partition, line.sequence_number
             ),
         )
-        .help("an edit is taken back only where its dead letter is"));
+        .help(
+            "an edit is taken back only where its dead letter is: in the data directory that it was exported from, or a copy of \
+             it; to have the event processed elsewhere, publish it there",
+        ));
     };
     let request = EditRequest {
-        revision: line.revision,
+        // A file from a copy of this directory may know later revisions, and none here was made after them.
+        revision: line.revision.min(found.revision),
         event: &line.event,
         reason: &args.reason,
         dry_run: args.dry_run,

@@ -47,14 +47,40 @@ pub(super) struct Filter {
 }
 
 impl Filter {
+    /// The function that they must be of.
+    pub(super) fn function(&self) -> Option<&str> {
+        self.function.as_deref()
+    }
+
     /// True when nothing is asked for.
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let Self { function, hub, partition, key, class, cause, since, until, status, .. } = self;
         let texts = [function, hub, key, class, cause, since, until, status];
         texts.iter().all(|text| text.is_none())
             && partition.is_none()
             && self.from_sequence.is_none()
             && self.before_sequence.is_none()
+    }
+
+    /// The options that say the same, to be typed.
+    fn options(&self) -> String {
+        let Self { function, hub, partition, key, class, cause, since, until, status, .. } = self;
+        let number = |number: Option<u64>| number.map(|number| number.to_string());
+        let options = [
+            ("function", function.clone()),
+            ("hub", hub.clone()),
+            ("partition", number(partition.map(u64::from))),
+            ("key", key.clone()),
+            ("class", class.clone()),
+            ("cause", cause.clone()),
+            ("since", since.clone()),
+            ("until", until.clone()),
+            ("from-sequence", number(self.from_sequence)),
+            ("before-sequence", number(self.before_sequence)),
+            ("status", status.clone()),
+        ];
+        let given = options.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        given.map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect()
     }
 
     /// True when it says in which states.
@@ -87,6 +113,15 @@ impl Filter {
             ("before_sequence", number(self.before_sequence)),
             ("status", self.status.clone()),
         ])
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/+@%".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 
@@ -125,6 +160,13 @@ pub(super) struct Chosen {
 }
 
 impl Which {
+    /// The arguments that say the same, to be typed.
+    pub(super) fn arguments(&self) -> String {
+        let ids: String = self.ids.iter().map(|id| format!(" {id}")).collect();
+        let all = if self.all { " --all" } else { "" };
+        format!("{ids}{}{all}", self.filter.options())
+    }
+
     /// Finds them. `usual` are the states that are meant where no other is asked for.
     pub(super) async fn choose(
         &self,
@@ -219,6 +261,7 @@ mod tests {
         let wrong = time(Some("yesterday"), "--since", &*clock).unwrap_err().to_string();
         assert!(wrong.contains("--since cannot be \"yesterday\""), "{wrong}");
         assert!(Filter::default().is_empty());
+        assert_eq!([quoted("a-1"), quoted("it's $HOME"), quoted("")], ["a-1", r"'it'\''s $HOME'", "''"]);
         assert!(!Filter::default().with_status("open").is_empty());
     }
 }

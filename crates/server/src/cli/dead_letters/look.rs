@@ -69,10 +69,15 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> Result<Exit, Fail
         ]);
     });
     let count = count.await?;
+    if count == 0 {
+        session.nothing_found_of(args.filter.function()).await?;
+    }
     if !args.asking.json {
-        let text =
-            if count == 0 { "there are no dead letters".to_owned() } else { format!("{count} dead letters") };
-        session.output.line(&text)?;
+        session.output.line(&match count {
+            0 if args.filter.is_empty() => "there are no dead letters".to_owned(),
+            0 => "there are no dead letters that match".to_owned(),
+            count => format!("{count} dead letters"),
+        })?;
     }
     let next = first.map(|id| vec!["dead-letters groups".to_owned(), format!("dead-letters show {id}")]);
     session.finish(&next.unwrap_or_default()).await
@@ -115,13 +120,16 @@ pub(super) async fn groups(args: GroupsArgs, context: &Context) -> Result<Exit, 
     let listing =
         Listing::all(address("/api/v1/dead-letter-groups", &parameters), &GROUP_COLUMNS).limit(args.limit);
     let first = list_groups(&mut session, listing).await?;
+    if first.is_none() {
+        session.nothing_found_of(filter.function()).await?;
+    }
     if first.is_none() && !args.asking.json {
         session.output.line("there are no dead letters that wait for a decision")?;
     }
     let next = first.map(|(cause, example)| {
         vec![
             format!("dead-letters show {example}"),
-            format!("dead-letters redrive --cause {cause} --dry-run --reason TEXT"),
+            format!("dead-letters redrive --cause {cause} --dry-run"),
         ]
     });
     session.finish(&next.unwrap_or_default()).await

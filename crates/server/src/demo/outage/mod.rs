@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use tidegate_alerts::catcher::{Catcher, CaughtMail};
+use tidegate_api::FunctionAudit;
 use tidegate_eventlog::HubLog;
 use tidegate_function::batch;
 use tidegate_host::status::LaneState;
@@ -45,7 +46,6 @@ use tidegate_model::ports::{Checkpoints as _, EventLog, Outbox as _, Registers a
 use tidegate_model::position::PartitionId;
 use tidegate_model::register::RegisterKey;
 
-use crate::cli::audit::Account;
 use crate::client::{Connection, Pages, understood};
 use crate::config::{Config, Registered};
 use crate::data_dir::{DataDir, IfMissing};
@@ -560,7 +560,7 @@ impl Stage {
         let compared = check::documents(&*node.store, &collection, published).await?;
         let connection = Connection::to_router(node.router(), node.root_key()?)?;
         let mut accounts = Pages::new(&connection, "/api/v1/audit".to_owned(), "after", None);
-        let mut account: Option<Account> = None;
+        let mut account: Option<FunctionAudit> = None;
         while let Some(line) = accounts.next().await? {
             account = Some(understood(&line)?);
         }
@@ -571,16 +571,16 @@ impl Stage {
         Ok(Checked {
             closing_mail_subject,
             published: published.len() as u64,
-            applied: account.applied,
-            dead_letters: account.dead_lettered,
-            parked: account.parked,
-            pending: account.pending,
+            applied: account.totals.applied,
+            dead_letters: account.totals.dead_lettered,
+            parked: account.totals.parked,
+            pending: account.totals.pending,
             documents: compared.expected,
             documents_right: compared.right,
             documents_wrong: compared.wrong,
             downstream_accepted: accepted,
             downstream_different: different,
-            audit_ok: account.ok && account.published == published.len() as u64,
+            audit_ok: account.ok && account.totals.published == published.len() as u64,
         })
     }
 }
