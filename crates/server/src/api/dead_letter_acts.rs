@@ -1,7 +1,6 @@
 //! What a person does with dead letters: redrive, discard, edit, lease. Each act says who and why, is one transaction in the
 //! store, and may be repeated: what is done already is answered so.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use tidegate_api as shapes;
 use tidegate_api::{
     DeadLetter, DeadLetterActed, EditRequest, EditResult, EventData, ManyRequest, ReasonRequest,
 };
-use tidegate_model::checkpoint::Lane;
 use tidegate_model::dead_letter::{Acted, DeadLetterId};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::trail::NewTrailEntry;
@@ -65,11 +63,9 @@ pub(super) async fn redrive(
     let request = body(request, MANY)?;
     let (ids, act) = (ids(&request)?, actor.act(&request.reason, &*api.clock)?);
     let acted = api.store.redrive(&ids, request.force, &act).await?;
-    let mut lanes: BTreeSet<Lane> = BTreeSet::new();
-    for (id, _) in ids.iter().zip(&acted).filter(|(_, acted)| **acted == Acted::Done) {
-        lanes.extend(api.store.dead_letter(*id).await?.map(|stored| stored.letter.lane));
-    }
-    lanes.iter().for_each(|lane| api.processing.parked_changed(lane));
+    let done = ids.iter().zip(&acted).filter(|(_, acted)| **acted == Acted::Done);
+    let done: Vec<DeadLetterId> = done.map(|(id, _)| *id).collect();
+    api.desk.lanes(&done).await?.iter().for_each(|lane| api.processing.parked_changed(lane));
     Ok(answers(&ids, acted))
 }
 

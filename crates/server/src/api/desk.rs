@@ -1,9 +1,11 @@
 //! What a person at a desk wants of dead letters beyond the port.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use tidegate_model::checkpoint::Lane;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, Fingerprint, StoredDeadLetter};
 use tidegate_model::ports::StoreError;
@@ -38,6 +40,9 @@ pub trait Desk: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<TrailEntry>, StoreError>;
 
+    /// The lanes that these dead letters are of.
+    async fn lanes(&self, ids: &[DeadLetterId]) -> Result<BTreeSet<Lane>, StoreError>;
+
     /// Writes a note about a dead letter, with its line in the audit trail; false when there is no such dead letter.
     async fn note(&self, id: DeadLetterId, act: &Act) -> Result<bool, StoreError>;
 }
@@ -69,6 +74,10 @@ impl Desk for SqliteStore {
     ) -> Result<Vec<TrailEntry>, StoreError> {
         // The inherent method, not this one.
         SqliteStore::newest_trail(self, subject, before, limit).await
+    }
+
+    async fn lanes(&self, ids: &[DeadLetterId]) -> Result<BTreeSet<Lane>, StoreError> {
+        self.dead_letter_lanes(ids).await
     }
 
     async fn note(&self, id: DeadLetterId, act: &Act) -> Result<bool, StoreError> {

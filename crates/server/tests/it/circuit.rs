@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::dead_letters::{fails, processed};
-use crate::support::{CONFIG, Place};
+use crate::support::{CONFIG, Place, text};
 
 fn status(place: &Place) -> Value {
     let mut all = place.json("circuit status aircraft");
@@ -38,7 +38,8 @@ fn a_circuit_is_moved_by_hand_and_stays_where_it_is() {
     let table = place.ok("circuit status");
     assert!(table.contains("waits for a person"), "{table}");
     assert!(table.contains("the circuit of aircraft is open: maintenance"), "{table}");
-    assert!(table.contains("tidegate circuit close aircraft --reason TEXT"), "{table}");
+    let next = text(&place.run("circuit status").stderr);
+    assert!(next.contains("tidegate circuit close aircraft --reason TEXT"), "{next}");
 
     assert!(table.contains("threshold not known"), "{table}");
     place.write("other.toml", format!("{CONFIG}circuit = {{ threshold = 7 }}\n").as_bytes());

@@ -1,11 +1,12 @@
 //! What a person at a desk wants of dead letters beyond the port: the newest first, how many there are and were over time,
 //! and to write a note.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use serde_json::Value;
+use tidegate_model::checkpoint::Lane;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, Fingerprint, StoredDeadLetter};
 use tidegate_model::ports::StoreError;
@@ -13,6 +14,7 @@ use tidegate_model::trail::{Act, TrailEntry};
 
 use super::causes::Causes;
 use super::search::{self, Start};
+use super::states;
 use crate::error::Failure;
 use crate::sqlite_store::{SqliteStore, unsigned};
 use crate::trail;
@@ -91,6 +93,15 @@ impl SqliteStore {
             .await
     }
 
+    /// The lanes that these dead letters are of. Their events are not read.
+    ///
+    /// # Errors
+    /// When the store does not answer, or is damaged.
+    pub async fn dead_letter_lanes(&self, ids: &[DeadLetterId]) -> Result<BTreeSet<Lane>, StoreError> {
+        let ids = ids.to_vec();
+        self.readers.run(move |connection| lanes(connection, &ids)).await
+    }
+
     /// Writes a note about a dead letter into the audit trail: `act.reason` is what it says. False when there is no such
     /// dead letter.
     ///
@@ -139,6 +150,14 @@ fn trend(
         (std::cmp::Reverse(counts.iter().sum::<u64>()), *fingerprint)
     });
     Ok(trend)
+}
+
+fn lanes(connection: &Connection, ids: &[DeadLetterId]) -> Result<BTreeSet<Lane>, Failure> {
+    let mut lanes = BTreeSet::new();
+    for id in ids {
+        lanes.extend(states::find(connection, *id)?.map(|state| state.lane));
+    }
+    Ok(lanes)
 }
 
 fn note(connection: &Connection, id: DeadLetterId, act: &Act) -> Result<bool, Failure> {
