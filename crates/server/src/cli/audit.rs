@@ -1,6 +1,6 @@
 //! `tidegate audit`: accounts for every sequence number.
 
-use tidegate_api::{FunctionAudit, SourceState, SourceStatus};
+use tidegate_api::{FunctionAudit, SourceState};
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::listing::{Asking, address};
