@@ -85,7 +85,7 @@ fn page(visit: &Visit, then: &str, refused: Option<&Problem>) -> Page {
         @if let Some(command) = &viewer.link_command {
             h2 { "With a link" }
             p { "On the machine of the server, type this, and open what it prints:" }
-            pre class="w" { code { (command) } }
+            pre tabindex="0" { code { (command) } }
         }
         h2 { "With a token" }
         form method="post" action="/sign-in" class="sign-in" {
