@@ -292,7 +292,9 @@ impl Reader {
                     _ => (next, of("offset", ">", offset)),
                 }
             }
-            Place::After(time) => (Beginning::After(*time), of("enqueued-time", ">", &time.as_millis())),
+            Place::After(time) => {
+                (Beginning::After(*time, tail), of("enqueued-time", ">", &time.as_millis()))
+            }
         }
     }
 

@@ -20,8 +20,9 @@ pub(crate) enum Beginning {
     At(SequenceNumber),
     /// At what comes from now on; the next event has at least this number.
     End(SequenceNumber),
-    /// At the first event that came later than this.
-    After(Timestamp),
+    /// At the first event that came later than this, or the next one; that has at least this number. What comes after the
+    /// place was looked up may be of the same millisecond.
+    After(Timestamp, SequenceNumber),
 }
 
 /// What is seen of clients.
@@ -148,7 +149,7 @@ impl Oracle {
         let expected = match (last, beginning) {
             (Some(last), _) => Some(last.next()),
             (None, Beginning::At(first) | Beginning::End(first)) => Some(first),
-            (None, Beginning::After(_)) => None,
+            (None, Beginning::After(..)) => None,
         };
         if expected.is_some_and(|expected| number < expected) {
             let detail = format!("{reader} was at {expected:?} of partition {partition} and got {number}");
@@ -163,8 +164,8 @@ impl Oracle {
             let detail = format!("{reader} was at {latest:?} of partition {partition} and got {number}");
             self.violate(&mut seen, "a reader misses no event", detail);
         }
-        if let (None, Beginning::After(time)) = (last, beginning) {
-            if event.enqueued_at <= time {
+        if let (None, Beginning::After(time, tail)) = (last, beginning) {
+            if event.enqueued_at <= time && number < tail {
                 let detail =
                     format!("{reader} began after {time} and got event {number}, of {}", event.enqueued_at);
                 self.violate(&mut seen, "a reader begins where it asked to", detail);
