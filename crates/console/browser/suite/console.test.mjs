@@ -177,7 +177,7 @@ describe('the console', { concurrency: false }, () => {
       await accessible(page);
       await picture(page, 'outage');
       await page.goto('/circuits/positions');
-      await page.getByText(/threshold 20/).first().waitFor();
+      await page.getByRole('main').getByText('Threshold', { exact: true }).waitFor();
       // Why it opened, with an event to look at.
       const causes = page.getByRole('region', { name: 'Causes of failed attempts' });
       await causes.getByRole('link', { name: /^flights\/\d\/\d+$/ }).first().waitFor();
