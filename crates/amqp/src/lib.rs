@@ -2,7 +2,7 @@
 //!
 //! Bytes go in and come out; sockets, time and threads belong to the caller. [`codec`] turns bytes into values,
 //! performatives and messages and back; [`connection`] is the state machine of one connection, for both of its ends. With
-//! the feature `tokio`, [`tokio`](crate::tokio) moves the bytes between it and a stream.
+//! the feature `tokio` the module of that name moves the bytes between it and a stream.
 
 pub mod codec;
 pub mod connection;
