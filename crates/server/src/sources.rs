@@ -61,6 +61,18 @@ struct KnownSource {
     status: SourceStatus,
 }
 
+/// A source as it is now.
+pub(crate) struct SeenSource {
+    /// What it is called here.
+    pub(crate) name: HubName,
+    /// The consumer group that it is read in, where that is known.
+    pub(crate) consumer_group: Option<String>,
+    /// How it is.
+    pub(crate) status: SourceStatus,
+    /// Its log, once it is open.
+    pub(crate) log: Option<Arc<RemoteLog>>,
+}
+
 /// A hub that is read, and what is done for it beside the functions.
 struct OpenSource {
     log: Arc<RemoteLog>,
@@ -143,26 +155,26 @@ impl Sources {
         }
     }
 
-    /// All sources, open or not: what each is called, its consumer group, how it is, and its log if it is open.
-    pub(crate) fn known(&self) -> Vec<(HubName, Option<String>, SourceStatus, Option<Arc<RemoteLog>>)> {
+    /// All sources, open or not, ordered by name.
+    pub(crate) fn known(&self) -> Vec<SeenSource> {
         let open = self.0.read();
         let known = open.known.iter().map(|(name, known)| {
-            let log =
-                open.sources.iter().find(|source| source.log.hub() == name).map(|source| source.log.clone());
+            let source = open.sources.iter().find(|source| source.log.hub() == name);
+            let log = source.map(|source| source.log.clone());
             let mut status = known.status.clone();
             if let Some((since, problem)) = log.as_ref().and_then(|log| log.trouble()) {
                 status =
                     SourceStatus { state: SourceState::Away, since: Some(since), problem: Some(problem) };
             }
-            (name.clone(), known.consumer_group.clone(), status, log)
+            SeenSource { name: name.clone(), consumer_group: known.consumer_group.clone(), status, log }
         });
         known.collect()
     }
 
     /// The sources that cannot be asked at all, and how each is.
     pub(crate) fn not_open(&self) -> Vec<(HubName, SourceStatus)> {
-        let known = self.known().into_iter().filter(|(.., log)| log.is_none());
-        known.map(|(name, _, status, _)| (name, status)).collect()
+        let known = self.known().into_iter().filter(|source| source.log.is_none());
+        known.map(|source| (source.name, source.status)).collect()
     }
 
     /// The source of this name that cannot be asked, whatever the case of its letters.

@@ -15,6 +15,7 @@ use tidegate_model::position::PartitionId;
 use crate::api::page::Page;
 use crate::api::parameters::{NAME, Parameters};
 use crate::api::{Api, ApiError};
+use crate::sources::SeenSource;
 
 /// Every source, ordered by name.
 #[utoipa::path(
@@ -38,7 +39,7 @@ pub(super) async fn list(
     let checkpoints = api.store.checkpoints().await?;
     let mut page = Page::new(None);
     let mut last = None;
-    for (name, consumer_group, status, log) in api.sources.known() {
+    for SeenSource { name, consumer_group, status, log } in api.sources.known() {
         if after.as_ref().is_some_and(|after| name <= *after) {
             continue;
         }
