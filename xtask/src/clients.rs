@@ -1,11 +1,12 @@
 //! Runs the official clients of Event Hubs against the program.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use tidegate_clients::{Suite, prepare, run_all};
+
+use crate::program::{Profile, named_or_built};
 
 #[derive(Args)]
 pub(crate) struct Clients {
@@ -55,26 +56,6 @@ pub(crate) fn clients(options: &Clients) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let program = match &options.program {
-        Some(program) => {
-            program.canonicalize().with_context(|| format!("there is no {}", program.display()))?
-        }
-        None => built_program()?,
-    };
+    let program = named_or_built(options.program.as_ref(), Profile::Dev)?;
     run_all(suites, &program, &options.arguments)
-}
-
-/// Builds the program as tests run it.
-fn built_program() -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build =
-        ["build", "--locked", "--package", "tidegate", "--bin", "tidegate", "--message-format", "json"];
-    let output = Command::new(cargo).args(build).stderr(std::process::Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "the program does not build");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let mut executables = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executables.next_back().context("cargo did not say where the program is")
 }

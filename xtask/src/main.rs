@@ -3,6 +3,7 @@
 mod bench;
 mod clients;
 mod fuzz;
+mod program;
 mod sim;
 
 /// The same allocator as the program's, so that the benchmark measures what users run.

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's time")]
 
 mod amqp;
+mod console;
 mod data;
 mod floor;
 mod latency;
@@ -48,6 +49,9 @@ pub(crate) enum Bench {
     },
     /// The same telemetry through AMQP on loopback: publishing, reading, latency, and connections that do nothing.
     Amqp(amqp::Amqp),
+    /// What looking costs: the program processes telemetry with the console open in tabs and a scrape each second, and
+    /// without, in turn.
+    Console(console::Console),
     /// The server that `amqp` measures (internal).
     #[command(hide = true)]
     AmqpServer {
@@ -117,6 +121,7 @@ pub(crate) enum Part {
 pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Amqp(options) => amqp::run(&options),
+        Bench::Console(options) => console::run(&options),
         Bench::AmqpServer { dir, idle_timeout_ms } => {
             amqp::serve(&dir, Duration::from_millis(idle_timeout_ms))
         }
