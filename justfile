@@ -30,6 +30,10 @@ sim *args:
 bench *args:
     cargo xtask bench telemetry-1m {{args}}
 
+# Holds the program to its OpenAPI document, with schemathesis; `just contract --help` says how to choose
+contract *args:
+    cargo xtask contract {{args}}
+
 # Writes the generated reference pages again
 docs:
     TIDEGATE_UPDATE_REFERENCE=1 cargo test -p tidegate reference

@@ -2,6 +2,7 @@
 
 mod bench;
 mod clients;
+mod contract;
 mod fuzz;
 mod program;
 mod sim;
@@ -32,6 +33,8 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Runs the official clients of Event Hubs, unmodified, against the program.
     Clients(clients::Clients),
+    /// Holds the program to its OpenAPI document: schemathesis asks it everything the document allows, and more.
+    Contract(contract::Contract),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Sim(options) => sim::simulate(&options)?,
         Task::Fuzz(options) => fuzz::fuzz(&options)?,
         Task::Clients(options) => return clients::clients(&options),
+        Task::Contract(options) => return contract::hold(&options),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,12 @@ use crate::connection::Connection;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// Bytes went out, came in, or both.
-    Bytes,
+    Bytes {
+        /// How many went out.
+        written: usize,
+        /// How many came in.
+        read: usize,
+    },
     /// It has ended.
     End,
 }
@@ -38,12 +43,12 @@ fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
     reads: bool,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<Moved>> {
-    let mut moved = false;
+    let (mut written, mut read) = (0, 0);
     let mut failed = None;
     while connection.wants_write() {
         match pin!(stream.write_buf(connection.output())).poll(context) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
-            Poll::Ready(Ok(_)) => moved = true,
+            Poll::Ready(Ok(bytes)) => written += bytes,
             Poll::Ready(Err(error)) => {
                 failed = Some(error);
                 break;
@@ -59,13 +64,13 @@ fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
     if reads && connection.wants_read() {
         match pin!(stream.read_buf(connection.read_buffer())).poll(context) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Moved::End)),
-            Poll::Ready(Ok(_)) => moved = true,
+            Poll::Ready(Ok(bytes)) => read += bytes,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => {}
         }
     }
     match failed {
-        _ if moved => Poll::Ready(Ok(Moved::Bytes)),
+        _ if written + read > 0 => Poll::Ready(Ok(Moved::Bytes { written, read })),
         Some(error) => Poll::Ready(Err(error)),
         None => Poll::Pending,
     }

@@ -291,10 +291,23 @@ impl Hub {
         clock: &dyn Clock,
         wait: Duration,
     ) -> Result<Appended, PublishError> {
+        self.publish_in(None, partition, events, clock, wait).await
+    }
+
+    /// The same in a trace: what asked for it named itself, as a W3C `traceparent`. Without one it is the trace that the
+    /// first event belongs to.
+    pub async fn publish_in(
+        &self,
+        trace: Option<&str>,
+        partition: PartitionId,
+        events: Vec<EventData>,
+        clock: &dyn Clock,
+        wait: Duration,
+    ) -> Result<Appended, PublishError> {
         let Some(observer) = &self.observer else { return self.append(partition, events, clock, wait).await };
         let (began, many) = (clock.monotonic(), events.len() as u64);
         // Most events have no properties, so this is almost always nothing.
-        let trace = events.first().and_then(trace_of).map(str::to_owned);
+        let trace = trace.or_else(|| events.first().and_then(trace_of)).map(str::to_owned);
         let appended = self.append(partition, events, clock, wait).await;
         observer.published(&PublishReport {
             hub: self.name(),

@@ -11,6 +11,9 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tidegate_model::clock::Clock;
 
 /// The highest number of units; a Dedicated cluster of the service has about as much.
@@ -193,17 +196,35 @@ impl Bucket {
 /// The limits of a running namespace, shared by its front doors. Without units everything goes through.
 pub struct Quota {
     state: Option<Mutex<Throughput>>,
+    throttled: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Quota {
     /// No limits.
     pub fn unlimited() -> Self {
-        Self { state: None }
+        Self { state: None, throttled: Family::default() }
     }
 
     /// Limits from now on.
     pub fn of(units: ThroughputUnits, clock: &dyn Clock) -> Self {
-        Self { state: Some(Mutex::new(Throughput::new(units, clock.monotonic()))) }
+        let state = Mutex::new(Throughput::new(units, clock.monotonic()));
+        Self { state: Some(state), throttled: Family::default() }
+    }
+
+    /// Adds to a scrape how often somebody was refused or held up.
+    pub fn register(&self, registry: &mut Registry) {
+        for direction in ["in", "out"] {
+            drop(self.throttled.get_or_create(&[("direction", direction)]));
+        }
+        registry.register(
+            "tidegate_throttled",
+            "Times that throughput units refused a batch of events or held its sender or receiver up, over all doors",
+            self.throttled.clone(),
+        );
+    }
+
+    fn throttled(&self, direction: &'static str) {
+        self.throttled.get_or_create(&[("direction", direction)]).inc();
     }
 
     /// How many units there are now; `None` without limits.
@@ -218,19 +239,32 @@ impl Quota {
     pub fn admit_ingress(&self, bytes: u64, events: u64, clock: &dyn Clock) -> Result<(), QuotaExceeded> {
         match self.decide(|state, now| state.admit_ingress(bytes, events, now), clock) {
             None | Some(Decision::Admit) => Ok(()),
-            Some(Decision::Wait(wait)) => Err(QuotaExceeded { wait }),
+            Some(Decision::Wait(wait)) => {
+                self.throttled("in");
+                Err(QuotaExceeded { wait })
+            }
         }
     }
 
     /// Lets events in and says how long to hold up their sender, by a late answer or by no new credit; for a door whose
     /// clients take a refusal badly.
     pub fn charge_ingress(&self, bytes: u64, events: u64, clock: &dyn Clock) -> Duration {
-        self.decide(|state, now| state.charge_ingress(bytes, events, now), clock).unwrap_or_default()
+        let wait = self.decide(|state, now| state.charge_ingress(bytes, events, now), clock);
+        let wait = wait.unwrap_or_default();
+        if !wait.is_zero() {
+            self.throttled("in");
+        }
+        wait
     }
 
     /// Counts events that go out and says how long to wait before the next ones.
     pub fn charge_egress(&self, bytes: u64, events: u64, clock: &dyn Clock) -> Duration {
-        self.decide(|state, now| state.charge_egress(bytes, events, now), clock).unwrap_or_default()
+        let wait = self.decide(|state, now| state.charge_egress(bytes, events, now), clock);
+        let wait = wait.unwrap_or_default();
+        if !wait.is_zero() {
+            self.throttled("out");
+        }
+        wait
     }
 
     fn decide<T>(&self, decide: impl FnOnce(&mut Throughput, Duration) -> T, clock: &dyn Clock) -> Option<T> {

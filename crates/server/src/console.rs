@@ -12,12 +12,14 @@ use tidegate_console::{Console, Parts};
 
 use crate::cli::explain;
 use crate::node::Node;
+use crate::telemetry::HttpMetrics;
 
-/// The console over a node's API, and a router that has its pages before `others`.
-pub(crate) fn before(node: &Node, others: Router) -> (Console, Router) {
+/// The console over a node's API, and a router that has its pages before `others`. Requests for pages are counted.
+pub(crate) fn before(node: &Node, others: Router, metrics: &HttpMetrics) -> (Console, Router) {
     let parts = Parts { api: node.router(), clock: node.clock.clone(), error_pages: explain::pages() };
     let console = Console::new(parts);
-    let pages_first = console.router().fallback_service(others.clone());
+    let pages = metrics.around(console.router(), &node.clock);
+    let pages_first = pages.fallback_service(others.clone());
     let nowhere = console.nowhere();
     let choose = move |request: Request| {
         let router = if publishes(&request) { others.clone() } else { pages_first.clone() };

@@ -25,6 +25,8 @@ use tower::Service;
 use tidegate_access::Ends;
 use tidegate_model::clock::{Clock, SharedClock};
 
+use crate::telemetry::HttpMetrics;
+
 /// The pause after the operating system refused to give a connection, which it does when too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Bounds,
+    metrics: HttpMetrics,
     clock: SharedClock,
     stop: impl Future<Output = ()>,
 ) {
@@ -76,7 +79,7 @@ pub(crate) async fn serve(
         let ends = local.map(|local| Ends { listener: local.ip(), peer });
         let service = TowerToHyperService::new(WithEnds { inner: router.clone(), ends });
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut closing = closing.subscribe();
+        let (mut closing, open) = (closing.subscribe(), metrics.connection());
         connections.spawn(async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
@@ -90,7 +93,7 @@ pub(crate) async fn serve(
                 // Mostly a client that went away or was too slow; what it asked for has said so already.
                 tracing::debug!(%error, "a connection ended with an error");
             }
-            drop(place);
+            drop((place, open));
         });
     }
     // Who is still in the operating system's queue is told so now.
@@ -200,7 +203,8 @@ mod tests {
             let stopped = async {
                 let _ = stopped.await;
             };
-            serve(listener, router, bounds, SystemClock::shared(), stopped).await;
+            let (metrics, clock) = (HttpMetrics::default(), SystemClock::shared());
+            serve(listener, router, bounds, metrics, clock, stopped).await;
         });
         Served { address, stop, server }
     }

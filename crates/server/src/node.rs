@@ -174,6 +174,7 @@ impl Node {
         telemetry.register(|registry| logs.register(registry));
         let observer = telemetry.observer();
         let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, observer, &clock)?;
+        telemetry.register(|registry| gateway.quota().register(registry));
         let hubs = Hubs::new(
             log.clone(),
             store.clone(),

@@ -29,6 +29,7 @@ use crate::keys::{Guests, ROOT_KEY_NAME};
 use crate::listener::{self, Bounds};
 use crate::node::{Node, NodeConfig};
 use crate::retention;
+use crate::telemetry::{Certificates, HttpMetrics};
 use crate::tls::Certificate;
 use crate::wiring::System;
 
@@ -103,11 +104,15 @@ pub(crate) async fn serve(
 
     let node = Node::open_to(guests, data_dir, NodeConfig::Declared(&options.config), clock.clone()).await?;
     *node.settings.lock() = options.settings.into();
+    let certificates = Certificates(tls.iter().map(|tls| ("amqp", Arc::clone(tls))).collect());
+    node.telemetry.register(|registry| registry.register_collector(Box::new(certificates)));
     let doors = Doors::new(amqp_listener, tls, &options.config, &node)?;
-    let router = node.router().merge(doors.routes());
+    let http = HttpMetrics::default();
+    node.telemetry.register(|registry| http.register(registry));
+    let router = http.around(node.router().merge(doors.routes()), &clock);
     let (console, router) = match options.config.console.enabled {
         true => {
-            let (console, router) = crate::console::before(&node, router);
+            let (console, router) = crate::console::before(&node, router, &http);
             (Some(console), router)
         }
         false => (None, router),
@@ -119,7 +124,7 @@ pub(crate) async fn serve(
         let _ = door_closes.await;
     };
     let mut server =
-        tokio::spawn(listener::serve(listener, router, Bounds::default(), clock.clone(), door_closes));
+        tokio::spawn(listener::serve(listener, router, Bounds::default(), http, clock.clone(), door_closes));
     let old_events = tokio::spawn(retention::run(
         system.node.places.clone(),
         system.node.log.clone(),
@@ -252,6 +257,7 @@ impl Doors {
         if let Some(tls) = tls {
             door = door.with_tls(Arc::new(move || tls.current()));
         }
+        node.telemetry.register(|registry| door.metrics().register(registry));
         let (door, close) = (Arc::new(door), watch::Sender::new(false));
         Ok(Self { door, listener, local, is_encrypted, websocket: amqp.websocket, close })
     }

@@ -18,7 +18,7 @@ use tidegate_adapters::event_hubs::client::{Client, ClientError, FailureKind, Re
 use tidegate_adapters::event_hubs::{RemoteLog, RemoteLogOptions};
 use tidegate_api::{SourceState, SourceStatus};
 use tidegate_model::checkpoint::{FunctionName, Lane};
-use tidegate_model::clock::{SharedClock, timeout};
+use tidegate_model::clock::{SharedClock, Timestamp, timeout};
 use tidegate_model::connection_string::{ConnectionString, Endpoint};
 use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::event::HubName;
@@ -318,6 +318,15 @@ impl Sources {
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<dyn EventLog>> {
         self.0.read().sources.iter().map(|source| source.log.clone() as Arc<dyn EventLog>).collect()
+    }
+
+    /// When the source of this name told last about itself, and how many bytes are held of it; nothing while it is not open.
+    pub(crate) fn liveness(&self, name: &HubName) -> Option<(Timestamp, u64)> {
+        let open = self.0.read();
+        let log = open.logs.iter().find(|log| log.hub() == name)?;
+        let partitions = (0..log.partition_count()).map(PartitionId);
+        let bytes = partitions.map(|partition| log.buffered(partition).bytes as u64).sum();
+        Some((log.answered_at(), bytes))
     }
 
     /// The one of this name, whatever the case of its letters.

@@ -2,10 +2,15 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use tidegate_model::clock::Timestamp;
 
 use crate::config::TlsConfig;
 
@@ -17,6 +22,8 @@ pub(crate) struct Certificate {
 
 struct Loaded {
     server: Arc<ServerConfig>,
+    /// `None` when the certificate does not say it in a way that is understood.
+    ends_at: Option<Timestamp>,
     /// How the files were when they were read last, whether or not they could be used.
     seen: [Option<Stamp>; 2],
 }
@@ -48,8 +55,15 @@ impl Certificate {
     /// Which file cannot be used, and why. No text holds a part of the key.
     pub(crate) fn load(files: TlsConfig) -> Result<Self, String> {
         let seen = stamps(&files);
-        let loaded = Mutex::new(Loaded { server: files.server()?, seen });
+        let (server, ends_at) = (files.server()?, ends_at(&files.certificate));
+        let loaded = Mutex::new(Loaded { server, ends_at, seen });
         Ok(Self { files, loaded })
+    }
+
+    /// When the certificate that is used ends: no client takes it after that.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        self.current();
+        self.loaded.lock().ends_at
     }
 
     /// What the next connection is encrypted with. Files that have changed are read again; while they cannot be used, which
@@ -65,6 +79,7 @@ impl Certificate {
             match self.files.server() {
                 Ok(server) => {
                     loaded.server = server;
+                    loaded.ends_at = ends_at(&self.files.certificate);
                     tracing::info!(%certificate, "the certificate was renewed");
                 }
                 Err(why) => tracing::warn!(
@@ -80,10 +95,16 @@ fn stamps(files: &TlsConfig) -> [Option<Stamp>; 2] {
     [&files.certificate, &files.key].map(|path| std::fs::metadata(path).ok().map(Stamp::from))
 }
 
+/// When the first certificate of a file ends, which is the server's own.
+fn ends_at(file: &Path) -> Option<Timestamp> {
+    let certificate = CertificateDer::from_pem_file(file).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    Some(Timestamp::from_millis(seconds.saturating_mul(1000)))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn write(dir: &Path, certificate: &str, key: &str) {
@@ -105,6 +126,8 @@ mod tests {
         files.seen_from(dir.path());
         let certificate = Certificate::load(files).unwrap();
         let first = certificate.current();
+        // rcgen's own default.
+        assert_eq!(certificate.ends_at(), "4096-01-01T00:00:00Z".parse().ok());
         assert!(Arc::ptr_eq(&first, &certificate.current()), "nothing has changed");
 
         std::fs::write(dir.path().join("cert.pem"), &new).unwrap();

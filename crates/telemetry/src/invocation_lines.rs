@@ -71,6 +71,8 @@ fn log(report: &InvocationReport<'_>, failure: &EventFailure<'_>, left_out: u64)
     let lane = report.lane;
     let &EventFailure { sequence_number, key, attempts, error, fate, kind, .. } = failure;
     let kind = kind.map(word);
+    // A field that is always there: an event without a key has an empty one.
+    let key = key.unwrap_or_default();
     // What nobody will try again by itself needs a person.
     match fate {
         Fate::DeadLettered | Fate::Held => warn!(

@@ -46,6 +46,11 @@ impl Collector for ProcessCollector {
         if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
             show.gauge("process_open_fds", "Open files", None, open.count() as f64)?;
         }
+        if let Some(most) =
+            std::fs::read_to_string("/proc/self/limits").ok().as_deref().and_then(most_files_of)
+        {
+            show.gauge("process_max_fds", "How many files may be open", None, most as f64)?;
+        }
         show.gauge(
             "process_start_time",
             "When the program started, since 1970",
@@ -78,9 +83,24 @@ fn usage_of(stat: &str) -> Option<Usage> {
     })
 }
 
+/// What `/proc/PID/limits` says about open files; see proc_pid_limits(5). Nothing when there is no limit.
+fn most_files_of(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             96000                96000                processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(most_files_of(limits), Some(1024));
+        assert_eq!(most_files_of(&limits.replace("1024  ", "unlimited")), None);
+    }
 
     #[test]
     fn the_fields_are_found_behind_any_name() {

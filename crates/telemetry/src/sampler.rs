@@ -239,7 +239,7 @@ mod tests {
             dead_letters: 0,
             lanes: vec![lane],
         };
-        State { hubs: vec![hub_state], functions: vec![function], circuits: Vec::new() }
+        State { hubs: vec![hub_state], functions: vec![function], ..State::default() }
     }
 
     fn done(processed: u64, latency: &Histogram) -> Vec<(FunctionName, Done)> {

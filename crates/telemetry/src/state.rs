@@ -27,6 +27,8 @@ pub trait Look: Send + Sync + 'static {
 pub struct State {
     /// The hubs that are read or written, those of others included.
     pub hubs: Vec<HubState>,
+    /// The hubs of others that are to be read, whether they are there or not.
+    pub sources: Vec<SourceState>,
     /// The functions, each with its lanes.
     pub functions: Vec<FunctionState>,
     /// The circuits: those of functions and of what they need.
@@ -48,6 +50,24 @@ pub struct HubState {
     pub published_bytes: Option<u64>,
     /// How many partitions are out of service.
     pub damaged: u32,
+}
+
+/// A hub of somebody else.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceState {
+    /// What it is called here.
+    pub source: HubName,
+    /// What is known of it while it is open; `None` while it is away, and its functions have not begun.
+    pub open: Option<OpenSource>,
+}
+
+/// A hub of somebody else that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSource {
+    /// When it answered last to what it is asked twice a minute: where its partitions begin and end.
+    pub answered_at: Timestamp,
+    /// Bytes of events that are held ahead of the functions.
+    pub buffered_bytes: u64,
 }
 
 /// A function.
@@ -181,6 +201,31 @@ impl Collector for StateCollector {
             state.hubs.iter().map(|hub| ([("hub", hub.hub.as_str())], hub.published)),
         )?;
         show.gauges("tidegate_hub_kept_events", "Events that a hub keeps", None, hub(|hub| hub.kept as f64))?;
+
+        show.gauges(
+            "tidegate_source_open",
+            "1 while a hub of somebody else is read; 0 while it is away and its functions wait for it",
+            None,
+            state.sources.iter().map(|source| {
+                ([("source", source.source.as_str())], f64::from(u8::from(source.open.is_some())))
+            }),
+        )?;
+        let source = |value: fn(&OpenSource) -> f64| {
+            let open = state.sources.iter().filter_map(|source| Some((source, source.open.as_ref()?)));
+            open.map(move |(source, open)| ([("source", source.source.as_str())], value(open)))
+        };
+        show.gauges(
+            "tidegate_source_answered_timestamp",
+            "When a hub of somebody else told last where its partitions begin and end, since 1970; it is asked twice a minute",
+            Some(Unit::Seconds),
+            source(|open| open.answered_at.as_millis() as f64 / 1e3),
+        )?;
+        show.gauges(
+            "tidegate_source_buffered",
+            "Events of a hub of somebody else that are held ahead of the functions",
+            Some(Unit::Bytes),
+            source(|open| open.buffered_bytes as f64),
+        )?;
 
         let function = |value: &dyn Fn(&FunctionState) -> f64| {
             let values: Vec<_> = state

@@ -34,6 +34,7 @@ use tokio::sync::{Notify, watch};
 
 use super::consumer::{Consumer, Place, Wanted};
 use super::held::{Answer, Held};
+use super::metrics::{AmqpMetrics, ConnectionMetrics, LinkKind, Open as Counted, Transport};
 use super::node::{Node, PartitionName};
 use super::refusals::{self, not_found, rejected};
 use super::requests::{self, Reply};
@@ -83,21 +84,30 @@ const HASTY_PRODUCT: &str = "azure_messaging_eventhubs";
 pub(super) struct Shared {
     pub(super) gateway: Arc<Gateway>,
     pub(super) seats: Arc<Seats>,
+    pub(super) metrics: AmqpMetrics,
     pub(super) options: Options,
 }
 
 /// Serves a client until its connection ends. `stop` turns true when the server ends: then what is under way is
 /// acknowledged, and the client is told to come again.
-pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, stop: watch::Receiver<bool>)
-where
+pub(super) async fn serve<S>(
+    shared: Arc<Shared>,
+    transport: Transport,
+    stream: S,
+    stop: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let now = shared.gateway.clock.monotonic();
+    let metrics = shared.metrics.connection(transport);
     let engine = Connection::server(shared.options.clone(), door(), now);
     // Most connections are silent most of the time: what each takes is on the heap once.
     let client = Box::new(Client {
         engine,
         shared,
+        metrics,
+        counted: HashMap::new(),
+        open_sessions: HashMap::new(),
         alarm: Arc::new(Notify::new()),
         grants: Grants::none(),
         links: BTreeMap::new(),
@@ -125,6 +135,10 @@ fn door() -> Door {
 struct Client {
     engine: Connection,
     shared: Arc<Shared>,
+    metrics: ConnectionMetrics,
+    /// The links that are attached, and the sessions that are open, as they are counted.
+    counted: HashMap<LinkId, Counted>,
+    open_sessions: HashMap<SessionId, Counted>,
     /// Wakes the connection when a seat of it is taken.
     alarm: Arc<Notify>,
     grants: Grants,
@@ -281,7 +295,10 @@ impl Client {
             };
             let now = clock.monotonic();
             match turn {
-                Turn::Io(Ok(Moved::Bytes)) => {}
+                Turn::Io(Ok(Moved::Bytes { written, read })) => {
+                    self.metrics.sent.inc_by(written as u64);
+                    self.metrics.received.inc_by(read as u64);
+                }
                 Turn::Io(Ok(Moved::End) | Err(_)) => {
                     while let Some(event) = self.engine.next_event() {
                         self.on_event(event);
@@ -341,6 +358,7 @@ impl Client {
                 self.held.take_detaches(session).into_iter().for_each(|answer| self.give(answer));
                 if let Err(error) = self.attach(session, link, *attach) {
                     tracing::debug!(%error, "a link was refused");
+                    self.metrics.link_refused(&error);
                     let _ = self.engine.reject_attach(link, &error);
                     self.forget(link);
                 }
@@ -367,17 +385,22 @@ impl Client {
                 let gone: Vec<_> = of_session.map(|(link, _)| *link).collect();
                 self.held.forget_session(session, &gone);
                 gone.into_iter().for_each(|link| self.forget(link));
+                self.open_sessions.remove(&session);
+            }
+            Event::SessionBegun { session, .. } => {
+                self.open_sessions.insert(session, self.metrics.session());
             }
             Event::Closed(ending) => {
                 tracing::debug!(?ending, "a connection ended");
                 self.links.clear();
+                self.counted.clear();
+                self.open_sessions.clear();
                 self.sessions.clear();
                 self.consumers.clear();
                 self.held.clear();
             }
             // Events that are sent are not remembered, so nothing is to be done about their outcome.
             Event::Settled { .. }
-            | Event::SessionBegun { .. }
             | Event::WindowOpened { .. }
             | Event::Attached { .. }
             | Event::Drained { .. } => {}
@@ -440,6 +463,7 @@ impl Client {
 
     fn forget(&mut self, link: LinkId) {
         self.links.remove(&link);
+        self.counted.remove(&link);
         self.sessions.remove(&link);
         self.consumers.retain(|consumer| *consumer != link);
     }
@@ -503,6 +527,11 @@ impl Client {
         };
         if self.engine.accept_attach(link, Accept::as_asked(attach)).is_ok() {
             self.links.insert(link, kept);
+            let kind = match service {
+                Service::Cbs => LinkKind::Cbs,
+                Service::Management => LinkKind::Management,
+            };
+            self.counted.insert(link, self.metrics.link(kind));
         }
         Ok(())
     }
@@ -528,6 +557,7 @@ impl Client {
         let _ = self.engine.set_credit_policy(link, CreditPolicy::Window(PRODUCER_CREDIT));
         if self.engine.accept_attach(link, accept).is_ok() {
             self.links.insert(link, Link::Producer(Producer { hub, partition, path }));
+            self.counted.insert(link, self.metrics.link(LinkKind::Producer));
         }
         Ok(())
     }
@@ -574,6 +604,7 @@ impl Client {
         let Some(Link::Attaching(attaching)) = self.links.remove(&link) else { return };
         if let Err(error) = self.begin_consumer(link, *attaching, start) {
             tracing::debug!(%error, "a receiver was refused");
+            self.metrics.link_refused(&error);
             let _ = self.engine.reject_attach(link, &error);
             self.forget(link);
         }
@@ -605,6 +636,7 @@ impl Client {
         consumer.settled = attach.snd_settle_mode != SenderSettleMode::Unsettled;
         if self.engine.accept_attach(link, Accept::as_asked(attach)).is_ok() {
             self.links.insert(link, Link::Consumer(Box::new(consumer)));
+            self.counted.insert(link, self.metrics.link(LinkKind::Receiver));
             self.consumers.push(link);
         }
         Ok(())
@@ -669,6 +701,7 @@ impl Client {
 
     fn detach(&mut self, link: LinkId, error: &AmqpError) {
         tracing::debug!(%error, "a link is detached");
+        self.metrics.link_refused(error);
         if self.engine.detach(link, true, Some(error)).is_err() {
             let _ = self.engine.reject_attach(link, error);
         }
@@ -679,7 +712,10 @@ impl Client {
 
     fn on_delivery(&mut self, delivery: Delivery) {
         match self.links.get(&delivery.link) {
-            Some(Link::Producer(_)) => self.publish(delivery),
+            Some(Link::Producer(_)) => {
+                self.metrics.messages_in.inc();
+                self.publish(delivery);
+            }
             Some(Link::Requests(service)) => {
                 let service = *service;
                 self.answer(service, delivery);
@@ -848,6 +884,7 @@ impl Client {
         if sending.events > 0 {
             let pause = self.shared.gateway.quota().charge_egress(sending.bytes, sending.events, &*clock);
             consumer.paused_until = (!pause.is_zero()).then(|| clock.monotonic().saturating_add(pause));
+            self.metrics.messages_out.inc_by(sending.events);
         }
         if let Some(error) = sending.problem {
             return self.detach(link, &error);
@@ -959,6 +996,7 @@ impl Client {
     ) {
         if let Err(error) = &result {
             tracing::debug!(%error, "a message was refused");
+            self.metrics.message_refused(error);
         }
         if settled {
             return;

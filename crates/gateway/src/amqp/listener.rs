@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{self, Shared};
+use super::metrics::{AmqpMetrics, Transport};
 use super::seats::Seats;
 use super::websocket;
 use crate::Gateway;
@@ -72,7 +73,8 @@ impl AmqpDoor {
         options.idle_timeout = Some(bounds.idle_timeout);
         // An idle Python client never reads, so it never answers a close; stopping does not wait for it.
         options.close_timeout = Duration::from_secs(1);
-        let shared = Shared { gateway, seats: Arc::new(Seats::default()), options };
+        let (seats, metrics) = (Arc::new(Seats::default()), AmqpMetrics::default());
+        let shared = Shared { gateway, seats, metrics, options };
         let room = Arc::new(Semaphore::new(bounds.connections));
         Self { shared: Arc::new(shared), bounds, tls: None, room, upgraded: Mutex::default() }
     }
@@ -82,6 +84,11 @@ impl AmqpDoor {
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
+    }
+
+    /// What it counts about itself.
+    pub fn metrics(&self) -> &AmqpMetrics {
+        &self.shared.metrics
     }
 
     /// Serves who connects, until `stop` turns true. Then nobody is taken any more, what is under way is acknowledged, and
@@ -110,7 +117,9 @@ impl AmqpDoor {
                 (Arc::clone(&self.shared), self.tls.clone(), self.bounds.handshake);
             let stop = stop.clone();
             connections.spawn(async move {
+                let metrics = shared.metrics.clone();
                 if let Err(error) = serve_socket(shared, tls, handshake, stream, stop).await {
+                    metrics.handshake_failed();
                     tracing::debug!(%error, "a connection ended before it spoke AMQP");
                 }
                 drop(place);
@@ -142,7 +151,7 @@ impl AmqpDoor {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        connection::serve(Arc::clone(&self.shared), stream, stop).await;
+        connection::serve(Arc::clone(&self.shared), Transport::Plain, stream, stop).await;
     }
 }
 
@@ -185,8 +194,8 @@ async fn serve_socket(
                 "the client speaks TLS, and no certificate is set",
             ));
         }
-        return serve_plain(shared, handshake, first.first().copied().filter(|_| peeked == 1), stream, stop)
-            .await;
+        let first = first.first().copied().filter(|_| peeked == 1);
+        return serve_plain(shared, Transport::Plain, handshake, first, stream, stop).await;
     };
     // Each way a connection goes is on the heap by itself, so that the plain ones do not take what the others need.
     Box::pin(serve_encrypted(shared, tls, handshake, stream, stop)).await
@@ -204,12 +213,14 @@ async fn serve_encrypted(
     let mut stream = timeout(&*clock, handshake, accepting).await.ok_or(io::ErrorKind::TimedOut)??;
     let mut first = [0];
     timeout(&*clock, handshake, stream.read_exact(&mut first)).await.ok_or(io::ErrorKind::TimedOut)??;
-    serve_plain(shared, handshake, Some(first[0]), Prefixed { prefix: Some(first[0]), stream }, stop).await
+    let stream = Prefixed { prefix: Some(first[0]), stream };
+    serve_plain(shared, Transport::Tls, handshake, Some(first[0]), stream, stop).await
 }
 
 /// Serves AMQP, or the WebSocket that it is in. `first` is the first byte that will be read.
 async fn serve_plain<S>(
     shared: Arc<Shared>,
+    transport: Transport,
     handshake: Duration,
     first: Option<u8>,
     stream: S,
@@ -220,7 +231,7 @@ where
 {
     // Every request of HTTP begins with a letter of its method; a WebSocket's is GET.
     if first != Some(b'G') {
-        Box::pin(connection::serve(shared, stream, stop)).await;
+        Box::pin(connection::serve(shared, transport, stream, stop)).await;
         return Ok(());
     }
     Box::pin(serve_websocket(shared, handshake, stream, stop)).await
@@ -240,7 +251,7 @@ where
         tokio_tungstenite::accept_hdr_async_with_config(stream, websocket::accept, Some(websocket::config()));
     let socket = timeout(&*clock, handshake, accepting).await.ok_or(io::ErrorKind::TimedOut)?;
     let socket = socket.map_err(io::Error::other)?;
-    connection::serve(shared, websocket::ByteStream::new(socket), stop).await;
+    connection::serve(shared, Transport::WebSocket, websocket::ByteStream::new(socket), stop).await;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod connection;
 mod consumer;
 mod held;
 mod listener;
+mod metrics;
 mod node;
 mod refusals;
 mod requests;
@@ -26,3 +27,4 @@ mod websocket;
 use tidegate_messages as events;
 
 pub use listener::{AmqpBounds, AmqpDoor, Tls};
+pub use metrics::AmqpMetrics;

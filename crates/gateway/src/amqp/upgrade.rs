@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::listener::{AmqpDoor, note_panic};
+use super::metrics::Transport;
 use super::{connection, websocket};
 use crate::http::ErrorResponse;
 
@@ -76,10 +77,17 @@ async fn upgrade(State((door, stop)): State<Door>, mut request: Request) -> Resp
             Some(Ok(upgraded)) => {
                 let (stream, config) = (TokioIo::new(upgraded), Some(websocket::config()));
                 let socket = WebSocketStream::from_raw_socket(stream, Role::Server, config).await;
-                connection::serve(shared, websocket::ByteStream::new(socket), stop).await;
+                let stream = websocket::ByteStream::new(socket);
+                connection::serve(shared, Transport::WebSocket, stream, stop).await;
             }
-            Some(Err(error)) => tracing::debug!(%error, "a connection ended before it spoke AMQP"),
-            None => tracing::debug!("a connection did not become a WebSocket in time"),
+            Some(Err(error)) => {
+                shared.metrics.handshake_failed();
+                tracing::debug!(%error, "a connection ended before it spoke AMQP");
+            }
+            None => {
+                shared.metrics.handshake_failed();
+                tracing::debug!("a connection did not become a WebSocket in time");
+            }
         }
         drop(place);
     });

@@ -23,6 +23,7 @@ use tidegate_model::ports::AppendError;
 use tidegate_model::position::PartitionId;
 
 use super::chunk::{Chunk, ChunkSize, LineKey};
+use super::send::Sending;
 use crate::admission::Limits;
 use crate::json_pointer::JsonPointer;
 use crate::{Hub, PublishError};
@@ -73,7 +74,7 @@ pub(super) struct Bulk {
     route: LineRoute,
     chunk_bytes: usize,
     window_bytes: usize,
-    append_wait: Duration,
+    sending: Sending,
 
     lanes: Vec<Lane>,
     /// Where lines without a key go at the moment.
@@ -111,13 +112,13 @@ impl Lane {
 }
 
 impl Bulk {
-    /// Begins an upload to `hub`, which must have the partition of the route. An append may take `append_wait`.
+    /// Begins an upload to `hub`, which must have the partition of the route. Each append is made as `sending` says.
     pub(super) fn new(
         hub: Arc<Hub>,
         clock: SharedClock,
         route: LineRoute,
         limits: &Limits,
-        append_wait: Duration,
+        sending: Sending,
     ) -> Self {
         let lanes = (0..hub.partition_count()).map(|_| Lane::default()).collect();
         Self {
@@ -126,7 +127,7 @@ impl Bulk {
             route,
             chunk_bytes: limits.bulk_chunk_bytes,
             window_bytes: limits.bulk_window_bytes,
-            append_wait,
+            sending,
             lanes,
             keyless_lane: None,
             under_way: FuturesUnordered::new(),
@@ -253,8 +254,8 @@ impl Bulk {
         let Some(chunk) = lane.ready.pop_front_if(is_wanted) else { return };
         lane.appending = Some(chunk.size());
         let partition = PartitionId(u32::try_from(lane_index).expect("a hub has fewer partitions than u32"));
-        let (hub, clock, wait) = (self.hub.clone(), self.clock.clone(), self.append_wait);
-        let append = async move { (lane_index, append(&hub, &*clock, partition, chunk, wait).await) };
+        let (hub, clock, sending) = (self.hub.clone(), self.clock.clone(), self.sending.clone());
+        let append = async move { (lane_index, append(&hub, &*clock, partition, chunk, &sending).await) };
         self.under_way.push(append.boxed());
     }
 
@@ -347,8 +348,9 @@ async fn append(
     clock: &dyn Clock,
     partition: PartitionId,
     chunk: Chunk,
-    wait: Duration,
+    sending: &Sending,
 ) -> Result<(), PublishError> {
+    let (wait, trace) = (sending.wait, sending.trace.as_deref());
     let chunk = chunk.seal();
     let delay = hub.charge(chunk.bytes(), chunk.events_count(), clock);
     if !delay.is_zero() {
@@ -358,7 +360,7 @@ async fn append(
     let mut pause = FIRST_PAUSE;
     loop {
         let left = deadline.saturating_sub(clock.monotonic());
-        match hub.publish(partition, chunk.events(), clock, left).await {
+        match hub.publish_in(trace, partition, chunk.events(), clock, left).await {
             Err(PublishError::Append(AppendError::Throttled { .. }))
                 if clock.monotonic().saturating_add(pause) < deadline =>
             {

@@ -4,7 +4,6 @@
 //! everything is durable, or after something went wrong, and then it says how many of the first lines are durable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -18,6 +17,7 @@ use super::body::{BodyError, BodyReader, declared_length};
 use super::bulk::{Bulk, LineError, LineRoute};
 use super::error::ErrorResponse;
 use super::gzip::{Gunzip, GunzipError};
+use super::send::Sending;
 use super::split::{LineSplitter, LineTooLong};
 use crate::admission::{EVENT_OVERHEAD_BYTES, Limits};
 use crate::{Gateway, Hub};
@@ -42,7 +42,7 @@ pub(super) async fn publish(
     route: LineRoute,
     body: Body,
     encoding: Encoding,
-    append_wait: Duration,
+    sending: Sending,
 ) -> Result<Response, ErrorResponse> {
     let needed = memory_needed(&gateway.limits, &body, encoding);
     let _reservation = gateway.admission.reserve(needed, &*gateway.clock).await?;
@@ -50,7 +50,7 @@ pub(super) async fn publish(
     let reader = BodyReader::new(body, &*gateway.clock, gateway.limits.body_idle);
     let gunzip = (encoding == Encoding::Gzip).then(|| Gunzip::new(gateway.limits.max_inflation));
     let mut source = Source { reader, gunzip, at_end: false };
-    let mut bulk = Bulk::new(hub, gateway.clock.clone(), route, &gateway.limits, append_wait);
+    let mut bulk = Bulk::new(hub, gateway.clock.clone(), route, &gateway.limits, sending);
 
     let read = take_lines(&mut source, &mut bulk).await;
     let line = bulk.lines();

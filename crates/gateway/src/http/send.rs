@@ -153,7 +153,10 @@ async fn send(gateway: &Gateway, address: Address, request: Request) -> Result<R
     let hub = gateway.hub(&address.hub).ok_or_else(|| no_such_hub(gateway, &principal, &address.hub))?;
     let parameters = Parameters::of(&head.uri)?;
     let target = Target::of(address.part, parameters.partition, &hub)?;
-    let wait = parameters.timeout.unwrap_or(gateway.limits.append_wait);
+    let sending = Sending {
+        wait: parameters.timeout.unwrap_or(gateway.limits.append_wait),
+        trace: head.headers.get(TRACEPARENT).and_then(|trace| trace.to_str().ok()).map(Arc::from),
+    };
 
     let form = Form::of(&head.headers);
     if let (Form::Event | Form::Batch, Some(_)) = (form, &parameters.key) {
@@ -167,21 +170,33 @@ async fn send(gateway: &Gateway, address: Address, request: Request) -> Result<R
             let _reservation = reserve(gateway, declared_length(&body), 1).await?;
             let body = read_whole(body, &*gateway.clock, &gateway.limits).await?;
             let event = event::event_of(&head.headers, body)?;
-            append(gateway, &hub, target, vec![event], wait).await
+            append(gateway, &hub, target, vec![event], &sending).await
         }
         Form::Batch => {
             encoding_of(&head.headers, &[Encoding::Plain])?;
             let _reservation = reserve(gateway, declared_length(&body), batch::MEMORY_PER_BYTE).await?;
             let body = read_whole(body, &*gateway.clock, &gateway.limits).await?;
-            append(gateway, &hub, target, batch::events_of(&body)?, wait).await
+            append(gateway, &hub, target, batch::events_of(&body)?, &sending).await
         }
         Form::Lines => {
             let encoding = encoding_of(&head.headers, &[Encoding::Plain, Encoding::Gzip])?;
             let route = target.for_lines(parameters.key)?;
-            lines::publish(gateway, hub, route, body, encoding, wait).await
+            lines::publish(gateway, hub, route, body, encoding, sending).await
         }
     }
 }
+
+/// How the events of a request are published.
+#[derive(Clone, Debug)]
+pub(super) struct Sending {
+    /// How long an append may take.
+    pub(super) wait: Duration,
+    /// The trace that the request belongs to, as its header says.
+    pub(super) trace: Option<Arc<str>>,
+}
+
+/// The header of the W3C's Trace Context.
+const TRACEPARENT: &str = "traceparent";
 
 /// Reserves the memory for a request whose body is read as a whole.
 async fn reserve(
@@ -204,7 +219,7 @@ async fn append(
     hub: &Hub,
     target: Target,
     mut events: Vec<EventData>,
-    wait: Duration,
+    sending: &Sending,
 ) -> Result<Response, ErrorResponse> {
     let target = target.with_key_of(events.first())?;
     if let Target::Key(key) = &target {
@@ -215,7 +230,8 @@ async fn append(
     let bytes = events.iter().map(|event| event.published_size() as u64).sum();
     hub.admit(bytes, events.len() as u64, &*gateway.clock)?;
     let partition = hub.choose(target.route()).map_err(PublishError::from)?;
-    hub.publish(partition, events, &*gateway.clock, wait).await?;
+    let Sending { wait, trace } = sending;
+    hub.publish_in(trace.as_deref(), partition, events, &*gateway.clock, *wait).await?;
     Ok(StatusCode::CREATED.into_response())
 }
 

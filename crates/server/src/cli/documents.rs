@@ -5,7 +5,7 @@ use clap::Subcommand;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use tidegate_api::{QueryRequest, TRUNCATED_HEADER};
+use tidegate_api::{DocumentHistory, QueryRequest, TRUNCATED_HEADER};
 
 use crate::api::members::Members;
 use crate::api::page::percent_encode;
@@ -50,6 +50,24 @@ enum Action {
         #[command(flatten)]
         asking: Asking,
     },
+    /// Tells which events of the log made a document, the newest first, and what became of each.
+    History {
+        /// The collection.
+        collection: String,
+        /// The document.
+        id: String,
+        /// Events of this partition; by default of the one of its last writer.
+        #[arg(long, value_name = "N")]
+        partition: Option<u32>,
+        /// Only events before this sequence number.
+        #[arg(long, value_name = "N")]
+        before: Option<u64>,
+        /// Show at most so many; there are at most 100 in an answer.
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Asks a question in SQL. Each collection is a table of its own name; its columns are id, document (the JSON text),
     /// partition, sequence_number, etag, updated_at, and each member that the documents have at their top level.
     Query {
@@ -80,6 +98,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let (Action::Collections { asking }
     | Action::List { asking, .. }
     | Action::Get { asking, .. }
+    | Action::History { asking, .. }
     | Action::Query { asking, .. }) = &args.action;
     let mut session = asking.open(&context).await?;
     let next = match &args.action {
@@ -88,6 +107,14 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
             list(&mut session, collection, *limit, after.clone()).await?
         }
         Action::Get { collection, id, .. } => get(&mut session, collection, id).await?,
+        Action::History { collection, id, partition, before, limit, .. } => {
+            let parameters = [
+                ("partition", partition.map(|partition| partition.to_string())),
+                ("before", before.map(|before| before.to_string())),
+                ("limit", limit.map(|limit| limit.to_string())),
+            ];
+            history(&mut session, collection, id, &parameters).await?
+        }
         Action::Query { sql, .. } => query(&mut session, sql).await?,
     };
     session.finish(&next).await
@@ -148,6 +175,46 @@ async fn get(session: &mut Session, collection: &str, id: &str) -> Result<Vec<St
         session.output.line(&format!("{value:#}"))?;
     }
     Ok(Vec::new())
+}
+
+async fn history(
+    session: &mut Session,
+    collection: &str,
+    id: &str,
+    parameters: &[(&str, Option<String>)],
+) -> Result<Vec<String>, Failure> {
+    let path = format!(
+        "/api/v1/collections/{}/documents/{}/history",
+        percent_encode(collection),
+        percent_encode(id)
+    );
+    let body = session.connection().get(&address(&path, parameters)).await?.into_body();
+    if session.output.is_json() {
+        session.output.raw_line(&body)?;
+        return Ok(Vec::new());
+    }
+    let history: DocumentHistory = understood(&body)?;
+    let mut table = Table::new(&[">partition", ">sequence", "enqueued at", "outcome", "body"]);
+    for writer in &history.writers {
+        table.row(vec![
+            writer.partition.to_string(),
+            writer.sequence_number.to_string(),
+            writer.enqueued_at.to_string(),
+            writer.outcome.clone(),
+            shortened(writer.preview.as_deref().unwrap_or_default(), 60),
+        ]);
+    }
+    session.output.table(&table)?;
+    if history.next.is_none() && history.head > 0 {
+        let dropped = format!("what was before the event {} is dropped from the log", history.head);
+        session.output.line(&dropped)?;
+    }
+    let older = history.next.map(|next| format!("documents history {collection} {id} --before {next}"));
+    let first = history.writers.first().map(|writer| {
+        let (hub, partition, number) = (&history.hub, writer.partition, writer.sequence_number);
+        format!("trace --hub {hub} --partition {partition} --sequence {number}")
+    });
+    Ok(first.into_iter().chain(older).collect())
 }
 
 async fn query(session: &mut Session, sql: &str) -> Result<Vec<String>, Failure> {

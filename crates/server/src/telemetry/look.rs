@@ -15,7 +15,7 @@ use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::{EventLog, ReadLimit, Store, StoreError};
 use tidegate_model::position::{PartitionId, SequenceNumber};
-use tidegate_telemetry::state::{self, FunctionState, HubState, Look, State};
+use tidegate_telemetry::state::{self, FunctionState, HubState, Look, OpenSource, SourceState, State};
 
 use crate::config::Config;
 use crate::node::{LaneView, Node};
@@ -37,6 +37,8 @@ pub(crate) struct ServerLook {
     store: Arc<dyn Store>,
     lanes: LaneView,
     functions: Vec<Watched>,
+    /// The hubs of others that are to be read.
+    configured_sources: Vec<HubName>,
     circuits: Vec<FunctionName>,
     known: Mutex<Known>,
 }
@@ -80,6 +82,7 @@ impl ServerLook {
             store: node.store.clone(),
             lanes: node.lanes.clone(),
             functions: functions.collect(),
+            configured_sources: config.sources.iter().map(|source| source.name.clone()).collect(),
             circuits: circuits.collect(),
             known: Mutex::default(),
         }
@@ -227,6 +230,12 @@ impl Look for ServerLook {
             let current = facts.circuits.get(circuit.as_str()).copied().unwrap_or_default();
             (circuit.clone(), current)
         });
-        State { hubs: self.hubs(), functions, circuits: circuits.collect() }
+        let sources = self.configured_sources.iter().map(|source| {
+            let open = self.sources.liveness(source);
+            let open = open.map(|(answered_at, buffered_bytes)| OpenSource { answered_at, buffered_bytes });
+            SourceState { source: source.clone(), open }
+        });
+        let sources = sources.collect();
+        State { hubs: self.hubs(), sources, functions, circuits: circuits.collect() }
     }
 }

@@ -1,11 +1,18 @@
 //! The reference of the metrics, and whether what is shipped to look at them looks at what there is.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use tower::ServiceExt as _;
+
 use tidegate_eventlog::{Log, LogOptions};
-use tidegate_model::checkpoint::FunctionName;
-use tidegate_model::checkpoint::Lane;
+use tidegate_gateway::amqp::AmqpMetrics;
+use tidegate_gateway::throughput::Quota;
+use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::circuit::CircuitState;
 use tidegate_model::clock::{SystemClock, Timestamp};
 use tidegate_model::event::HubName;
@@ -13,10 +20,13 @@ use tidegate_model::observe::{InvocationId, InvocationReport, PublishEnd, Publis
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_telemetry::families::{Family, FamilyKind, families_of};
-use tidegate_telemetry::state::{FunctionState, HubState, LaneState, Look, State};
+use tidegate_telemetry::state::{FunctionState, HubState, LaneState, Look, OpenSource, SourceState, State};
 use tidegate_telemetry::{Format, Telemetry};
 
+use crate::config::TlsConfig;
 use crate::logging::kept_lines;
+use crate::telemetry::{Certificates, HttpMetrics};
+use crate::tls::Certificate;
 
 struct OneOfEach;
 
@@ -58,8 +68,20 @@ impl Look for OneOfEach {
             lanes: vec![lane],
         };
         let circuits = vec![(function(), CircuitState::Closed)];
-        State { hubs: vec![hub_state], functions: vec![function_state], circuits }
+        let open = Some(OpenSource { answered_at: Timestamp::default(), buffered_bytes: 0 });
+        let sources = vec![SourceState { source: hub(), open }];
+        State { hubs: vec![hub_state], sources, functions: vec![function_state], circuits }
     }
+}
+
+/// The certificate of a front door, in this directory.
+fn certificate(dir: &Path) -> Arc<Certificate> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let mut files = TlsConfig { certificate: "cert.pem".into(), key: "key.pem".into() };
+    files.seen_from(dir);
+    Arc::new(Certificate::load(files).unwrap())
 }
 
 /// Everything that a server shows, with one hub and one function.
@@ -68,9 +90,17 @@ async fn all() -> Vec<Family> {
     let clock = SystemClock::shared();
     let log = Log::open(dir.path(), LogOptions::default(), clock.clone()).unwrap();
     log.create_hub(&hub(), 1).unwrap();
-    let telemetry = Telemetry::new("0", clock);
+    let telemetry = Telemetry::new("0", clock.clone());
     telemetry.register(|registry| log.metrics().register(registry));
     telemetry.register(|registry| kept_lines().register(registry));
+    telemetry.register(|registry| Quota::unlimited().register(registry));
+    telemetry.register(|registry| AmqpMetrics::default().register(registry));
+    let certificates = Certificates(vec![("amqp", certificate(dir.path()))]);
+    telemetry.register(|registry| registry.register_collector(Box::new(certificates)));
+    let http = HttpMetrics::default();
+    telemetry.register(|registry| http.register(registry));
+    let asked = http.around(Router::new(), &clock).oneshot(Request::new(Body::empty())).await;
+    assert!(asked.is_ok());
     let observer = telemetry.observer();
     let (at, took) = (Timestamp::default(), std::time::Duration::ZERO);
     let (partition, end) = (PartitionId(0), PublishEnd::Failed);
@@ -110,8 +140,8 @@ fn reference(families: &[Family]) -> String {
     let mut page = String::from(
         "# Metrics\n\nGenerated from what `GET /metrics` shows: `TIDEGATE_UPDATE_REFERENCE=1 cargo test -p tidegate --lib \
          reference`.\n\nCounters begin at zero with the program, but for `tidegate_hub_events_total`. A histogram has \
-         `_bucket`, `_sum` and `_count`. Labels\nhave as many values as there are hubs, functions, circuits and partitions; \
-         nothing that events bring along is a label.\nHow to read them: [telemetry](telemetry.md).\n\n| metric | kind | \
+         `_bucket`, `_sum` and `_count`. Labels\nhave as many values as there are hubs, functions, circuits, partitions, routes and \
+         conditions; nothing that events or clients bring along is a label.\nHow to read them: [telemetry](telemetry.md).\n\n| metric | kind | \
          labels | what it tells |\n|---|---|---|---|\n",
     );
     for family in families {

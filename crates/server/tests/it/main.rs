@@ -44,6 +44,7 @@ mod sources;
 mod support;
 mod telemetry;
 mod terminal;
+mod traces;
 mod troubled_targets;
 mod upsert;
 mod visitor;

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{CONFIG, Client, Place, text, wait_until};
+use crate::downstream::{Downstream, Mode};
+use crate::support::{CONFIG, Client, Place, text, wait_minutes, wait_until};
 
 /// Lines with an event each, some of which nobody can process.
 fn lines(good: usize, bad: usize) -> Vec<u8> {
@@ -65,6 +66,12 @@ fn a_scrape_tells_what_was_published_processed_and_set_aside() {
     assert_eq!(of("tidegate_lanes{function=\"aircraft\",state=\"running\"}"), 8.0);
     assert_eq!(of("tidegate_circuit_state{circuit=\"aircraft\",state=\"closed\"}"), 1.0);
     assert!(of("process_resident_memory_bytes") > 1e6 && of("process_start_time_seconds") > 1.6e9);
+    assert!(of("process_max_fds") > of("process_open_fds") && of("process_open_fds") > 3.0);
+    let upload = "method=\"POST\",route=\"/{hub}/messages\"";
+    assert_eq!(of(&format!("tidegate_http_requests_total{{{upload},status=\"2xx\"}}")), 1.0);
+    assert_eq!(of(&format!("tidegate_http_request_duration_seconds_count{{{upload}}}")), 1.0);
+    assert!(of("tidegate_http_connections") >= 1.0 && of("tidegate_http_requests_under_way") >= 1.0);
+    assert_eq!(of("tidegate_amqp_connections{transport=\"tcp\"}"), 0.0);
 
     if let Some(mut promtool) = promtool() {
         let mut checking = promtool
@@ -176,6 +183,78 @@ fn lines_are_json_where_that_is_asked_for() {
     assert!(
         lines.iter().any(|line| line["message"] == "accepting work" && line["fields"]["http"].is_string())
     );
+}
+
+#[test]
+fn lines_about_events_always_have_the_fields_by_which_they_are_found() {
+    let place = Place::new(CONFIG);
+    let mut command = place.command("run --http 127.0.0.1:0 --json");
+    command.env("TIDEGATE_LOG_FORMAT", "json").env("TIDEGATE_LOG", "info,tidegate::events=debug");
+    let (server, _) = crate::support::started(command);
+    let client = server.client(place.key());
+    assert!(client.publish("flights", "?key=/icao24", &lines(300, 0)));
+    // With a key and without one.
+    assert!(client.publish("flights", "?partition=2", &lines(0, 3)));
+    let with_key =
+        [("content-type", "application/octet-stream"), ("BrokerProperties", "{\"PartitionKey\":\"k7\"}")];
+    assert_eq!(client.ask("POST", "/flights/messages", &with_key, b"no JSON").status, 201);
+    place.caught_up(304);
+    let (_, said) = server.terminate_and_tell();
+    let all = crate::support::objects(&said);
+    let about: Vec<&Value> = all.iter().filter(|line| line["target"] == "tidegate::events").collect();
+    let (mut events, mut batches) = (Vec::new(), 0);
+    for line in about {
+        let fields = &line["fields"];
+        assert!(fields["function"] == "aircraft" && fields["hub"] == "flights", "{line}");
+        assert!(fields["partition"].is_u64(), "{line}");
+        assert_eq!(fields["invocation"].as_str().map(str::len), Some(16), "{line}");
+        if fields["sequence_number"].is_u64() {
+            assert!(fields["fate"].is_string() && fields["error"].is_string(), "{line}");
+            events.push(fields["key"].as_str().unwrap_or_else(|| panic!("no key in {line}")));
+        } else {
+            assert!(fields["first"].is_u64() && fields["last"].is_u64(), "{line}");
+            batches += 1;
+        }
+    }
+    events.sort_unstable();
+    assert_eq!(events, ["", "", "", "k7"]);
+    assert!(batches > 0, "what went well is told of at debug");
+}
+
+#[test]
+fn progress_says_which_lane_stands_still_and_why() {
+    let config = "[hub.h]\npartitions = 2\n\
+                  [function.f]\nhub = \"h\"\nkind = \"rust\"\n\
+                  retry = { strategy = \"fixed\", max_attempts = 1000000, delay = \"100ms\" }\n\
+                  circuit = { threshold = 1000000 }\n";
+    let (downstream, place) = (Downstream::start(), Place::new(config));
+    let server = downstream.serve(&place);
+    let client = server.client(place.key());
+    let health = |path: &str| get(&client, &format!("/healthz/{path}"));
+    assert_eq!(health("progress").0, 200);
+    downstream.becomes(Mode::Away);
+    assert!(client.publish("h", "?partition=1", b"{\"id\":\"a\",\"n\":1}\n"));
+    let mut answer = Value::Null;
+    wait_minutes(2, "it is said that nothing moves", || {
+        let (status, said) = health("progress");
+        answer = said;
+        status == 503
+    });
+    assert_eq!(answer["status"], "stuck", "{answer}");
+    let problem = answer["functions"][0]["problems"][0].as_str().unwrap();
+    assert!(
+        problem.starts_with("the lane f/h/1 has 1 events to process and made no progress for 6"),
+        "{problem}"
+    );
+    assert!(problem.contains("event 0 failed") && problem.contains("the downstream is away"), "{problem}");
+    assert_eq!(health("live").0, 200, "a restart would not help");
+    assert_eq!(health("ready").0, 503);
+    let stuck = scrape(&client);
+    assert_eq!(value(&stuck, "tidegate_lanes{function=\"f\",state=\"retrying\"}"), Some(1.0));
+
+    downstream.becomes(Mode::Takes);
+    wait_until("it moves again", || health("progress").0 == 200 && health("ready").0 == 200);
+    assert!(server.terminate().success());
 }
 
 #[test]

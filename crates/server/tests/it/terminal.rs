@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
@@ -65,6 +66,10 @@ impl Screen {
 
     fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("keys are taken");
+    }
+
+    fn is_sent(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it can be signalled");
     }
 
     /// Waits for the end; how it ended. The terminal is as it was.
@@ -147,9 +152,14 @@ fn top_survives_its_server_and_a_signal_gives_the_terminal_back() {
     screen.waits_for("no answer");
     let server = place.serve();
     screen.waits_for("all is well");
-    let pid = rustix::process::Pid::from_child(&screen.child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+    screen.is_sent(Signal::TERM);
     assert!(screen.ends().success());
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
+        let screen = top(&place);
+        screen.waits_for("all is well");
+        screen.is_sent(signal);
+        assert!(screen.ends().success(), "{signal:?}");
+    }
     assert!(server.terminate().success());
 }
 
@@ -163,6 +173,57 @@ fn top_is_for_a_terminal_and_a_server() {
     let screen = top(&place);
     screen.waits_for("no server runs");
     assert_eq!(screen.ends().code(), Some(1));
+}
+
+#[test]
+fn everything_that_the_console_lists_is_listed_here_as_json() {
+    let place = processed();
+    let server = place.serve();
+    let listings = [
+        "status",
+        "hubs list",
+        "hubs show flights",
+        "events read flights --partition 0",
+        "documents collections",
+        "documents list aircraft",
+        "documents get aircraft a1",
+        "documents history aircraft a1",
+        "dead-letters list",
+        "dead-letters groups",
+        "dead-letters trend",
+        "dead-letters show 1",
+        "circuit status",
+        "functions",
+        "functions aircraft",
+        "config effective",
+        "checkpoints",
+        "audit",
+        "logs",
+        "trace --key a1",
+        "tokens list",
+    ];
+    for words in listings {
+        let output = place.run(&format!("{words} --json"));
+        // `status` has a code of its own for what needs a person, which the dead letters do.
+        assert!(matches!(output.status.code(), Some(0 | 4)), "{words}: {}", text(&output.stderr));
+        let objects = crate::support::objects(&text(&output.stdout));
+        assert!(words == "tokens list" || objects.iter().any(Value::is_object), "{words}: {objects:?}");
+        // For a person it is something else.
+        let told = text(&place.run(words).stdout);
+        assert!(!told.trim_start().starts_with("{\"") && !told.is_empty(), "{words}: {told}");
+    }
+    // Of these there are none, which is said as well.
+    for words in ["parked list", "alerts", "trail", "resume"] {
+        assert!(place.json(words).is_empty(), "{words}");
+    }
+    let history = place.json("documents history aircraft a1").remove(0);
+    assert_eq!(history["writers"][0]["outcome"], "resolved", "{history}");
+    let trend = place.json("dead-letters trend --within 1h --buckets 4").remove(0);
+    let counts =
+        trend["groups"].as_array().unwrap().iter().flat_map(|group| group["counts"].as_array().unwrap());
+    assert_eq!(counts.filter_map(Value::as_u64).sum::<u64>(), 3, "{trend}");
+    assert!(place.ok("dead-letters trend").contains('█'));
+    assert!(server.terminate().success());
 }
 
 fn status(place: &Place, code: i32) -> Value {

@@ -48,7 +48,38 @@ impl Look for Seen {
         let lanes = lanes.collect();
         let (dependencies, paused, dead_letters) = (Vec::new(), false, 0);
         let functions = vec![FunctionState { function, hub, dependencies, paused, dead_letters, lanes }];
-        State { hubs: Vec::new(), functions, circuits }
+        State { functions, circuits, ..State::default() }
+    }
+}
+
+/// A function of which little can be worked on: 1,500 events of two lanes, while all else is parked, held or cut off.
+struct MostlyHeld;
+
+#[async_trait]
+impl Look for MostlyHeld {
+    async fn look(&self, _: Timestamp) -> State {
+        let lane = |partition, state, lag, parked, held| LaneState {
+            partition: PartitionId(partition),
+            state,
+            is_owned: true,
+            is_gated: state == "gated",
+            lag,
+            parked,
+            held,
+            oldest_at: None,
+        };
+        let lanes = vec![
+            lane(0, "running", 1000, 70_000, 0),
+            lane(1, "retrying", 500, 0, 0),
+            lane(2, "held", 1_000_000, 90_000, 90_000),
+            lane(3, "gated", 1_000_000, 0, 0),
+            lane(4, "stopped", 1_000_000, 0, 0),
+        ];
+        let function = FunctionName::new("fold").unwrap();
+        let hub = HubName::new("flights").unwrap();
+        let (dependencies, paused, dead_letters) = (Vec::new(), false, 0);
+        let functions = vec![FunctionState { function, hub, dependencies, paused, dead_letters, lanes }];
+        State { functions, ..State::default() }
     }
 }
 
@@ -111,10 +142,25 @@ async fn keda_is_told_how_many_instances_there_are_to_be() {
     look(300_000, CircuitState::Open).await;
     assert_eq!(client.value(fold()).await.unwrap(), 1, "an outage needs no more than one");
 
+    telemetry.look(&MostlyHeld).await;
+    assert_eq!(
+        client.value(fold()).await.unwrap(),
+        2,
+        "for what is parked, held or cut off nobody is needed"
+    );
+    assert_eq!(client.value(to_zero()).await.unwrap(), 5, "and no more than there are partitions");
+    look(300_000, CircuitState::Open).await;
+
     let path = client.path("GetMetricSpec").await;
     let codec = ProstCodec::<ScaledObjectRef, GetMetricSpecResponse>::default();
     let spec = client.0.unary(Request::new(fold()), path, codec).await.unwrap().into_inner();
     assert_eq!((&*spec.metric_specs[0].metric_name, spec.metric_specs[0].target_size), ("tidegate-fold", 1));
+
+    // Optional in newer versions: KEDA goes on asking then. The target never changes.
+    let path = client.path("StreamMetricSpec").await;
+    let codec = ProstCodec::<ScaledObjectRef, GetMetricSpecResponse>::default();
+    let refused = client.0.server_streaming(Request::new(fold()), path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
 
     let refused = client.is_active(asked(&[("function", "none")])).await.unwrap_err();
     assert!(refused.code() == Code::NotFound && refused.message().contains("there are: fold"), "{refused}");

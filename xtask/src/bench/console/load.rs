@@ -19,13 +19,16 @@ use crate::bench::pipeline::Lines;
 /// Lines in an upload.
 const LINES: usize = 500;
 
+/// How often all events are published in a phase at full speed, so that it lasts for some of the seconds between two looks.
+const PASSES: usize = 5;
+
 /// How often it is asked whether everything is resolved.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// How fast producers are.
 #[derive(Clone, Copy)]
 pub(super) enum Pace {
-    /// All events once, without a pause, until the last one is resolved.
+    /// All events five times, without a pause, until the last one is resolved.
     AsFastAsPossible,
     /// So many a second for so long, again from the beginning when there are no more.
     Fixed { events_per_s: u32, lasts: Duration },
@@ -79,7 +82,7 @@ impl Load {
             let mut sent = 0;
             match pace {
                 Pace::AsFastAsPossible => {
-                    for (upload, lines) in uploads {
+                    for (upload, lines) in uploads.iter().cycle().take(uploads.len() * PASSES) {
                         door.upload(&path, upload.clone()).await?;
                         sent += lines;
                     }

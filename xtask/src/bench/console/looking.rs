@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::program::Program;
 
-/// How often Prometheus looks, at the most usual for such a benchmark.
+/// Fifteen times as often as Prometheus does by default.
 const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 
 /// Who looks.
@@ -64,6 +64,7 @@ impl Viewers {
             let head = String::from_utf8_lossy(first.get(..read).unwrap_or_default());
             ensure!(head.contains("200 OK") && head.contains("text/event-stream"), "no live page: {head}");
             let bytes = Arc::clone(&bytes);
+            bytes.fetch_add(read as u64, Ordering::Relaxed);
             tasks.spawn(async move {
                 loop {
                     let read = stream.read(&mut first).await?;

@@ -45,7 +45,7 @@ pub(crate) struct Console {
     /// How long a phase at the fixed rate is, in seconds.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How many events a phase at full speed has.
+    /// How many events there are; a phase at full speed publishes all of them five times.
     #[arg(long, default_value_t = 400_000)]
     events: usize,
     /// Where the data goes; a directory of its own is made in it and removed. By default the target directory, which is on

@@ -110,6 +110,8 @@ struct Shared {
     assigned: Option<watch::Sender<BTreeSet<PartitionId>>>,
     /// Since when the hub does not answer, and what is wrong.
     trouble: Mutex<Option<(Timestamp, String)>>,
+    /// When the hub told last about itself.
+    answered_at: Mutex<Timestamp>,
 }
 
 impl RemoteLog {
@@ -132,6 +134,7 @@ impl RemoteLog {
         let partitions = answers.into_iter().collect::<Result<_, _>>()?;
         let remote = client.remote();
         let incarnation = incarnation_of(&remote.namespace, &remote.hub, info.created_at);
+        let answered_at = Mutex::new(clock.now());
         let assigned = options.shares_partitions.then(watch::Sender::default);
         let shared = Arc::new(Shared {
             client,
@@ -142,12 +145,18 @@ impl RemoteLog {
             partitions,
             assigned,
             trouble: Mutex::default(),
+            answered_at,
         });
         if shared.assigned.is_some() {
             shared.partitions.iter().for_each(|partition| partition.take_away(NOT_ASSIGNED.to_owned()));
         }
         let keeper = tokio::spawn(Arc::clone(&shared).keep());
         Ok(Arc::new(Self { shared, keeper }))
+    }
+
+    /// When the hub told last about itself: it is asked twice a minute.
+    pub fn answered_at(&self) -> Timestamp {
+        *self.shared.answered_at.lock()
     }
 
     /// What is held of a partition ahead of its readers; nothing when there is no such partition.
@@ -313,6 +322,7 @@ impl Shared {
                 Ok(()) => {
                     missing = 0;
                     self.answers(None);
+                    *self.answered_at.lock() = self.clock.now();
                 }
                 Err(error) => {
                     self.answers(Some(&error));

@@ -13,7 +13,7 @@ use tidegate_amqp::connection::{
     Connection, CreditPolicy, Ending, Event, LinkId, Login, Options, Outgoing, Part, SessionId,
 };
 use tidegate_gateway::Gateway;
-use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
+use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor, AmqpMetrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
 
@@ -29,6 +29,11 @@ impl Door {
             door: Arc::new(AmqpDoor::new(gateway.clone(), AmqpBounds::default())),
             stop: watch::Sender::new(false),
         }
+    }
+
+    /// What it counts.
+    pub(crate) fn metrics(&self) -> &AmqpMetrics {
+        self.door.metrics()
     }
 
     /// A pipe to the door.

@@ -5,6 +5,7 @@ pub(crate) mod client;
 mod hasty;
 mod hostile;
 mod published_keys;
+mod metrics;
 mod receiving;
 mod rights;
 mod sending;

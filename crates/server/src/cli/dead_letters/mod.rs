@@ -8,6 +8,7 @@ mod lease;
 mod look;
 mod merge_patch;
 mod outcome;
+mod trend;
 
 use clap::Subcommand;
 
@@ -26,6 +27,8 @@ enum Action {
     List(look::ListArgs),
     /// Groups them by cause, the most frequent first.
     Groups(look::GroupsArgs),
+    /// Tells how many were set aside over time, cause by cause, whatever became of them later.
+    Trend(trend::Args),
     /// Shows one with everything that is known about it, and everything that was done to it.
     Show(look::ShowArgs),
     /// Changes the event of one, as a new revision. The event as it was read is kept beside it.
@@ -51,6 +54,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     match args.action {
         Action::List(args) => look::list(args, &context).await,
         Action::Groups(args) => look::groups(args, &context).await,
+        Action::Trend(args) => trend::run(args, &context).await,
         Action::Show(args) => look::show(args, &context).await,
         Action::Edit(args) => edit::run(args, &context).await,
         Action::Redrive(args) => act::redrive(args, &context).await,

@@ -360,3 +360,84 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_large_terminal_shows_more_and_nothing_is_cut_that_has_room() {
+    let mut state = started();
+    for (width, height) in [(80, 24), (200, 60)] {
+        let lines = frame(&state, width, height);
+        assert_eq!(lines.len(), usize::from(height));
+        assert!(lines.iter().any(|line| line.contains("aircraft")), "{lines:#?}");
+        assert!(!lines.last().unwrap().is_empty(), "the keys are told at the bottom: {lines:#?}");
+    }
+    // The same rows, with what an 80 columns wide terminal has no room for.
+    let narrow: usize = frame(&state, 80, 24).iter().map(|line| line.trim().chars().count()).sum();
+    let wide: usize = frame(&state, 200, 60).iter().map(|line| line.trim().chars().count()).sum();
+    assert!(wide > narrow, "{wide} {narrow}");
+    key(&mut state, KeyCode::Char('?'));
+    assert!(frame(&state, 200, 60).iter().any(|line| line.contains("quit")));
+}
+
+/// Names the directory of a test to the process that panics.
+const PANICS: &str = "TIDEGATE_TEST_TOP_PANICS";
+
+/// Run by the test below in a process of its own, on a terminal; does nothing otherwise.
+#[test]
+fn panics_with_the_terminal_taken() {
+    if std::env::var_os(PANICS).is_none() {
+        return;
+    }
+    let mut screen = super::Taken::new().expect("there is a terminal");
+    screen.terminal.draw(|frame| draw(frame, &started(), Theme { colour: true })).expect("it is drawn");
+    panic!("on purpose");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_is_told() {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("it is ours");
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&master, size).expect("it takes a size");
+    let name = ptsname(&master, Vec::new()).expect("it has a name");
+    let terminal = std::fs::File::options().read(true).write(true).open(name.to_str().expect("a path"));
+    let terminal = terminal.expect("it is opened");
+    let before = tcgetattr(&terminal).expect("it tells its modes");
+    let stdio = || Stdio::from(terminal.try_clone().expect("it is shared"));
+    let mut child = Command::new(std::env::current_exe().expect("this test program"))
+        .args(["--exact", "cli::top::tests::panics_with_the_terminal_taken", "--nocapture"])
+        .env(PANICS, "1")
+        .env("TERM", "xterm-256color")
+        .stdin(stdio())
+        .stdout(stdio())
+        .stderr(stdio())
+        .spawn()
+        .expect("it starts");
+    let mut output = std::fs::File::from(master);
+    let reader = std::thread::spawn(move || {
+        let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
+        // A terminal that nobody has open any more cannot be read.
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            all.extend_from_slice(&bytes[..count]);
+        }
+        all
+    });
+    assert!(!child.wait().expect("it ends").success(), "it panicked");
+    let after = tcgetattr(&terminal).expect("it tells its modes");
+    assert!(after.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO), "{:?}", after.local_modes);
+    assert_eq!((before.local_modes, before.input_modes), (after.local_modes, after.input_modes));
+    drop(terminal);
+    let written = reader.join().expect("the reader ends");
+    let mut screen = vt100::Parser::new(24, 80, 0);
+    screen.process(&written);
+    let screen = screen.screen();
+    assert!(!screen.alternate_screen() && !screen.hide_cursor(), "the screen is given back");
+    assert!(screen.contents().contains("on purpose"), "the panic is read on it: {}", screen.contents());
+    let text = String::from_utf8_lossy(&written);
+    assert!(text.contains("\u{1b}[?1049h"), "it had taken the screen");
+}

@@ -18,6 +18,7 @@ use tidegate_model::error::ErrorCode;
 
 use crate::failure::Failure;
 use crate::listener::{self, Bounds};
+use crate::telemetry::HttpMetrics;
 
 /// The header that names a report, so that one that comes twice is recognised.
 pub(super) const REPORT_ID: &str = "report-id";
@@ -55,7 +56,8 @@ impl Downstream {
         let state = Arc::new(Reports::default());
         let router = Router::new().route("/reports", post(take)).with_state(state.clone());
         let for_ever = std::future::pending();
-        let server = tokio::spawn(listener::serve(listener, router, Bounds::default(), clock, for_ever));
+        let (bounds, metrics) = (Bounds::default(), HttpMetrics::default());
+        let server = tokio::spawn(listener::serve(listener, router, bounds, metrics, clock, for_ever));
         Ok(Self { url: format!("http://{address}/reports"), state, server })
     }
 

@@ -54,6 +54,7 @@ use crate::failure::Failure;
 use crate::functions::Registry;
 use crate::listener::{self, Bounds};
 use crate::node::{Node, NodeConfig};
+use crate::telemetry::HttpMetrics;
 use crate::wiring::System;
 use downstream::Downstream;
 use function::Positions;
@@ -380,8 +381,9 @@ impl Stage {
         let door_closes = async {
             let _ = door_closes.await;
         };
-        let server =
-            tokio::spawn(listener::serve(listener, router, Bounds::default(), clock.clone(), door_closes));
+        let (bounds, metrics) = (Bounds::default(), HttpMetrics::default());
+        let serving = listener::serve(listener, router, bounds, metrics, clock.clone(), door_closes);
+        let server = tokio::spawn(serving);
         let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         Ok(Self { system, hub, function, clock: clock.clone(), server, close_door, client })
     }
