@@ -214,7 +214,7 @@ impl Quota {
     /// Adds to a scrape how often somebody was refused or held up.
     pub fn register(&self, registry: &mut Registry) {
         for direction in ["in", "out"] {
-            drop(self.throttled.get_or_create(&[("direction", direction)]));
+            self.throttled.get_or_create_owned(&[("direction", direction)]);
         }
         registry.register(
             "tidegate_throttled",

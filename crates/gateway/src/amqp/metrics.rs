@@ -123,21 +123,20 @@ impl AmqpMetrics {
         );
         // What never happened is shown as well, so that a rate of it is zero instead of missing.
         for transport in [Transport::Plain, Transport::Tls, Transport::WebSocket] {
-            drop(self.connections.get_or_create(&[("transport", transport.as_str())]));
-            drop(self.opened.get_or_create(&[("transport", transport.as_str())]));
+            self.connections.get_or_create_owned(&[("transport", transport.as_str())]);
+            self.opened.get_or_create_owned(&[("transport", transport.as_str())]);
         }
         for kind in [LinkKind::Producer, LinkKind::Receiver, LinkKind::Cbs, LinkKind::Management] {
-            drop(self.links.get_or_create(&[("kind", kind.as_str())]));
+            self.links.get_or_create_owned(&[("kind", kind.as_str())]);
         }
         for usual in [condition::UNAUTHORIZED_ACCESS, condition::NOT_FOUND, condition::SERVER_BUSY] {
             let usual = [("condition", usual.as_str().to_owned())];
-            drop((
-                self.refused_links.get_or_create(&usual).clone(),
-                self.refused_messages.get_or_create(&usual).clone(),
-            ));
+            self.refused_links.get_or_create_owned(&usual);
+            self.refused_messages.get_or_create_owned(&usual);
         }
         for family in [&self.messages, &self.bytes] {
-            drop((family.get_or_create(&IN).clone(), family.get_or_create(&OUT).clone()));
+            family.get_or_create_owned(&IN);
+            family.get_or_create_owned(&OUT);
         }
     }
 
@@ -149,13 +148,14 @@ impl AmqpMetrics {
     /// What one connection counts; what is open of it is closed when that is dropped.
     pub(super) fn connection(&self, transport: Transport) -> ConnectionMetrics {
         let carried = [("transport", transport.as_str())];
-        self.opened.get_or_create(&carried).inc();
+        // Owned ones: a family is locked for as long as something of it is borrowed.
+        self.opened.get_or_create_owned(&carried).inc();
         ConnectionMetrics {
-            _open: Open::of(&self.connections.get_or_create(&carried)),
-            received: self.bytes.get_or_create(&IN).clone(),
-            sent: self.bytes.get_or_create(&OUT).clone(),
-            messages_in: self.messages.get_or_create(&IN).clone(),
-            messages_out: self.messages.get_or_create(&OUT).clone(),
+            _open: Open::of(self.connections.get_or_create_owned(&carried)),
+            received: self.bytes.get_or_create_owned(&IN),
+            sent: self.bytes.get_or_create_owned(&OUT),
+            messages_in: self.messages.get_or_create_owned(&IN),
+            messages_out: self.messages.get_or_create_owned(&OUT),
             door: self.clone(),
         }
     }
@@ -175,22 +175,22 @@ pub(super) struct ConnectionMetrics {
 impl ConnectionMetrics {
     /// A session is open as long as this is kept.
     pub(super) fn session(&self) -> Open {
-        Open::of(&self.door.sessions)
+        Open::of(self.door.sessions.clone())
     }
 
     /// A link is attached as long as this is kept.
     pub(super) fn link(&self, kind: LinkKind) -> Open {
-        Open::of(&self.door.links.get_or_create(&[("kind", kind.as_str())]))
+        Open::of(self.door.links.get_or_create_owned(&[("kind", kind.as_str())]))
     }
 
     /// A link was refused or detached.
     pub(super) fn link_refused(&self, error: &AmqpError) {
-        self.door.refused_links.get_or_create(&label_of(error)).inc();
+        self.door.refused_links.get_or_create_owned(&label_of(error)).inc();
     }
 
     /// A message was not taken.
     pub(super) fn message_refused(&self, error: &AmqpError) {
-        self.door.refused_messages.get_or_create(&label_of(error)).inc();
+        self.door.refused_messages.get_or_create_owned(&label_of(error)).inc();
     }
 }
 
@@ -204,9 +204,9 @@ fn label_of(error: &AmqpError) -> Label<String> {
 pub(super) struct Open(Gauge<i64, AtomicI64>);
 
 impl Open {
-    fn of(gauge: &Gauge<i64, AtomicI64>) -> Self {
+    fn of(gauge: Gauge<i64, AtomicI64>) -> Self {
         gauge.inc();
-        Self(gauge.clone())
+        Self(gauge)
     }
 }
 
@@ -225,11 +225,11 @@ mod tests {
         let metrics = AmqpMetrics::default();
         let one = metrics.connection(Transport::Tls);
         let (session, link) = (one.session(), one.link(LinkKind::Producer));
-        let open = |transport| metrics.connections.get_or_create(&[("transport", transport)]).get();
-        let links = || metrics.links.get_or_create(&[("kind", "producer")]).get();
+        let open = |transport| metrics.connections.get_or_create_owned(&[("transport", transport)]).get();
+        let links = || metrics.links.get_or_create_owned(&[("kind", "producer")]).get();
         assert_eq!((open("tls"), open("tcp"), metrics.sessions.get(), links()), (1, 0, 1, 1));
         drop((session, link, one));
         assert_eq!((open("tls"), metrics.sessions.get(), links()), (0, 0, 0));
-        assert_eq!(metrics.opened.get_or_create(&[("transport", "tls")]).get(), 1);
+        assert_eq!(metrics.opened.get_or_create_owned(&[("transport", "tls")]).get(), 1);
     }
 }

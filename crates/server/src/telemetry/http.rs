@@ -87,9 +87,9 @@ impl HttpMetrics {
     fn answered(&self, method: &'static str, route: String, status: StatusCode, took: Duration) {
         let method = ("method", method.to_owned());
         let route = ("route", route);
-        self.duration.get_or_create(&[method.clone(), route.clone()]).observe(took.as_secs_f64());
+        self.duration.get_or_create_owned(&[method.clone(), route.clone()]).observe(took.as_secs_f64());
         let status = ("status", class_of(status).to_owned());
-        self.requests.get_or_create(&[method, route, status]).inc();
+        self.requests.get_or_create_owned(&[method, route, status]).inc();
     }
 }
 
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(ask("GET", "/secret").await, 404);
         let many = |method: &str, route: &str, status: &str| {
             let of = [("method", method), ("route", route), ("status", status)];
-            metrics.requests.get_or_create(&of.map(|(name, value)| (name, value.to_owned()))).get()
+            metrics.requests.get_or_create_owned(&of.map(|(name, value)| (name, value.to_owned()))).get()
         };
         assert_eq!(many("GET", "/{hub}/messages", "2xx"), 2);
         assert_eq!(many("other", "/{hub}/messages", "4xx"), 1);

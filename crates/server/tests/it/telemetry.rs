@@ -225,7 +225,7 @@ fn lines_about_events_always_have_the_fields_by_which_they_are_found() {
 fn progress_says_which_lane_stands_still_and_why() {
     let config = "[hub.h]\npartitions = 2\n\
                   [function.f]\nhub = \"h\"\nkind = \"rust\"\n\
-                  retry = { strategy = \"fixed\", max_attempts = 1000000, delay = \"100ms\" }\n\
+                  retry = { strategy = \"fixed\", max_attempts = 100, delay = \"2s\" }\n\
                   circuit = { threshold = 1000000 }\n";
     let (downstream, place) = (Downstream::start(), Place::new(config));
     let server = downstream.serve(&place);

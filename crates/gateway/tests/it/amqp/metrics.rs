@@ -40,7 +40,7 @@ async fn what_clients_have_open_send_and_receive_is_counted() {
     assert_eq!(of("tidegate_amqp_links{kind=\"receiver\"}"), 1.0);
     assert_eq!(of("tidegate_amqp_messages_total{direction=\"in\"}"), 2.0, "a batch is one message");
     assert_eq!(of("tidegate_amqp_messages_total{direction=\"out\"}"), 3.0);
-    assert_eq!(of("tidegate_amqp_refused_links_total{condition=\"amqp:not-found\"}"), 1.0);
+    assert_eq!(of("tidegate_amqp_refused_links_total{condition=\"amqp:unauthorized-access\"}"), 1.0);
     assert_eq!(of("tidegate_amqp_refused_messages_total{condition=\"amqp:decode-error\"}"), 1.0);
     let (received, sent) = (
         of("tidegate_amqp_transferred_bytes_total{direction=\"in\"}"),

@@ -134,7 +134,11 @@ impl Drop for Taken {
     fn drop(&mut self) {
         // A terminal that has gone away needs no restoring.
         let _ = self.terminal.show_cursor();
-        let _ = ratatui::try_restore();
+        // A panic has given the screen back and is told on it. Doing that again would set the cursor back, and what is written
+        // next would cover what was told.
+        if !std::thread::panicking() {
+            let _ = ratatui::try_restore();
+        }
     }
 }
 

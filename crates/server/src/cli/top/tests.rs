@@ -412,6 +412,7 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
     let mut child = Command::new(std::env::current_exe().expect("this test program"))
         .args(["--exact", "cli::top::tests::panics_with_the_terminal_taken", "--nocapture"])
         .env(PANICS, "1")
+        .env("RUST_BACKTRACE", "0")
         .env("TERM", "xterm-256color")
         .stdin(stdio())
         .stdout(stdio())
