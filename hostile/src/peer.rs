@@ -160,6 +160,6 @@ const TRANSFER: u8 = 0x14;
 /// Writes and reads what can be, and waits until something could.
 async fn move_bytes(engine: &mut Connection, stream: &mut TcpStream) -> anyhow::Result<()> {
     let moved = exchange(stream, engine, true).await.context("the connection broke")?;
-    anyhow::ensure!(moved == Moved::Bytes, "the server ended the connection");
+    anyhow::ensure!(matches!(moved, Moved::Bytes { .. }), "the server ended the connection");
     Ok(())
 }

@@ -301,7 +301,7 @@ impl Driver {
                 },
                 moved = exchange(&mut stream, engine, true) => {
                     let detail = match moved {
-                        Ok(Moved::Bytes) => None,
+                        Ok(Moved::Bytes { .. }) => None,
                         Ok(Moved::End) => Some("the server closed it without a word".to_owned()),
                         Err(error) => Some(error.to_string()),
                     };
