@@ -106,8 +106,8 @@ pub(super) async fn serve<S>(
         engine,
         shared,
         metrics,
-        counted: HashMap::new(),
-        open_sessions: HashMap::new(),
+        counted: BTreeMap::new(),
+        open_sessions: BTreeMap::new(),
         alarm: Arc::new(Notify::new()),
         grants: Grants::none(),
         links: BTreeMap::new(),
@@ -137,8 +137,8 @@ struct Client {
     shared: Arc<Shared>,
     metrics: ConnectionMetrics,
     /// The links that are attached, and the sessions that are open, as they are counted.
-    counted: HashMap<LinkId, Counted>,
-    open_sessions: HashMap<SessionId, Counted>,
+    counted: BTreeMap<LinkId, Counted>,
+    open_sessions: BTreeMap<SessionId, Counted>,
     /// Wakes the connection when a seat of it is taken.
     alarm: Arc<Notify>,
     grants: Grants,
