@@ -323,7 +323,7 @@ impl Sources {
     /// When the source of this name told last about itself, and how many bytes are held of it; nothing while it is not open.
     pub(crate) fn liveness(&self, name: &HubName) -> Option<(Timestamp, u64)> {
         let open = self.0.read();
-        let log = open.logs.iter().find(|log| log.hub() == name)?;
+        let log = &open.sources.iter().find(|source| source.log.hub() == name)?.log;
         let partitions = (0..log.partition_count()).map(PartitionId);
         let bytes = partitions.map(|partition| log.buffered(partition).bytes as u64).sum();
         Some((log.answered_at(), bytes))
