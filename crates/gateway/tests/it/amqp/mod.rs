@@ -4,8 +4,8 @@ pub(crate) mod client;
 
 mod hasty;
 mod hostile;
-mod published_keys;
 mod metrics;
+mod published_keys;
 mod receiving;
 mod rights;
 mod sending;
