@@ -101,7 +101,7 @@ mod tests {
         drop(theirs);
         let mut connection = Connection::client(Options::new("test"), Login::Anonymous, Duration::ZERO);
         assert!(connection.wants_write());
-        assert!(matches!(exchange(&mut ours, &mut connection, true).await, Ok(Moved::Bytes)));
+        assert!(matches!(exchange(&mut ours, &mut connection, true).await, Ok(Moved::Bytes { .. })));
         let said = std::iter::from_fn(|| connection.next_event()).any(|event| {
             matches!(event, Event::Closed(Ending::OtherProtocol(first)) if first.starts_with(b"HTTP"))
         });

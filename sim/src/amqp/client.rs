@@ -137,7 +137,7 @@ impl Client {
             let Self { engine, executor, stream, .. } = self;
             tokio::select! {
                 biased;
-                moved = exchange(stream, engine, true) => self.is_cut = !matches!(moved, Ok(Moved::Bytes)),
+                moved = exchange(stream, engine, true) => self.is_cut = !matches!(moved, Ok(Moved::Bytes { .. })),
                 () = nudge.notified() => return Turn::Nudged,
                 () = executor.sleep(wait) => {}
             }

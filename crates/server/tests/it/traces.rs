@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::Link;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -47,10 +48,12 @@ impl Received {
         let spans = self.spans();
         let (trace, parent) = ids_of(traceparent);
         let publish = spans.iter().find(|span| span.trace_id == trace && span.parent_span_id == parent)?;
-        let is_of_publish = |span: &&Span| {
-            span.links.iter().any(|link| link.span_id == publish.span_id && link.trace_id == trace)
+        // Each names the other that was told of before it.
+        let names = |one: &Span, other: &Span| {
+            let is_other = |link: &Link| link.span_id == other.span_id && link.trace_id == other.trace_id;
+            one.links.iter().any(is_other)
         };
-        let process = spans.iter().find(is_of_publish)?;
+        let process = spans.iter().find(|span| names(span, publish) || names(publish, span))?;
         let commit = spans
             .iter()
             .find(|span| span.trace_id == process.trace_id && span.parent_span_id == process.span_id)?;

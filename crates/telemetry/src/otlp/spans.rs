@@ -43,6 +43,9 @@ pub(crate) struct Spans {
     dropped: AtomicU64,
     publishes: AtomicU64,
     published: Mutex<HashMap<(HubName, PartitionId), VecDeque<Published>>>,
+    /// The invocations whose spans are sent, for publishes that are told of after them: a lane may be quicker than the door that
+    /// waits to answer.
+    invoked: Mutex<HashMap<(HubName, PartitionId), VecDeque<Published>>>,
     failed: Mutex<BTreeSet<InvocationId>>,
 }
 
@@ -63,6 +66,7 @@ impl Spans {
             dropped: AtomicU64::new(0),
             publishes: AtomicU64::new(0),
             published: Mutex::default(),
+            invoked: Mutex::default(),
             failed: Mutex::default(),
         }
     }
@@ -95,29 +99,48 @@ impl Spans {
         self.filled.notify_one();
     }
 
-    fn remember(&self, hub: &HubName, partition: PartitionId, published: Published) {
-        let mut all = self.published.lock();
-        let key = (hub.clone(), partition);
-        if all.len() >= MOST_PARTITIONS && !all.contains_key(&key) {
-            return;
-        }
-        let recent = all.entry(key).or_default();
-        if recent.len() >= MOST_PUBLISHES {
-            recent.pop_front();
-        }
-        recent.push_back(published);
+    /// The publishes that events of an invocation came with. It is remembered itself, for those that are told of later.
+    fn publishes_of(&self, report: &InvocationReport<'_>, context: SpanContext) -> Vec<SpanContext> {
+        let lane = report.lane;
+        let span = Published { first: report.first, last: report.last, context };
+        remember(&mut self.invoked.lock(), &lane.hub, lane.partition, span);
+        overlapping(&self.published.lock(), &lane.hub, lane.partition, report.first, report.last)
     }
 
-    /// The publishes that events of a partition came with.
-    fn publishes_of(&self, report: &InvocationReport<'_>) -> Vec<SpanContext> {
-        let all = self.published.lock();
-        let recent = all.get(&(report.lane.hub.clone(), report.lane.partition));
-        let overlapping = recent
-            .into_iter()
-            .flatten()
-            .filter(|published| published.first <= report.last && report.first <= published.last);
-        overlapping.map(|published| published.context).take(MOST_LINKS).collect()
+    /// The invocations of a publish that were told of before it. It is remembered itself.
+    ///
+    /// The order of the locks and of what is done under them makes sure that of two spans one knows of the other.
+    fn invocations_of(&self, report: &PublishReport<'_>, span: Published) -> Vec<SpanContext> {
+        let (first, last) = (span.first, span.last);
+        remember(&mut self.published.lock(), report.hub, report.partition, span);
+        overlapping(&self.invoked.lock(), report.hub, report.partition, first, last)
     }
+}
+
+type Remembered = HashMap<(HubName, PartitionId), VecDeque<Published>>;
+
+fn remember(all: &mut Remembered, hub: &HubName, partition: PartitionId, span: Published) {
+    let key = (hub.clone(), partition);
+    if all.len() >= MOST_PARTITIONS && !all.contains_key(&key) {
+        return;
+    }
+    let recent = all.entry(key).or_default();
+    if recent.len() >= MOST_PUBLISHES {
+        recent.pop_front();
+    }
+    recent.push_back(span);
+}
+
+fn overlapping(
+    all: &Remembered,
+    hub: &HubName,
+    partition: PartitionId,
+    first: SequenceNumber,
+    last: SequenceNumber,
+) -> Vec<SpanContext> {
+    let recent = all.get(&(hub.clone(), partition));
+    let overlapping = recent.into_iter().flatten().filter(|span| span.first <= last && first <= span.last);
+    overlapping.map(|span| span.context).take(MOST_LINKS).collect()
 }
 
 impl Observer for Spans {
@@ -145,15 +168,17 @@ impl Observer for Spans {
             text("messaging.destination.partition.id", &report.partition.to_string()),
             number_of("messaging.batch.message_count", report.events),
         ];
+        let mut links = Vec::new();
         if let PublishEnd::Stored(first) = report.end {
             attributes.push(number_of("tidegate.first_sequence_number", first.0));
             let last = SequenceNumber(first.0 + report.events.saturating_sub(1));
-            self.remember(report.hub, report.partition, Published { first, last, context });
+            links = self.invocations_of(report, Published { first, last, context });
         }
         self.put(Span {
             parent_span_id: parent.map(|parent| parent.span.to_vec()).unwrap_or_default(),
             kind: SpanKind::Producer.into(),
             attributes,
+            links: links.iter().map(link).collect(),
             status: has_failed.then(|| failed("the events were not acknowledged")),
             ..span(format!("publish {}", report.hub), context, report.at, report.took)
         });
@@ -173,7 +198,7 @@ impl Observer for Spans {
                 known.pop_first();
             }
         }
-        let mut linked = self.publishes_of(report);
+        let mut linked = self.publishes_of(report, context);
         linked.extend(report.traces.iter().filter_map(|trace| SpanContext::parse(trace)));
         linked.dedup();
         linked.truncate(MOST_LINKS);
@@ -374,6 +399,19 @@ mod tests {
         assert_eq!(committed.trace_id, invocation.trace_id);
         assert_eq!(committed.parent_span_id, invocation.span_id);
         assert_eq!(invocation.end_time_unix_nano - invocation.start_time_unix_nano, 5_000_000);
+    }
+
+    #[test]
+    fn a_publish_that_is_told_of_after_its_invocation_names_it() {
+        let spans = Spans::new(1.0, 7);
+        invoke(&spans, 1, 0, 3, &[], &[]);
+        invoke(&spans, 2, 4, 7, &[], &[]);
+        publish(&spans, 2, 4, None);
+        let all = spans.take(100);
+        let [first, second, published] = &all[..] else { panic!("{all:?}") };
+        let linked: Vec<&[u8]> = published.links.iter().map(|link| &link.span_id[..]).collect();
+        assert_eq!(linked, [&first.span_id[..], &second.span_id[..]]);
+        assert!(first.links.is_empty() && second.links.is_empty());
     }
 
     #[test]
