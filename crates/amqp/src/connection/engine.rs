@@ -466,6 +466,8 @@ impl Connection {
         let silence = self.idle.tick(now, !self.wire.output.is_empty(), taken);
         let is_due = self.deadline.is_some_and(|deadline| deadline <= self.idle.now());
         if self.phase == Phase::Over {
+            // All buffers go soon; a time that has passed would be waited for again and again.
+            self.rest_at = None;
             if is_due {
                 self.wire.output.clear();
             }

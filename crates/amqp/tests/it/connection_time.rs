@@ -131,6 +131,20 @@ fn what_is_left_to_be_written_does_not_keep_a_connection_that_is_over() {
     assert_eq!(script.server.next_deadline(), None);
 }
 
+/// A driver waits for the deadline and ticks; a deadline that stays when it has passed makes it go round in circles.
+#[test]
+fn a_deadline_that_has_passed_is_not_given_again() {
+    let mut script = Script::opened(Options::new("s"), Open::default());
+    script.server.tick(START);
+    assert_eq!(script.server.next_deadline(), Some(START + seconds(1)), "when buffers are given back");
+    script.say(0, &Close::default());
+    assert_eq!(script.events(), [Event::Closed(Ending::Peer(None))]);
+    script.server.tick(START + seconds(1));
+    assert!(!script.server.is_finished(), "the close waits to be written");
+    let deadline = script.server.next_deadline().expect("a deadline for that");
+    assert!(deadline > START + seconds(1), "{deadline:?}");
+}
+
 #[test]
 fn a_peer_that_does_not_open_in_time_is_given_up() {
     for said in [&b""[..], &ProtocolHeader::SASL.to_bytes(), &ProtocolHeader::AMQP.to_bytes()] {
