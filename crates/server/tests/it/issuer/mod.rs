@@ -25,7 +25,7 @@ const RSA_KEY: &str = include_str!("rsa-key-for-tests.txt");
 /// A key that signs.
 pub(crate) enum SigningKey {
     Rsa(Box<RsaKeyPair>),
-    Ec(EcdsaKeyPair),
+    Ec(Box<EcdsaKeyPair>),
 }
 
 impl SigningKey {
@@ -39,9 +39,9 @@ impl SigningKey {
     pub(crate) fn ec() -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        Self::Ec(
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap(),
-        )
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+        Self::Ec(Box::new(pair))
     }
 
     fn alg(&self) -> &'static str {
