@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
 use crate::error::Failure;
+use crate::sqlite_store::moves_when_closed;
 
 /// Connections to one file that do the same kind of work. Work waits in order for a free one.
 #[derive(Clone)]
@@ -93,6 +94,8 @@ impl Connections {
             let failed_sync = failure.is_failed_sync();
             let error = failure.at(&self.path);
             if failed_sync {
+                // It can only be refused for a connection that has gone wrong altogether.
+                let _ = moves_when_closed(connection, false);
                 let detail = match &error {
                     StoreError::Unavailable { detail } => detail.clone(),
                     error => error.to_string(),
@@ -114,7 +117,6 @@ impl Connections {
     }
 
     /// Why nothing is written any more, if a sync failed.
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn failure(&self) -> Option<String> {
         self.failed_sync.get().cloned()
     }

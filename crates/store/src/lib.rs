@@ -36,6 +36,8 @@ pub mod query;
 
 pub use dead_letters::Causes;
 pub use error::OpenError;
+#[cfg(any(test, feature = "simulation"))]
+pub use file::SimulatedFiles;
 pub use forget::Settled;
 pub use options::StoreOptions;
 pub use sqlite_store::SqliteStore;

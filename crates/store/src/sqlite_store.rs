@@ -1,16 +1,20 @@
 //! The store: its connections, how it is opened and closed, and the barrier.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tidegate_model::clock::SharedClock;
 use tidegate_model::ports::StoreError;
 
 use crate::connections::{Connections, Worker};
 use crate::error::{Failure, OpenError, store_error};
+#[cfg(any(test, feature = "simulation"))]
+use crate::file::SimulatedFiles;
 use crate::file::StoreFile;
 use crate::options::{PAGE_BYTES, StoreOptions, pages};
 use crate::schema;
@@ -62,15 +66,14 @@ impl SqliteStore {
         Self::open_file(StoreFile::real(path), options, clock)
     }
 
-    /// Opens the store in the file `path` of the SQLite file system that is registered under the name `file_system`. All
-    /// its work, moving the write-ahead log included, runs at once where it is asked for: nothing waits, and no thread is
+    /// Opens the store in the file `path` of a simulated file system. All its work, moving the write-ahead log included, runs at once where it is asked for: nothing waits, and no thread is
     /// needed.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     #[cfg(any(test, feature = "simulation"))]
     pub fn open_simulated(
-        file_system: &str,
+        file_system: SimulatedFiles,
         path: &Path,
         options: &StoreOptions,
         clock: SharedClock,
@@ -79,7 +82,6 @@ impl SqliteStore {
     }
 
     /// Why nothing is written any more until the store is opened again: a sync failed.
-    #[cfg(any(test, feature = "simulation"))]
     pub fn failure(&self) -> Option<String> {
         self.writer.failure()
     }
@@ -87,7 +89,9 @@ impl SqliteStore {
     fn open_file(file: StoreFile<'_>, options: &StoreOptions, clock: SharedClock) -> Result<Self, OpenError> {
         let (path, worker) = (file.path(), file.worker());
         let failed = |error: rusqlite::Error| OpenError::Store(store_error(&error, path));
+        file.renew_write_ahead_log().map_err(|error| OpenError::Store(not_renewed(&error, path)))?;
         let mut writer = file.open(flags(OpenFlags::SQLITE_OPEN_READ_WRITE)).map_err(failed)?;
+        moves_when_closed(&writer, false).map_err(failed)?;
         set_up(&writer, options.writer_cache_bytes()).map_err(failed)?;
         // Takes effect only while the file is empty.
         writer.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
@@ -98,6 +102,7 @@ impl SqliteStore {
         }
         schema::prepare(&mut writer, path)?;
         move_what_is_left(&writer, path)?;
+        moves_when_closed(&writer, true).map_err(failed)?;
         let wal = Arc::new(WriteAheadLog {
             pages: Arc::default(),
             limit: options.wal_pages(),
@@ -122,16 +127,22 @@ impl SqliteStore {
         })
     }
 
-    /// Moves everything into the database file and closes it. What runs is waited for; what comes later is refused.
+    /// Moves everything into the database file and closes it. What runs is waited for; what comes later is refused. After
+    /// a sync that failed, everything stays in the write-ahead log.
     pub async fn close(&self) -> Result<(), StoreError> {
         drop(self.query.close().await);
         drop(self.readers.close().await);
         let writer = self.writer.close().await;
         let path = self.writer.path().to_owned();
+        let is_durable = self.writer.failure().is_none();
         let closing = self.writer.worker().run(move || {
             for connection in writer {
-                // The last connection to close would do it as well, but not tell how it went.
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+                moves_when_closed(&connection, false)?;
+                if is_durable {
+                    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+                    // Nothing is left in the log, which goes with the connection.
+                    moves_when_closed(&connection, true)?;
+                }
                 connection.close().map_err(|(_, error)| error)?;
             }
             Ok(())
@@ -218,8 +229,7 @@ impl SqliteStore {
 
 /// Moves a write-ahead log that an earlier program left into the database file.
 ///
-/// Of a new store these are the tables: losing the log must not make it look like a new one again. Of a store whose last
-/// sync failed it is everything since: the operating system may take that for written, and would not write it again.
+/// Of a new store these are the tables: losing the log must not make it look like a new one again.
 fn move_what_is_left(writer: &Connection, path: &Path) -> Result<(), OpenError> {
     let moved = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     match moved.map_err(|error| store_error(&error, path)) {
@@ -230,6 +240,21 @@ fn move_what_is_left(writer: &Connection, path: &Path) -> Result<(), OpenError> 
             Ok(())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether SQLite moves the write-ahead log by itself when this connection is the last to go. It must not where a sync has
+/// failed: it would take the log for durable, and overwrite pages of the database with nothing behind it.
+pub(crate) fn moves_when_closed(writer: &Connection, moves: bool) -> rusqlite::Result<()> {
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !moves).map(|_| ())
+}
+
+fn not_renewed(error: &io::Error, path: &Path) -> StoreError {
+    let detail =
+        format!("the write-ahead log of {} cannot be written and synced again: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull => StoreError::DiskFull { detail },
+        _ => StoreError::Unavailable { detail },
     }
 }
 

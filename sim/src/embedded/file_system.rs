@@ -18,11 +18,14 @@ use std::ptr::{null, null_mut};
 use std::sync::{Arc, Once};
 
 use rusqlite::ffi;
+use tidegate_store::SimulatedFiles;
 
 use super::volume::{Handle, Volume};
 
 /// The name that it is registered under.
 pub(crate) const NAME: &str = "tidegate-simulated";
+/// The same for the store.
+pub(crate) const FILES: SimulatedFiles = SimulatedFiles { name: NAME, write_again };
 const C_NAME: &CStr = c"tidegate-simulated";
 
 /// The longest path in bytes.
@@ -53,6 +56,10 @@ pub(crate) fn mount(volume: Option<Arc<Volume>>) {
 
 fn mounted() -> Option<Arc<Volume>> {
     VOLUME.with_borrow(Clone::clone)
+}
+
+fn write_again(path: &Path) -> io::Result<()> {
+    mounted().ok_or_else(|| io::Error::other("nothing is mounted"))?.write_again(path)
 }
 
 /// An open file as SQLite keeps it: its memory, our content.

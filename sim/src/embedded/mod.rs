@@ -54,7 +54,7 @@ impl Embedded {
         make_dir().map_err(Unopened::Disk)?;
         file_system::mount(Some(Volume::new(disk.clone(), mutation)));
         let options = StoreOptions { cache_bytes: 1 << 20, wal_bytes, size_limit: None, readers: 1 };
-        let store = SqliteStore::open_simulated(file_system::NAME, Path::new(PATH), &options, clock);
+        let store = SqliteStore::open_simulated(file_system::FILES, Path::new(PATH), &options, clock);
         Ok(Self { store: Arc::new(store.map_err(Unopened::Open)?) })
     }
 
@@ -73,7 +73,7 @@ impl Embedded {
     /// # Errors
     /// The file cannot be read.
     pub(crate) fn problems(&self) -> Result<Vec<String>, StoreError> {
-        Ok(check::check_simulated(file_system::NAME, Path::new(PATH))?.problems)
+        Ok(check::check_simulated(file_system::FILES, Path::new(PATH))?.problems)
     }
 
     /// How many commits are in the file: each takes the next number.

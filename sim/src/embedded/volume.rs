@@ -52,6 +52,21 @@ impl Volume {
         }
     }
 
+    /// Writes a log over itself, and syncs it and its name.
+    pub(super) fn write_again(self: &Arc<Self>, path: &Path) -> io::Result<()> {
+        if !self.has(path)? {
+            return Ok(());
+        }
+        let mut log = self.open(Some(path), ffi::SQLITE_OPEN_WAL)?;
+        let mut bytes = vec![0; index(log.len()?)];
+        let read = log.read(0, &mut bytes)?;
+        if read > 0 {
+            log.write(0, &bytes[..read])?;
+        }
+        log.dir_to_sync = path.parent().map(Path::to_owned);
+        log.sync()
+    }
+
     pub(super) fn has(&self, path: &Path) -> io::Result<bool> {
         self.disk.has_guest_file(path)
     }

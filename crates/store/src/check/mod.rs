@@ -62,13 +62,12 @@ pub fn check(path: &Path) -> Result<Report, StoreError> {
     check_file(StoreFile::real(path))
 }
 
-/// Examines the store in the file `path` of the SQLite file system that is registered under the name `file_system`, as
-/// [`check`] does.
+/// Examines the store in the file `path` of a simulated file system, as [`check`] does.
 ///
 /// # Errors
 /// As [`check`].
 #[cfg(any(test, feature = "simulation"))]
-pub fn check_simulated(file_system: &str, path: &Path) -> Result<Report, StoreError> {
+pub fn check_simulated(file_system: crate::SimulatedFiles, path: &Path) -> Result<Report, StoreError> {
     check_file(StoreFile::simulated(file_system, path))
 }
 
