@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use tidegate_alerts::catcher::CaughtMail;
 use tidegate_alerts::signature::Key;
 use tidegate_alerts::target::Secret;
@@ -58,26 +59,50 @@ impl Trouble {
     }
 }
 
+/// An address at which nobody listens yet. It is held, or another test could be given it meanwhile.
+struct Reserved(Socket);
+
+impl Reserved {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    fn listen(self) -> TcpListener {
+        self.0.listen(128).unwrap();
+        self.0.into()
+    }
+}
+
 /// Stands before the mail server that catches, with its trouble until it is well.
 struct Gate {
     address: SocketAddr,
     /// `None` when it is well.
     trouble: Arc<Mutex<Option<Trouble>>>,
     behind: SocketAddr,
+    /// Its address while nobody listens there.
+    reserved: Option<Reserved>,
 }
 
 impl Gate {
     fn new(trouble: Trouble, behind: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let gate = Self { address, trouble: Arc::new(Mutex::new(Some(trouble))), behind };
+        let reserved = Reserved::new();
+        let address = reserved.address();
+        let trouble_now = Arc::new(Mutex::new(Some(trouble)));
+        let mut gate = Self { address, trouble: trouble_now, behind, reserved: Some(reserved) };
         if trouble != Trouble::Down {
-            gate.listen(listener);
+            gate.listen();
         }
         gate
     }
 
-    fn listen(&self, listener: TcpListener) {
+    fn listen(&mut self) {
+        let Some(listener) = self.reserved.take().map(Reserved::listen) else { return };
         let (trouble, behind) = (self.trouble.clone(), self.behind);
         // It ends with the tests.
         std::thread::spawn(move || {
@@ -92,10 +117,9 @@ impl Gate {
         });
     }
 
-    fn is_well_again(&self) {
-        if self.trouble.lock().unwrap().take() == Some(Trouble::Down) {
-            self.listen(TcpListener::bind(self.address).unwrap());
-        }
+    fn is_well_again(&mut self) {
+        *self.trouble.lock().unwrap() = None;
+        self.listen();
     }
 }
 
@@ -127,7 +151,7 @@ fn applied(client: &Client, function: &str) -> Value {
 
 fn told_in_spite_of(trouble: Trouble, said: &str, is_for_good: bool) {
     let mut mails = Mails::catch();
-    let gate = Gate::new(trouble, mails.address());
+    let mut gate = Gate::new(trouble, mails.address());
     let place = Place::new(&format!(
         "{HUB}[email.ops]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\ntimeout = \"1s\"\n\
          from = \"tidegate@example.com\"\nto = [\"mia@example.com\"]\n",
@@ -237,7 +261,8 @@ fn take_one(mut connection: TcpStream, taken: &Mutex<Vec<Told>>) -> std::io::Res
 fn a_webhook_that_was_down_has_everything_once_and_in_order_though_the_program_was_killed_meanwhile() {
     const SECRET: &str = "a-secret-of-sixteen-bytes-and-more";
     // The address is nobody's until the end.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let reserved = Reserved::new();
+    let address = reserved.address();
     let place = Place::new(&format!(
         "{HUB}[webhook.hook]\nurl = \"http://{address}/alerts\"\nsecret = \"{SECRET}\"\ntimeout = \"1s\"\n"
     ));
@@ -266,7 +291,7 @@ fn a_webhook_that_was_down_has_everything_once_and_in_order_though_the_program_w
     wait_until("the first was tried again", || tries()[0] >= 2);
     assert!(tries()[1..].iter().all(|tries| *tries == 0), "only the first is tried: {:?}", tries());
 
-    let taken = take(TcpListener::bind(address).unwrap());
+    let taken = take(reserved.listen());
     let is_told = |notice: &Value| notice["deliveries"][0]["state"] == "delivered";
     wait_until("everything was told", || client.objects("/api/v1/notices").iter().all(is_told));
     let taken = taken.lock().unwrap().clone();
