@@ -16,6 +16,7 @@ use tidegate_model::parking::{ParkedVersion, Reparked, Unparked, UnparkedEnd};
 use tidegate_model::ports::{Commits, StoreError};
 
 use crate::accounts::{self, Account};
+use crate::dead_letters::counts::CauseCounts;
 use crate::error::Failure;
 use crate::parking::queues::PlaceChange;
 use crate::parking::rows;
@@ -87,9 +88,11 @@ fn write(connection: &mut Connection, commit: &Commit, forget: bool) -> Result<C
     }
     let changes = commit.lanes.iter().map(|step| step.parked.len() + step.reparked.len()).sum();
     let mut versions = if changes > 0 { rows::new_versions(&transaction, changes)? } else { 0 }..;
+    let mut counts = CauseCounts::default();
     for (step, checkpoint) in commit.lanes.iter().zip(stored) {
-        write_lane(&transaction, step, checkpoint, commit.at, &mut versions)?;
+        write_lane(&transaction, step, checkpoint, commit.at, &mut versions, &mut counts)?;
     }
+    counts.write(&transaction)?;
     for record in &commit.health {
         health::add(&transaction, record)?;
     }
@@ -125,6 +128,7 @@ fn write_lane(
     mut checkpoint: Checkpoint,
     at: Timestamp,
     versions: &mut RangeFrom<i64>,
+    counts: &mut CauseCounts,
 ) -> Result<(), Failure> {
     checkpoint.position = step.advance.to;
     checkpoint.counts += step.counts;
@@ -135,10 +139,10 @@ fn write_lane(
         attempts::write(transaction, &step.lane, event)?;
     }
     for letter in &step.dead_letters {
-        dead_letters::open(transaction, letter, at)?;
+        dead_letters::open(transaction, letter, at, counts)?;
     }
     if !(step.parked.is_empty() && step.unparked.is_empty() && step.reparked.is_empty()) {
-        write_parked(transaction, step, &mut checkpoint, at, versions)?;
+        write_parked(transaction, step, &mut checkpoint, at, versions, counts)?;
     }
     checkpoints::write(transaction, &checkpoint)
 }
@@ -150,6 +154,7 @@ fn write_parked(
     checkpoint: &mut Checkpoint,
     at: Timestamp,
     versions: &mut RangeFrom<i64>,
+    counts: &mut CauseCounts,
 ) -> Result<(), Failure> {
     let lane = &step.lane;
     let mut place = PlaceChange::begin(transaction, lane)?;
@@ -174,12 +179,12 @@ fn write_parked(
         match (redrive_of, end) {
             (None, UnparkedEnd::Applied | UnparkedEnd::Filtered) => {}
             (Some(id), UnparkedEnd::Applied | UnparkedEnd::Filtered) => {
-                dead_letters::settle(transaction, id, at)?;
+                dead_letters::settle(transaction, id, at, counts)?;
             }
-            (None, UnparkedEnd::DeadLettered(letter)) => dead_letters::open(transaction, letter, at)?,
+            (None, UnparkedEnd::DeadLettered(letter)) => dead_letters::open(transaction, letter, at, counts)?,
             (Some(id), UnparkedEnd::DeadLettered(story)) => {
                 let story = DeadLetter::clone(story);
-                dead_letters::change_whole(transaction, id, |letter| letter.come_back(story, at))?;
+                dead_letters::change_whole(transaction, id, counts, |letter| letter.come_back(story, at))?;
             }
         }
     }

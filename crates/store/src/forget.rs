@@ -10,6 +10,7 @@ use tidegate_model::event::HubName;
 use tidegate_model::ports::{RegisterChange, StoreError};
 
 use crate::accounts::{Account, Accounts};
+use crate::dead_letters::counts::CauseCounts;
 use crate::error::Failure;
 use crate::parking::lanes;
 use crate::parking::queues::PlaceChange;
@@ -80,7 +81,7 @@ fn set_aside(
     let rows = some(connection, number, lane, most)?;
     let count = rows.len() as u64;
     let mut place = PlaceChange::begin(connection, lane)?;
-    let mut accounts = Accounts::default();
+    let (mut accounts, mut counts) = (Accounts::default(), CauseCounts::default());
     for row in rows {
         let event = row.sequence_number()?;
         let parked = rows::whole(connection, lane, row.clone())?.parked;
@@ -89,12 +90,15 @@ fn set_aside(
         match parked.redrive_of {
             Some(id) => {
                 let story = (!parked.attempts.is_empty()).then(|| parked.set_aside(at));
-                dead_letters::change_whole(connection, id, |letter| letter.take_back(story, at))?;
+                dead_letters::change_whole(connection, id, &mut counts, |letter| {
+                    letter.take_back(story, at)
+                })?;
             }
-            None => dead_letters::open(connection, &parked.set_aside(at), at)?,
+            None => dead_letters::open(connection, &parked.set_aside(at), at, &mut counts)?,
         }
     }
     place.finish(connection)?;
+    counts.write(connection)?;
     accounts.write(connection)?;
     Ok(count)
 }

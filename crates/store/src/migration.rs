@@ -10,20 +10,29 @@ use tidegate_model::position::{Incarnation, SequenceNumber};
 
 use crate::checkpoints;
 use crate::checksum::Checksum;
+use crate::dead_letters::counts::CauseCounts;
 use crate::dead_letters::states::{self, State};
 use crate::error::Failure;
 use crate::ownerships::lane;
 use crate::schema::{FORMAT, TABLES_SINCE_2, TABLES_SINCE_3};
 use crate::sqlite_store::unsigned;
 
-/// Brings a store of format 1 or 2 to the format that this version writes. It all happens in this transaction.
+/// Brings a store of an earlier format to the one that this version writes. It all happens in this transaction.
 pub(crate) fn from(transaction: &Transaction<'_>, format: i64) -> Result<(), Failure> {
     tracing::info!("the store has format {format} and is brought to format {FORMAT}");
     if format == 1 {
         from_1(transaction)?;
     }
-    // The dead letters of each cause are counted here once, and from then on as they change.
-    transaction.execute_batch(TABLES_SINCE_3)?;
+    if format <= 2 {
+        // The dead letters of each cause are counted here once, and from then on as they change.
+        transaction.execute_batch(TABLES_SINCE_3)?;
+    }
+    if format == 3 {
+        // The counts are right, and whoever changes a state counts it now.
+        transaction.execute_batch(
+            "DROP TRIGGER dead_letter_came; DROP TRIGGER dead_letter_changed; DROP TRIGGER dead_letter_went;",
+        )?;
+    }
     transaction.pragma_update(None, "user_version", FORMAT)?;
     Ok(())
 }
@@ -92,9 +101,11 @@ fn give_states(transaction: &Transaction<'_>) -> Result<(), Failure> {
         "SELECT function, hub, partition, id, sequence_number, partition_key, class, reason, dead_lettered_at
          FROM dead_letters ORDER BY id",
     )?;
+    // What is brought to format 2 is counted on the way to format 3.
+    let mut uncounted = CauseCounts::default();
     let mut rows = all.query([])?;
     while let Some(row) = rows.next()? {
-        states::insert(transaction, &state_of_format_1(row)?)?;
+        states::insert(transaction, &state_of_format_1(row)?, &mut uncounted)?;
     }
     Ok(())
 }

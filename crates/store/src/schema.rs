@@ -11,7 +11,7 @@ use crate::migration;
 pub(crate) const APPLICATION_ID: i64 = 0x5469_6465;
 
 /// The format that this version writes; kept in `user_version`.
-pub(crate) const FORMAT: i64 = 3;
+pub(crate) const FORMAT: i64 = 4;
 
 /// The tables that are what they were in format 1; `documents_<n>` comes with the first document of collection n. Times
 /// are milliseconds since 1970 in UTC, checksums those of [`crate::checksum`].
@@ -236,10 +236,9 @@ CREATE TABLE health (
 ";
 
 /// What is new in format 3: how many dead letters of each cause there are in each status, an index that finds the first and
-/// the last of them, and one that finds those of a key.
+/// the last of them, and one that finds those of a key. In format 3 triggers did the counting; format 4 has none.
 ///
-/// The counts follow the states by triggers, so that nothing can change a state and leave its count behind. They can be
-/// counted anew from the states, and have no checksums: a check compares them.
+/// The counts can be counted anew from the states, and have no checksums: a check compares them.
 pub(crate) const TABLES_SINCE_3: &str = "
 CREATE TABLE dead_letter_causes (
     fingerprint INTEGER NOT NULL,
@@ -254,28 +253,6 @@ INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_lette
 
 CREATE INDEX dead_letters_by_cause_and_time ON dead_letter_states (fingerprint, status, dead_lettered_at);
 CREATE INDEX dead_letters_by_key ON dead_letter_states (partition_key) WHERE partition_key IS NOT NULL;
-
-CREATE TRIGGER dead_letter_came AFTER INSERT ON dead_letter_states BEGIN
-    INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
-        VALUES (new.fingerprint, new.status, new.function, new.class, 1)
-        ON CONFLICT DO UPDATE SET dead_letters = dead_letters + 1;
-END;
-CREATE TRIGGER dead_letter_changed AFTER UPDATE OF fingerprint, status ON dead_letter_states
-WHEN old.status <> new.status OR old.fingerprint <> new.fingerprint BEGIN
-    UPDATE dead_letter_causes SET dead_letters = dead_letters - 1
-        WHERE fingerprint = old.fingerprint AND status = old.status;
-    DELETE FROM dead_letter_causes
-        WHERE fingerprint = old.fingerprint AND status = old.status AND dead_letters = 0;
-    INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
-        VALUES (new.fingerprint, new.status, new.function, new.class, 1)
-        ON CONFLICT DO UPDATE SET dead_letters = dead_letters + 1;
-END;
-CREATE TRIGGER dead_letter_went AFTER DELETE ON dead_letter_states BEGIN
-    UPDATE dead_letter_causes SET dead_letters = dead_letters - 1
-        WHERE fingerprint = old.fingerprint AND status = old.status;
-    DELETE FROM dead_letter_causes
-        WHERE fingerprint = old.fingerprint AND status = old.status AND dead_letters = 0;
-END;
 ";
 
 /// The tables that every store has.
@@ -354,7 +331,7 @@ pub(crate) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Op
     }
     match format {
         FORMAT => {}
-        1 | 2 => {
+        1..FORMAT => {
             migration::from(&transaction, format).map_err(|failure| OpenError::Store(failure.at(path)))?;
         }
         never => {

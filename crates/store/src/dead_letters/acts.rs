@@ -13,6 +13,7 @@ use tidegate_model::event::EventData;
 use tidegate_model::parking::ParkedEvent;
 use tidegate_model::trail::{Act, NewTrailEntry, action};
 
+use super::counts::CauseCounts;
 use super::states::{self, State};
 use super::{edits, search, whole};
 use crate::accounts::{Account, Accounts};
@@ -34,7 +35,7 @@ pub(super) fn redrive(
         DeadLetterStatus::Quarantined => force,
         _ => false,
     };
-    let mut accounts = Accounts::default();
+    let (mut accounts, mut counts) = (Accounts::default(), CauseCounts::default());
     let mut places: BTreeMap<Lane, PlaceChange> = BTreeMap::new();
     let mut version = rows::new_versions(&transaction, ids.len())?;
     let mut answers = Vec::with_capacity(ids.len());
@@ -63,9 +64,8 @@ pub(super) fn redrive(
         version += 1;
         let event = state.sequence_number;
         accounts.move_event(&transaction, &state.lane, event, Account::DeadLettered, Account::Parked)?;
-        state.change_to(DeadLetterStatus::Redriving, act.at);
         state.redrives = state.redrives.saturating_add(1);
-        states::update(&transaction, &state)?;
+        states::change(&transaction, state, DeadLetterStatus::Redriving, act.at, &mut counts)?;
         write_trail(&transaction, *id, action::REDRIVE, act)?;
         answers.push(Acted::Done);
     }
@@ -73,6 +73,7 @@ pub(super) fn redrive(
         rows::is_acted_on(&transaction)?;
     }
     places.into_values().try_for_each(|place| place.finish(&transaction))?;
+    counts.write(&transaction)?;
     accounts.write(&transaction)?;
     transaction.commit()?;
     Ok(answers)
@@ -84,10 +85,10 @@ pub(super) fn discard(
     act: &Act,
 ) -> Result<Vec<Acted>, Failure> {
     let transaction = begin(connection)?;
-    let mut accounts = Accounts::default();
+    let (mut accounts, mut counts) = (Accounts::default(), CauseCounts::default());
     let mut answers = Vec::with_capacity(ids.len());
     for id in ids {
-        let mut state = match to_act_on(&transaction, *id, act, DeadLetterStatus::is_unsettled)? {
+        let state = match to_act_on(&transaction, *id, act, DeadLetterStatus::is_unsettled)? {
             Ok(state) => state,
             Err(hindered) => {
                 answers.push(hindered);
@@ -96,11 +97,11 @@ pub(super) fn discard(
         };
         let event = state.sequence_number;
         accounts.move_event(&transaction, &state.lane, event, Account::DeadLettered, Account::Discarded)?;
-        state.change_to(DeadLetterStatus::Discarded, act.at);
-        states::update(&transaction, &state)?;
+        states::change(&transaction, state, DeadLetterStatus::Discarded, act.at, &mut counts)?;
         write_trail(&transaction, *id, action::DISCARD, act)?;
         answers.push(Acted::Done);
     }
+    counts.write(&transaction)?;
     accounts.write(&transaction)?;
     transaction.commit()?;
     Ok(answers)

@@ -2,6 +2,7 @@
 
 mod acts;
 pub(crate) mod causes;
+pub(crate) mod counts;
 mod desk;
 mod edits;
 pub(crate) mod search;
@@ -21,6 +22,7 @@ use tidegate_model::position::{Incarnation, SequenceNumber};
 use tidegate_model::trail::{Act, NewTrailEntry, TrailEntry};
 
 pub use self::causes::Causes;
+use self::counts::CauseCounts;
 use self::search::Start;
 use self::states::State;
 use crate::accounts::{Account, Accounts};
@@ -147,29 +149,39 @@ impl DeadLetters for SqliteStore {
 }
 
 /// Adds an open dead letter under the next number.
-pub(crate) fn open(connection: &Connection, letter: &DeadLetter, at: Timestamp) -> Result<(), Failure> {
+pub(crate) fn open(
+    connection: &Connection,
+    letter: &DeadLetter,
+    at: Timestamp,
+    counts: &mut CauseCounts,
+) -> Result<(), Failure> {
     let id = DeadLetterId(unsigned(stories::insert(connection, letter)?, "dead letter's number")?);
-    states::insert(connection, &State::of(&StoredDeadLetter::open(id, letter.clone(), at)))
+    states::insert(connection, &State::of(&StoredDeadLetter::open(id, letter.clone(), at)), counts)
 }
 
 /// Changes a dead letter that something refers to: its story and its state.
 pub(crate) fn change_whole(
     connection: &Connection,
     id: DeadLetterId,
+    counts: &mut CauseCounts,
     change: impl FnOnce(&mut StoredDeadLetter),
 ) -> Result<(), Failure> {
-    let mut stored = expect(connection, id)?;
+    let was = states::find(connection, id)?.ok_or_else(|| missing(id))?;
+    let mut stored = whole(connection, was.clone())?;
     change(&mut stored);
     stories::update(connection, integer(id.0, "dead letter's number")?, &stored.letter)?;
-    states::replace(connection, &State::of(&stored))
+    states::replace(connection, &was, &State::of(&stored), counts)
 }
 
 /// The redrive of a dead letter was applied or filtered.
-pub(crate) fn settle(connection: &Connection, id: DeadLetterId, at: Timestamp) -> Result<(), Failure> {
-    let mut state = states::find(connection, id)?.ok_or_else(|| missing(id))?;
-    state.status = DeadLetterStatus::Redriven;
-    state.changed_at = at;
-    states::update(connection, &state)
+pub(crate) fn settle(
+    connection: &Connection,
+    id: DeadLetterId,
+    at: Timestamp,
+    counts: &mut CauseCounts,
+) -> Result<(), Failure> {
+    let state = states::find(connection, id)?.ok_or_else(|| missing(id))?;
+    states::change(connection, state, DeadLetterStatus::Redriven, at, counts)
 }
 
 /// The events of a lane from `from` on are read again: their dead letters that wait for something do not any more.
@@ -189,14 +201,14 @@ pub(crate) fn replay(
         status: vec![Open, Quarantined, Redriving],
         ..DeadLetterFilter::default()
     };
+    let mut counts = CauseCounts::default();
     for id in search::ids(connection, &waiting, None, FIRST, usize::MAX)? {
         if stories::incarnation(connection, integer(id.0, "dead letter's number")?)? == Some(incarnation) {
-            let mut state = states::find(connection, id)?.ok_or_else(|| missing(id))?;
-            state.change_to(DeadLetterStatus::Replayed, at);
-            states::update(connection, &state)?;
+            let state = states::find(connection, id)?.ok_or_else(|| missing(id))?;
+            states::change(connection, state, DeadLetterStatus::Replayed, at, &mut counts)?;
         }
     }
-    Ok(())
+    counts.write(connection)
 }
 
 /// Discards dead letters of a hub that wait for somebody, at most so many; how many there were.
@@ -212,15 +224,15 @@ pub(crate) fn discard_of_hub(
         status: unsettled.collect(),
         ..DeadLetterFilter::default()
     };
-    let mut accounts = Accounts::default();
+    let (mut accounts, mut counts) = (Accounts::default(), CauseCounts::default());
     let ids = search::ids(connection, &filter, None, FIRST, most)?;
     for id in &ids {
-        let mut state = states::find(connection, *id)?.ok_or_else(|| missing(*id))?;
+        let state = states::find(connection, *id)?.ok_or_else(|| missing(*id))?;
         let event = state.sequence_number;
         accounts.move_event(connection, &state.lane, event, Account::DeadLettered, Account::Discarded)?;
-        state.change_to(DeadLetterStatus::Discarded, at);
-        states::update(connection, &state)?;
+        states::change(connection, state, DeadLetterStatus::Discarded, at, &mut counts)?;
     }
+    counts.write(connection)?;
     accounts.write(connection)?;
     Ok(ids.len() as u64)
 }

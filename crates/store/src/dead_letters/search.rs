@@ -315,6 +315,8 @@ fn distinct(statuses: &[DeadLetterStatus]) -> Vec<DeadLetterStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dead_letters::counts::CauseCounts;
+    use crate::dead_letters::states;
     use crate::schema;
     use tidegate_model::attempt::FailureClass;
     use tidegate_model::checkpoint::FunctionName;
@@ -366,10 +368,14 @@ mod tests {
             stored
         };
         let letters: Vec<_> = (1..=400).map(letter).collect();
+        let mut counts = CauseCounts::default();
         for stored in &letters {
-            super::super::open(&connection, &stored.letter, Timestamp::default()).unwrap();
-            super::super::states::update(&connection, &super::super::State::of(stored)).unwrap();
+            super::super::open(&connection, &stored.letter, Timestamp::default(), &mut counts).unwrap();
+            let opened = states::find(&connection, stored.id).unwrap().unwrap();
+            states::change(&connection, opened, stored.status, Timestamp::default(), &mut counts).unwrap();
         }
+        counts.write(&connection).unwrap();
+        assert_eq!(super::super::causes::differences(&connection).unwrap(), [""; 0]);
         (connection, letters)
     }
 

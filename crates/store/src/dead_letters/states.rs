@@ -9,6 +9,7 @@ use tidegate_model::dead_letter::{
 };
 use tidegate_model::position::SequenceNumber;
 
+use super::counts::CauseCounts;
 use crate::checksum::Checksum;
 use crate::error::Failure;
 use crate::ownerships::{lane, lane_key};
@@ -64,13 +65,6 @@ impl State {
         self.lease.as_ref().is_some_and(|lease| lease.is_held(at) && lease.holder != who)
     }
 
-    /// Brings it to another status, and ends its lease.
-    pub(crate) fn change_to(&mut self, status: DeadLetterStatus, at: Timestamp) {
-        self.status = status;
-        self.changed_at = at;
-        self.lease = None;
-    }
-
     fn checksum(&self, id: i64, sequence_number: i64) -> i64 {
         let lease = self.lease.as_ref();
         Checksum::of("dead_letter_states")
@@ -120,7 +114,13 @@ pub(crate) fn for_each(
     Ok(())
 }
 
-pub(crate) fn insert(connection: &Connection, state: &State) -> Result<(), Failure> {
+/// Adds the state of a new dead letter.
+pub(crate) fn insert(
+    connection: &Connection,
+    state: &State,
+    counts: &mut CauseCounts,
+) -> Result<(), Failure> {
+    counts.came(state);
     let (function, hub, partition) = lane_key(&state.lane);
     let (id, sequence_number) = numbers(state)?;
     let lease = state.lease.as_ref();
@@ -154,7 +154,23 @@ pub(crate) fn insert(connection: &Connection, state: &State) -> Result<(), Failu
     Ok(())
 }
 
-/// Writes what acts change: status, revision, redrives, returns and lease.
+/// Brings a dead letter to another status, which ends its lease.
+pub(crate) fn change(
+    connection: &Connection,
+    mut state: State,
+    status: DeadLetterStatus,
+    at: Timestamp,
+    counts: &mut CauseCounts,
+) -> Result<(), Failure> {
+    counts.went(&state);
+    state.status = status;
+    state.changed_at = at;
+    state.lease = None;
+    counts.came(&state);
+    update(connection, &state)
+}
+
+/// Writes what acts change besides the status, which [`change`] does: revision, redrives, returns and lease.
 pub(crate) fn update(connection: &Connection, state: &State) -> Result<(), Failure> {
     let (id, sequence_number) = numbers(state)?;
     let lease = state.lease.as_ref();
@@ -179,11 +195,17 @@ pub(crate) fn update(connection: &Connection, state: &State) -> Result<(), Failu
     Ok(())
 }
 
-/// Writes all of a state whose dead letter has a new story.
-pub(crate) fn replace(connection: &Connection, state: &State) -> Result<(), Failure> {
+/// Writes all of a state whose dead letter has a new story, in place of what it was.
+pub(crate) fn replace(
+    connection: &Connection,
+    was: &State,
+    state: &State,
+    counts: &mut CauseCounts,
+) -> Result<(), Failure> {
     let (id, _) = numbers(state)?;
     connection.prepare_cached("DELETE FROM dead_letter_states WHERE id = ?1")?.execute([id])?;
-    insert(connection, state)
+    counts.went(was);
+    insert(connection, state, counts)
 }
 
 fn numbers(state: &State) -> Result<(i64, i64), Failure> {

@@ -19,6 +19,7 @@ use tidegate_model::trail::{Act, action};
 use self::queues::PlaceChange;
 use self::rows::{COLUMNS, ParkedRow};
 use crate::accounts::{Account, Accounts};
+use crate::dead_letters::counts::CauseCounts;
 use crate::error::Failure;
 use crate::sqlite_store::{SqliteStore, unsigned};
 use crate::{checkpoints, dead_letters, trail};
@@ -274,14 +275,18 @@ fn set_aside(
     let mut accounts = Accounts::default();
     accounts.move_event(&transaction, lane, event, Account::Parked, Account::DeadLettered)?;
     accounts.write(&transaction)?;
+    let mut counts = CauseCounts::default();
     match parked.redrive_of {
         Some(id) => {
             let was_tried = !parked.attempts.is_empty();
             let story = was_tried.then(|| parked.set_aside(act.at));
-            dead_letters::change_whole(&transaction, id, |letter| letter.take_back(story, act.at))?;
+            dead_letters::change_whole(&transaction, id, &mut counts, |letter| {
+                letter.take_back(story, act.at)
+            })?;
         }
-        None => dead_letters::open(&transaction, &parked.set_aside(act.at), act.at)?,
+        None => dead_letters::open(&transaction, &parked.set_aside(act.at), act.at, &mut counts)?,
     }
+    counts.write(&transaction)?;
     rows::is_acted_on(&transaction)?;
     write_trail(&transaction, lane, event, action::SET_ASIDE, act)?;
     transaction.commit()?;

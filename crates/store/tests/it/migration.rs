@@ -334,8 +334,7 @@ async fn a_store_of_format_2_gets_the_counts_of_its_causes() {
     Connection::open(place.path())
         .unwrap()
         .execute_batch(
-            "DROP TRIGGER dead_letter_came; DROP TRIGGER dead_letter_changed; DROP TRIGGER dead_letter_went;
-             DROP TABLE dead_letter_causes; DROP INDEX dead_letters_by_cause_and_time;
+            "DROP TABLE dead_letter_causes; DROP INDEX dead_letters_by_cause_and_time;
              DROP INDEX dead_letters_by_key; PRAGMA user_version = 2",
         )
         .unwrap();
@@ -360,6 +359,49 @@ async fn a_store_of_format_2_gets_the_counts_of_its_causes() {
         problems[0].ends_with("counts 7 dead letters that are discarded, and there are 2"),
         "{problems:?}"
     );
+}
+
+/// The triggers that counted causes in format 3, as the version that wrote it made them.
+const TRIGGERS_OF_FORMAT_3: &str = "
+CREATE TRIGGER dead_letter_came AFTER INSERT ON dead_letter_states BEGIN
+    INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
+        VALUES (new.fingerprint, new.status, new.function, new.class, 1)
+        ON CONFLICT DO UPDATE SET dead_letters = dead_letters + 1;
+END;
+CREATE TRIGGER dead_letter_changed AFTER UPDATE OF fingerprint, status ON dead_letter_states
+WHEN old.status <> new.status OR old.fingerprint <> new.fingerprint BEGIN
+    UPDATE dead_letter_causes SET dead_letters = dead_letters - 1
+        WHERE fingerprint = old.fingerprint AND status = old.status;
+    DELETE FROM dead_letter_causes
+        WHERE fingerprint = old.fingerprint AND status = old.status AND dead_letters = 0;
+    INSERT INTO dead_letter_causes (fingerprint, status, function, class, dead_letters)
+        VALUES (new.fingerprint, new.status, new.function, new.class, 1)
+        ON CONFLICT DO UPDATE SET dead_letters = dead_letters + 1;
+END;
+CREATE TRIGGER dead_letter_went AFTER DELETE ON dead_letter_states BEGIN
+    UPDATE dead_letter_causes SET dead_letters = dead_letters - 1
+        WHERE fingerprint = old.fingerprint AND status = old.status;
+    DELETE FROM dead_letter_causes
+        WHERE fingerprint = old.fingerprint AND status = old.status AND dead_letters = 0;
+END;
+PRAGMA user_version = 3;
+";
+
+/// With the triggers of format 3 left in place, each change would be counted twice.
+#[tokio::test]
+async fn a_store_of_format_3_counts_each_change_once() {
+    let place = Place::new();
+    write_format_1(&place);
+    place.open().close().await.unwrap();
+    Connection::open(place.path()).unwrap().execute_batch(TRIGGERS_OF_FORMAT_3).unwrap();
+    let store = place.open();
+    let act = Act { by: "a".to_owned(), reason: "of no use".to_owned(), at: Timestamp::from_millis(90) };
+    store.discard(&[DeadLetterId(3), DeadLetterId(4)], &act).await.unwrap();
+    let discarded =
+        DeadLetterFilter { status: vec![DeadLetterStatus::Discarded], ..DeadLetterFilter::default() };
+    assert_eq!(store.dead_letter_causes(&discarded, 10).await.unwrap().dead_letters, 2);
+    store.close().await.unwrap();
+    assert_eq!(check(&place.path()).unwrap().problems, [""; 0]);
 }
 
 /// New checksums would make the damage pass for a checkpoint.
@@ -397,7 +439,7 @@ async fn a_crash_in_the_middle_leaves_format_1() {
     let format = || watcher.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     let wal = std::thread::scope(|threads| {
         let opening = threads.spawn(|| place.open());
-        while format() != Ok(3) {
+        while format() != Ok(4) {
             std::thread::yield_now();
         }
         let wal = std::fs::read(&wal_path).unwrap();

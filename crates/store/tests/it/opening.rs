@@ -19,7 +19,7 @@ fn refused(place: &Place) -> OpenError {
 async fn a_later_format_is_refused_and_left_alone() {
     let place = Place::new();
     place.open().close().await.unwrap();
-    Connection::open(place.path()).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(place.path()).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = std::fs::read(place.path()).unwrap();
     let error = refused(&place);
     assert!(matches!(error, OpenError::NewerFormat { found: 4, known: 3, .. }), "{error:?}");
