@@ -14,11 +14,10 @@ use tidegate_eventlog::{Dropped, HubLog, Log, LogError, LogOptions, RetentionPol
 use tidegate_gateway::admission::Limits;
 use tidegate_gateway::auth::{AccessRule, Authorizer, Right, Scope, SecretKey};
 use tidegate_gateway::{Gateway, PublishError, http};
-use tidegate_model::clock::{Clock, SharedClock, Timestamp};
-use tidegate_model::event::{Event, EventData, HubName};
-use tidegate_model::ports::{AppendError, EventLog, PartitionStatus, ReadError, ReadLimit};
-use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
-use tokio::sync::watch;
+use tidegate_model::clock::{Clock, SharedClock};
+use tidegate_model::event::{Event, EventData};
+use tidegate_model::ports::{AppendError, EventLog, ReadError, ReadLimit};
+use tidegate_model::position::{PartitionId, SequenceNumber};
 use tower::ServiceExt;
 
 use crate::clock::SimClock;
@@ -264,37 +263,7 @@ pub(crate) struct SimLog {
 
 #[async_trait]
 impl EventLog for SimLog {
-    fn hub(&self) -> &HubName {
-        EventLog::hub(&*self.log)
-    }
-
-    fn partition_count(&self) -> u32 {
-        EventLog::partition_count(&*self.log)
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        EventLog::incarnation(&*self.log)
-    }
-
-    fn created_at(&self) -> Timestamp {
-        self.log.created_at()
-    }
-
-    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
-        self.log.status(partition)
-    }
-
-    fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
-        self.log.tail(partition)
-    }
-
-    async fn locate(
-        &self,
-        partition: PartitionId,
-        start: StartPosition,
-    ) -> Result<SequenceNumber, ReadError> {
-        self.log.locate(partition, start).await
-    }
+    tidegate_model::delegate_event_log!(log: status, tail, locate);
 
     async fn read(
         &self,

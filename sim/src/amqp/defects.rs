@@ -8,12 +8,9 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tidegate_eventlog::HubLog;
 use tidegate_model::clock::Timestamp;
-use tidegate_model::event::{Event, EventData, HubName};
-use tidegate_model::ports::{
-    AppendError, Appended, EventAppender, EventBatch, EventLog, PartitionStatus, ReadError, ReadLimit,
-};
+use tidegate_model::event::{EventData, HubName};
+use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog, ReadError};
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
-use tokio::sync::watch;
 
 use crate::executor::{Executor, ProcessId};
 use crate::mutation::Mutation;
@@ -94,29 +91,7 @@ impl EventAppender for Defective {
 
 #[async_trait]
 impl EventLog for Defective {
-    fn hub(&self) -> &HubName {
-        EventLog::hub(&*self.log)
-    }
-
-    fn partition_count(&self) -> u32 {
-        EventLog::partition_count(&*self.log)
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        EventLog::incarnation(&*self.log)
-    }
-
-    fn created_at(&self) -> Timestamp {
-        self.log.created_at()
-    }
-
-    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
-        self.log.status(partition)
-    }
-
-    fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
-        self.log.tail(partition)
-    }
+    tidegate_model::delegate_event_log!(log: status, tail, read, read_batch);
 
     async fn locate(
         &self,
@@ -127,23 +102,5 @@ impl EventLog for Defective {
         let tail = EventLog::ends(&*self.log, partition)?.tail;
         let skips = self.mutation == Some(Mutation::SkipOnResume) && place < tail;
         Ok(if skips && self.random.lock().one_in(3) { place.next() } else { place })
-    }
-
-    async fn read(
-        &self,
-        partition: PartitionId,
-        from: SequenceNumber,
-        limit: ReadLimit,
-    ) -> Result<Vec<Event>, ReadError> {
-        self.log.read(partition, from, limit).await
-    }
-
-    async fn read_batch(
-        &self,
-        partition: PartitionId,
-        from: SequenceNumber,
-        limit: ReadLimit,
-    ) -> Result<EventBatch, ReadError> {
-        self.log.read_batch(partition, from, limit).await
     }
 }

@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidegate_adapters::event_hubs::RemoteLog;
-use tidegate_model::clock::{TestClock, Timestamp};
+use tidegate_model::clock::TestClock;
 use tidegate_model::conformance::event_log::{self as checks, LogUnderTest};
 use tidegate_model::event::{Event, EventData, HubName};
-use tidegate_model::ports::{
-    AppendError, Appended, EventAppender, EventLog, PartitionStatus, ReadError, ReadLimit,
-};
+use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog, ReadError, ReadLimit};
 use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
-use tokio::sync::watch;
 
 use crate::harness::OtherHub;
 
@@ -49,37 +46,7 @@ impl EventAppender for FromAfar {
 
 #[async_trait]
 impl EventLog for FromAfar {
-    fn hub(&self) -> &HubName {
-        EventLog::hub(&*self.log)
-    }
-
-    fn partition_count(&self) -> u32 {
-        EventLog::partition_count(&*self.log)
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        EventLog::incarnation(&*self.log)
-    }
-
-    fn created_at(&self) -> Timestamp {
-        self.log.created_at()
-    }
-
-    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
-        self.log.status(partition)
-    }
-
-    fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
-        self.log.tail(partition)
-    }
-
-    async fn locate(
-        &self,
-        partition: PartitionId,
-        start: StartPosition,
-    ) -> Result<SequenceNumber, ReadError> {
-        self.log.locate(partition, start).await
-    }
+    tidegate_model::delegate_event_log!(log: status, tail, locate);
 
     /// What was appended without a message comes with one; the checks compare events.
     async fn read(

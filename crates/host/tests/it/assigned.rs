@@ -8,13 +8,11 @@ use async_trait::async_trait;
 use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::settings::HostOptions;
 use tidegate_host::status::LaneState;
-use tidegate_model::clock::{Clock as _, Timestamp};
-use tidegate_model::event::{Event, HubName};
+use tidegate_model::clock::Clock as _;
+use tidegate_model::event::Event;
 use tidegate_model::memory::MemoryLog;
-use tidegate_model::ports::{
-    Checkpoints as _, EventLog, Ownerships as _, PartitionStatus, ReadError, ReadLimit,
-};
-use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
+use tidegate_model::ports::{Checkpoints as _, EventLog, Ownerships as _, ReadError, ReadLimit};
+use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 
 use crate::harness::{Journal, World, apply, descriptor, lane};
@@ -43,40 +41,10 @@ impl Seen {
 
 #[async_trait]
 impl EventLog for Seen {
-    fn hub(&self) -> &HubName {
-        EventLog::hub(&*self.log)
-    }
-
-    fn partition_count(&self) -> u32 {
-        EventLog::partition_count(&*self.log)
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        EventLog::incarnation(&*self.log)
-    }
-
-    fn created_at(&self) -> Timestamp {
-        self.log.created_at()
-    }
+    tidegate_model::delegate_event_log!(log: status, tail, locate);
 
     fn assigned(&self) -> Option<watch::Receiver<BTreeSet<PartitionId>>> {
         self.assigned.as_ref().map(watch::Sender::subscribe)
-    }
-
-    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
-        self.log.status(partition)
-    }
-
-    fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
-        EventLog::tail(&*self.log, partition)
-    }
-
-    async fn locate(
-        &self,
-        partition: PartitionId,
-        start: StartPosition,
-    ) -> Result<SequenceNumber, ReadError> {
-        self.log.locate(partition, start).await
     }
 
     async fn read(

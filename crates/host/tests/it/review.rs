@@ -18,14 +18,14 @@ use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::commit::{Commit, CommitGuarantee, CommitReceipt};
 use tidegate_model::dead_letter::DocumentSnapshot;
 use tidegate_model::document::DocumentId;
-use tidegate_model::event::{Event, HubName};
+use tidegate_model::event::Event;
 use tidegate_model::health::InstanceHealth;
 use tidegate_model::memory::{MemoryLog, MemoryStore};
 use tidegate_model::ports::{
     Commits, CurrentDocument, EventLog, Function, FunctionDescriptor, FunctionError, Invocation,
     PartitionStatus, ReadError, ReadLimit, StoreError,
 };
-use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
+use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 
 use crate::harness::{World, apply, collection, descriptor, text_of};
@@ -245,33 +245,18 @@ fn take_one(count: &AtomicUsize) -> bool {
 
 #[async_trait]
 impl EventLog for Moody {
-    fn hub(&self) -> &HubName {
-        EventLog::hub(&*self.log)
-    }
-    fn partition_count(&self) -> u32 {
-        EventLog::partition_count(&*self.log)
-    }
-    fn incarnation(&self) -> Incarnation {
-        EventLog::incarnation(&*self.log)
-    }
-    fn created_at(&self) -> Timestamp {
-        self.log.created_at()
-    }
+    tidegate_model::delegate_event_log!(log: locate);
+
     fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
         self.answer(partition)?;
         self.log.status(partition)
     }
+
     fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
         self.answer(partition)?;
         self.log.tail(partition)
     }
-    async fn locate(
-        &self,
-        partition: PartitionId,
-        start: StartPosition,
-    ) -> Result<SequenceNumber, ReadError> {
-        self.log.locate(partition, start).await
-    }
+
     async fn read(
         &self,
         partition: PartitionId,

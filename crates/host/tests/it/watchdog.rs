@@ -13,15 +13,15 @@ use tidegate_host::settings::{HostOptions, OnExhausted, Sharing};
 use tidegate_host::status::{LaneState, WatchdogAction};
 use tidegate_host::watchdog::WATCHDOG;
 use tidegate_model::answer::{Answer, Answers};
-use tidegate_model::clock::{Clock, Timestamp};
+use tidegate_model::clock::Clock;
 use tidegate_model::document::{CollectionName, Document, DocumentId};
-use tidegate_model::event::{Event, HubName};
+use tidegate_model::event::Event;
 use tidegate_model::memory::{MemoryLog, MemoryStore};
 use tidegate_model::ports::{
     CurrentDocument, DeadLetters, Documents, EventLog, Function, FunctionDescriptor, FunctionError,
-    Invocation, Outbox, PartitionStatus, ReadError, ReadLimit, Registers, Store, StoreError,
+    Invocation, Outbox, ReadError, Registers, Store, StoreError,
 };
-use tidegate_model::position::{Incarnation, PartitionId, SequenceNumber, StartPosition};
+use tidegate_model::position::{PartitionId, SequenceNumber};
 use tidegate_model::trail::Act as Deed;
 use tokio::sync::watch;
 
@@ -94,47 +94,12 @@ struct Mute {
 
 #[async_trait]
 impl EventLog for Mute {
-    fn hub(&self) -> &HubName {
-        EventLog::hub(&*self.log)
-    }
-
-    fn partition_count(&self) -> u32 {
-        EventLog::partition_count(&*self.log)
-    }
-
-    fn incarnation(&self) -> Incarnation {
-        EventLog::incarnation(&*self.log)
-    }
-
-    fn created_at(&self) -> Timestamp {
-        self.log.created_at()
-    }
-
-    fn status(&self, partition: PartitionId) -> Result<PartitionStatus, ReadError> {
-        self.log.status(partition)
-    }
+    tidegate_model::delegate_event_log!(log: status, locate, read);
 
     fn tail(&self, partition: PartitionId) -> Result<watch::Receiver<SequenceNumber>, ReadError> {
         let (tail, receiver) = watch::channel(self.log.status(partition)?.tail);
         self.tails.lock().push(tail);
         Ok(receiver)
-    }
-
-    async fn locate(
-        &self,
-        partition: PartitionId,
-        start: StartPosition,
-    ) -> Result<SequenceNumber, ReadError> {
-        self.log.locate(partition, start).await
-    }
-
-    async fn read(
-        &self,
-        partition: PartitionId,
-        from: SequenceNumber,
-        limit: ReadLimit,
-    ) -> Result<Vec<Event>, ReadError> {
-        self.log.read(partition, from, limit).await
     }
 }
 

@@ -1,4 +1,16 @@
-//! Delegation: a store that wraps another one and changes a part of what it does, as tests of faults need it.
+//! Delegation: a store or a log that wraps another one and changes a part of what it does, as tests of faults need it.
+
+use std::pin::Pin;
+
+use tokio::sync::watch;
+
+/// What [`delegate_event_log!`](crate::delegate_event_log) calls a future of a port.
+#[doc(hidden)]
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What [`delegate_event_log!`](crate::delegate_event_log) calls a value that can be waited for.
+#[doc(hidden)]
+pub type Watched<T> = watch::Receiver<T>;
 
 /// Implements ports of the store for a type by handing every call to a field of it, which is a store.
 ///
@@ -221,6 +233,113 @@ macro_rules! delegate_store {
                 use $crate::ports::Outbox as _;
                 self.$field.prune_notices(now).await
             }
+        }
+    };
+}
+
+/// Stands in an `impl EventLog` for a type that wraps another log: what the log is (its hub, its partitions, its incarnation,
+/// its age) comes from a field of it, an `Arc` or `Box` of a log, and so does each method that is named after the colon. What is
+/// not named is written by hand beside it, or is the port's default.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tidegate_model::event::Event;
+/// use tidegate_model::memory::MemoryLog;
+/// use tidegate_model::ports::{EventLog, ReadError, ReadLimit, async_trait};
+/// use tidegate_model::position::{PartitionId, SequenceNumber};
+///
+/// /// A log whose events are never read.
+/// struct Unreadable {
+///     log: Arc<MemoryLog>,
+/// }
+///
+/// #[async_trait]
+/// impl EventLog for Unreadable {
+///     tidegate_model::delegate_event_log!(log: status, tail, locate);
+///
+///     async fn read(
+///         &self,
+///         partition: PartitionId,
+///         _: SequenceNumber,
+///         _: ReadLimit,
+///     ) -> Result<Vec<Event>, ReadError> {
+///         Err(ReadError::Unavailable { partition, detail: "not now".to_owned() })
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! delegate_event_log {
+    ($field:tt: $($method:ident),* $(,)?) => {
+        fn hub(&self) -> &$crate::event::HubName {
+            $crate::ports::EventLog::hub(&*self.$field)
+        }
+        fn partition_count(&self) -> u32 {
+            $crate::ports::EventLog::partition_count(&*self.$field)
+        }
+        fn incarnation(&self) -> $crate::position::Incarnation {
+            $crate::ports::EventLog::incarnation(&*self.$field)
+        }
+        fn created_at(&self) -> $crate::clock::Timestamp {
+            $crate::ports::EventLog::created_at(&*self.$field)
+        }
+        $($crate::delegate_event_log!(@$method $field);)*
+    };
+    (@assigned $field:tt) => {
+        fn assigned(&self) -> Option<$crate::ports::Watched<std::collections::BTreeSet<$crate::position::PartitionId>>> {
+            $crate::ports::EventLog::assigned(&*self.$field)
+        }
+    };
+    (@has_sparse_numbers $field:tt) => {
+        fn has_sparse_numbers(&self) -> bool {
+            $crate::ports::EventLog::has_sparse_numbers(&*self.$field)
+        }
+    };
+    (@begin_term $field:tt) => {
+        fn begin_term(&self, partition: $crate::position::PartitionId) {
+            $crate::ports::EventLog::begin_term(&*self.$field, partition);
+        }
+    };
+    (@status $field:tt) => {
+        fn status(&self, partition: $crate::position::PartitionId) -> Result<$crate::ports::PartitionStatus, $crate::ports::ReadError> {
+            $crate::ports::EventLog::status(&*self.$field, partition)
+        }
+    };
+    (@ends $field:tt) => {
+        fn ends(&self, partition: $crate::position::PartitionId) -> Result<$crate::ports::PartitionEnds, $crate::ports::ReadError> {
+            $crate::ports::EventLog::ends(&*self.$field, partition)
+        }
+    };
+    (@tail $field:tt) => {
+        fn tail(&self, partition: $crate::position::PartitionId) -> Result<$crate::ports::Watched<$crate::position::SequenceNumber>, $crate::ports::ReadError> {
+            $crate::ports::EventLog::tail(&*self.$field, partition)
+        }
+    };
+    // What `async_trait` makes of an `async fn`: it does not look into the macros of a block.
+    (@locate $field:tt) => {
+        fn locate<'life0, 'async_trait>(&'life0 self, partition: $crate::position::PartitionId, start: $crate::position::StartPosition) -> $crate::ports::Later<'async_trait, Result<$crate::position::SequenceNumber, $crate::ports::ReadError>>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            $crate::ports::EventLog::locate(&*self.$field, partition, start)
+        }
+    };
+    (@read $field:tt) => {
+        fn read<'life0, 'async_trait>(&'life0 self, partition: $crate::position::PartitionId, from: $crate::position::SequenceNumber, limit: $crate::ports::ReadLimit) -> $crate::ports::Later<'async_trait, Result<Vec<$crate::event::Event>, $crate::ports::ReadError>>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            $crate::ports::EventLog::read(&*self.$field, partition, from, limit)
+        }
+    };
+    (@read_batch $field:tt) => {
+        fn read_batch<'life0, 'async_trait>(&'life0 self, partition: $crate::position::PartitionId, from: $crate::position::SequenceNumber, limit: $crate::ports::ReadLimit) -> $crate::ports::Later<'async_trait, Result<$crate::ports::EventBatch, $crate::ports::ReadError>>
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            $crate::ports::EventLog::read_batch(&*self.$field, partition, from, limit)
         }
     };
 }

@@ -22,6 +22,8 @@ mod store;
 pub use async_trait::async_trait;
 
 pub use dead_letters::DeadLetters;
+#[doc(hidden)]
+pub use delegate::{Later, Watched};
 pub use event_appender::{AppendError, Appended, EventAppender};
 pub use event_batch::{EventBatch, EventPlace, EventView, PartitionEnds};
 pub use event_log::{EventLog, PartitionStatus, ReadError, ReadLimit};
