@@ -213,10 +213,14 @@ impl Sessions {
     /// # Errors
     /// When the store fails: it is not ended then.
     pub async fn close(&self, secret: &str) -> Result<(), StoreError> {
-        match self.held(secret).await? {
-            Some(held) => self.remove(held, None).await.map(drop),
-            None => Ok(()),
+        for _ in 0..TRIES {
+            let Some(held) = self.held(secret).await? else { return Ok(()) };
+            if self.remove(held, None).await? {
+                return Ok(());
+            }
+            // A request that came at the same time used it.
         }
+        Err(StoreError::Unavailable { detail: "the session is used faster than it can be ended".to_owned() })
     }
 
     /// Ends the sessions that were opened with a token.

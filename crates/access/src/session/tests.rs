@@ -1,3 +1,5 @@
+use async_trait::async_trait;
+use parking_lot::Mutex;
 use tidegate_model::clock::{Clock as _, TestClock};
 use tidegate_model::memory::MemoryStore;
 use tidegate_model::ports::Store;
@@ -181,4 +183,49 @@ async fn the_token_against_forgery_is_not_printed() {
     let (_, session) = Bench::new().open("mia").await;
     assert!(!format!("{session:?}").contains(session.csrf.reveal()));
     assert!(session.csrf.is(session.csrf.reveal()) && !session.csrf.is(""));
+}
+
+/// Registers in which something happens just before the next change.
+struct JustBefore {
+    store: Arc<MemoryStore>,
+    happens: Mutex<Option<RegisterChange>>,
+}
+
+#[async_trait]
+impl Registers for JustBefore {
+    async fn register(&self, key: &RegisterKey) -> Result<Option<Register>, StoreError> {
+        self.store.register(key).await
+    }
+
+    async fn registers(&self, kind: &'static str) -> Result<Vec<Register>, StoreError> {
+        self.store.registers(kind).await
+    }
+
+    async fn change_register(&self, change: RegisterChange) -> Result<Version, StoreError> {
+        let happens = self.happens.lock().take();
+        if let Some(other) = happens {
+            self.store.change_register(other).await?;
+        }
+        self.store.change_register(change).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_signs_out_is_signed_out_although_another_request_uses_the_session_just_then() {
+    let bench = Bench::new();
+    let (cookie, _) = bench.open("mia").await;
+    let stored = bench.store.registers(SESSION).await.unwrap().remove(0);
+    let use_of_it = RegisterChange {
+        key: RegisterKey::new(SESSION, &stored.name),
+        from: stored.version,
+        value: Some(stored.value),
+        at: bench.clock.now(),
+        notices: Vec::new(),
+        trail: Vec::new(),
+    };
+    let between = Arc::new(JustBefore { store: bench.store.clone(), happens: Mutex::new(Some(use_of_it)) });
+    let sessions = Sessions::new(between.clone(), SessionTimes::default(), bench.clock.clone());
+    sessions.close(&cookie).await.unwrap();
+    assert!(between.happens.lock().is_none(), "it was used meanwhile");
+    assert_eq!(bench.find(&cookie).await, None);
 }
