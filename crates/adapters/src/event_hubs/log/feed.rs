@@ -212,6 +212,11 @@ impl Feed {
         taken
     }
 
+    /// Whether nothing fills it any more.
+    fn is_over(&self) -> bool {
+        self.task.lock().as_ref().is_none_or(AbortHandle::is_finished)
+    }
+
     /// Ends it.
     pub(super) fn close(&self) {
         if let Some(task) = self.task.lock().take() {
@@ -243,6 +248,8 @@ pub(super) fn find(shared: &Arc<Shared>, id: PartitionId, from: SequenceNumber) 
     if partition.taken().is_some() {
         return None;
     }
+    // One whose task has panicked brings nothing any more.
+    feeds.retain(|feed| !feed.is_over());
     let known = feeds.iter().find(|feed| feed.buffer.lock().has(from));
     if let Some(feed) = known {
         feed.buffer.lock().read_at = now;

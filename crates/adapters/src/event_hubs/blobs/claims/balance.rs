@@ -4,11 +4,25 @@
 //! one from who has the most, one at a time, until nobody has two more than another. Nobody gives any up by itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tidegate_model::position::PartitionId;
 
 /// A partition, and who has it. `None`: nobody, any more.
 pub type Seen<'s> = (PartitionId, Option<&'s str>);
+
+/// Who else has a partition that `me` does not hold, and whose blob names `named` and was written `age` ago.
+///
+/// What names `me` there is from an earlier life, or the answer to a claim or a renewal was lost. It is mine to take: all
+/// others wait until it has expired, and so long nobody would read the partition.
+pub(super) fn other_owner<'n>(
+    me: &str,
+    named: Option<&'n str>,
+    age: Duration,
+    expires_after: Duration,
+) -> Option<&'n str> {
+    named.filter(|named| *named != me && age < expires_after)
+}
 
 /// The partitions that `me` takes now: free ones up to its share, or one of somebody else.
 pub fn to_take(me: &str, seen: &[Seen<'_>]) -> Vec<PartitionId> {
@@ -67,6 +81,15 @@ mod tests {
             }
         }
         panic!("they never agree: {owners:?}");
+    }
+
+    #[test]
+    fn what_names_me_and_is_not_held_is_free_for_me_at_once() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(other_owner("me", Some("other"), second, minute), Some("other"));
+        assert_eq!(other_owner("me", Some("other"), minute, minute), None, "it has expired");
+        assert_eq!(other_owner("me", None, second, minute), None, "it was released");
+        assert_eq!(other_owner("me", Some("me"), second, minute), None);
     }
 
     #[test]

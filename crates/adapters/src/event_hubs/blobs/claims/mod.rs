@@ -31,6 +31,7 @@ use tidegate_model::position::PartitionId;
 use tidegate_model::trail::{Act, NewTrailEntry};
 use tokio::sync::watch;
 
+use balance::other_owner;
 pub use balance::{Seen, to_take};
 
 use super::checkpoints::{BlobCheckpoints, BlobOwnership};
@@ -87,8 +88,6 @@ struct Running {
     claims: Claims,
     held: BTreeMap<PartitionId, Held>,
     let_be: BTreeMap<PartitionId, LetBe>,
-    /// Whether it was looked who has what. Before that, what names us is from an earlier life.
-    has_looked: bool,
     trouble: Option<String>,
 }
 
@@ -108,13 +107,8 @@ impl Claims {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(mut assigned) = self.log.assigned() else { return };
         let (clock, interval) = (self.clock.clone(), self.interval);
-        let mut running = Running {
-            claims: self,
-            held: BTreeMap::new(),
-            let_be: BTreeMap::new(),
-            has_looked: false,
-            trouble: None,
-        };
+        let mut running =
+            Running { claims: self, held: BTreeMap::new(), let_be: BTreeMap::new(), trouble: None };
         loop {
             let result = running.round().await;
             running.tell(result.err());
@@ -136,9 +130,8 @@ impl Running {
         self.notice_thefts().await;
         self.renew().await;
         let seen = self.look().await?;
-        let first = !std::mem::replace(&mut self.has_looked, true);
-        let taken = self.taken(&seen, first);
-        for partition in taken {
+        let mut claimed = Ok(());
+        for partition in self.taken(&seen) {
             let known = seen.iter().find(|(of, _)| *of == partition).and_then(|(_, known)| known.as_ref());
             match self.claims.blobs.claim(partition, &self.claims.owner, known).await {
                 Ok(ownership) => {
@@ -148,10 +141,14 @@ impl Running {
                     self.held.insert(partition, Held { ownership, renewed_at, is_assigned: false });
                 }
                 Err(error) if error.is_lost_race() => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    claimed = Err(error.into());
+                    break;
+                }
             }
         }
-        self.assign().await
+        let assigned = self.assign().await;
+        claimed.and(assigned)
     }
 
     fn tell(&mut self, trouble: Option<NotFollowed>) {
@@ -235,7 +232,7 @@ impl Running {
     }
 
     /// What is to be claimed now. Tells the hub who has the others.
-    fn taken(&mut self, seen: &[(PartitionId, Option<BlobOwnership>)], first: bool) -> Vec<PartitionId> {
+    fn taken(&mut self, seen: &[(PartitionId, Option<BlobOwnership>)]) -> Vec<PartitionId> {
         let (now, owner) = (self.claims.clock.monotonic(), self.claims.owner.as_str());
         let expires_after = self.claims.interval * EXPIRES_AFTER;
         let mut known: Vec<Seen<'_>> = Vec::new();
@@ -244,10 +241,9 @@ impl Running {
                 known.push((*partition, Some(owner)));
                 continue;
             }
-            let alive = ownership.as_ref().filter(|ownership| ownership.age < expires_after);
-            let other = alive.and_then(|ownership| ownership.owner.as_deref());
-            // What names us at the first look is from an earlier life, and is ours to take.
-            let other = other.filter(|other| !(first && *other == owner));
+            let other = ownership.as_ref().and_then(|ownership| {
+                other_owner(owner, ownership.owner.as_deref(), ownership.age, expires_after)
+            });
             self.claims.log.tell_reader(*partition, other);
             if self.let_be.get(partition).is_none_or(|let_be| let_be.until <= now) {
                 known.push((*partition, other));
@@ -256,14 +252,19 @@ impl Running {
         to_take(owner, &known)
     }
 
-    /// Has what is held be read, once its checkpoints are where the group is.
+    /// Has what is held be read, once its checkpoints are where the group is. A partition of which that cannot be told does
+    /// not keep the others from being read.
     async fn assign(&mut self) -> Result<(), NotFollowed> {
+        let mut assigned = Ok(());
         for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.is_assigned) {
-            self.claims.follow(*partition).await?;
+            if let Err(error) = self.claims.follow(*partition).await {
+                assigned = assigned.and(Err(error));
+                continue;
+            }
             self.claims.log.assign(*partition);
             held.is_assigned = true;
         }
-        Ok(())
+        assigned
     }
 
     /// Gives up what is held. The lanes are given up before.
