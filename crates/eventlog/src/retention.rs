@@ -40,7 +40,8 @@ impl HubLog {
     /// keeps somewhat more than the policy asks. Returns what was dropped where. Blocks while it deletes files.
     ///
     /// # Errors
-    /// A file cannot be deleted, or the disk cannot be written. What was dropped before stays dropped.
+    /// A file cannot be deleted, or the disk cannot be written: the first such failure. Everything that could be dropped is
+    /// dropped all the same, also in the other partitions.
     pub fn enforce_retention(
         &self,
         now: Timestamp,
@@ -49,11 +50,14 @@ impl HubLog {
     ) -> Result<Vec<Dropped>, LogError> {
         let share = policy.max_bytes.map(|bytes| bytes / self.partitions().len().max(1) as u64);
         let rule = Rule { oldest: policy.max_age.map(|age| now.minus(age)), share };
-        let mut dropped = Vec::new();
+        let (mut dropped, mut failed) = (Vec::new(), None);
         for (partition, floor) in self.partitions().iter().zip(floors) {
-            dropped.extend(partition.retire(rule, *floor)?);
+            match partition.retire(rule, *floor) {
+                Ok(retired) => dropped.extend(retired),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(dropped)
+        failed.map_or(Ok(dropped), Err)
     }
 }
 
@@ -104,8 +108,13 @@ impl Partition {
         if self.is_deleted() || self.published().damage.is_some() {
             return Ok(None);
         }
-        if rule.last_is_too_old(&self.published(), floor) {
-            self.end_segment_in_use()?;
+        let ended = match rule.last_is_too_old(&self.published(), floor) {
+            true => self.end_segment_in_use(),
+            false => Ok(()),
+        };
+        // To drop what is before it is what makes room on a full disk; the next time there is some.
+        if !matches!(ended, Err(LogError::Io { disk_full: true, .. })) {
+            ended.clone()?;
         }
         let published = self.published();
         let expired = rule.expired_segments(&published, floor);
@@ -119,7 +128,7 @@ impl Partition {
             bytes += segment.file_len();
         }
         if segments == 0 {
-            return Ok(None);
+            return ended.map(|()| None);
         }
         self.cache.lock().clear();
         let head = self.published().head();

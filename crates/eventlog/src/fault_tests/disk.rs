@@ -6,7 +6,7 @@ use tidegate_model::ports::{AppendError, EventAppender, EventLog};
 use tidegate_model::position::SequenceNumber;
 
 use super::*;
-use crate::RetentionPolicy;
+use crate::{LogError, RetentionPolicy};
 
 fn body(byte: u8, len: usize) -> Vec<EventData> {
     vec![EventData::new(vec![byte; len])]
@@ -244,5 +244,30 @@ fn retention_keeps_what_somebody_needs_and_the_head_survives() {
         assert_eq!((status.head, status.tail), (SequenceNumber(20), SequenceNumber(20)));
         assert_eq!(status.last_enqueued_at, last.last_enqueued_at);
         assert!(hub.append(P0, body(1, 1)).await.unwrap().enqueued_at >= last.last_enqueued_at.unwrap());
+    });
+}
+
+#[test]
+fn on_a_full_disk_retention_makes_room_although_no_segment_can_be_begun() {
+    let options = options(64 << 10);
+    runtime().block_on(async {
+        let storage = FaultyStorage::new(1);
+        let (_log, hub) = open_hub(&storage, &options, 2).unwrap();
+        hub.append(P0, body(0, 20_000)).await.unwrap();
+        for byte in 0..20 {
+            hub.append(P1, body(byte, 20_000)).await.unwrap();
+        }
+        storage.set_space(Some(0));
+        let later = START.plus(Duration::from_secs(3600));
+        let by_age = RetentionPolicy { max_age: Some(Duration::from_secs(60)), max_bytes: None };
+        let enforce = || hub.enforce_retention(later, by_age, &[SequenceNumber(1), SequenceNumber(20)]);
+        let heads = || [P0, P1].map(|partition| hub.status(partition).unwrap().head.0);
+
+        // The one partition has nothing but the segment in use, and the other one must not wait for it.
+        let refused = enforce();
+        assert!(matches!(refused, Err(LogError::Io { disk_full: true, .. })), "{refused:?}");
+        assert_eq!(heads(), [0, 18]);
+        enforce().unwrap();
+        assert_eq!(heads(), [1, 20], "there is room by now");
     });
 }

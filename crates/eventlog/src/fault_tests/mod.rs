@@ -19,6 +19,7 @@ use crate::{HubLog, Log, LogError, LogOptions};
 
 const DIR: &str = "/log";
 const P0: PartitionId = PartitionId(0);
+const P1: PartitionId = PartitionId(1);
 const START: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 const MUCH: ReadLimit = ReadLimit { events: 100_000, bytes: 256 << 20 };
 
