@@ -5,6 +5,7 @@
 //! discarded does not match any more.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::MutexGuard;
 use tokio::task::JoinSet;
 
 use tidegate_api as shapes;
@@ -323,7 +326,10 @@ impl BulkActs {
         while running.tasks.try_join_next().is_some() {}
         let (acts, api) = (self.clone(), api.clone());
         running.tasks.spawn(async move {
-            go(&api, &held, &meant).await;
+            if AssertUnwindSafe(go(&api, &held, &meant)).catch_unwind().await.is_err() {
+                tracing::error!(act = id, "an act on many dead letters panicked: this is a defect");
+                fail(&api, &held, "it panicked: this is a defect of the program").await;
+            }
             acts.0.lock().acts.remove(&id);
         });
         Ok(())
@@ -352,12 +358,37 @@ async fn go(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, meant: &Dea
         api.forget_answers();
         match stepped {
             Ok(written) => (*stored, *version) = (next, written),
-            Err(error) => {
-                tracing::warn!(act = next.act.id, %error, "a step of an act on many dead letters is tried again");
-                drop(held);
-                api.clock.sleep(PAUSE).await;
+            // An answer was lost: what was written before counts, and it may say that the act is stopped.
+            Err(error @ StoreError::RegisterMoved { .. }) => {
+                let id = stored.act.id.clone();
+                match all(api).await {
+                    Ok(all) => match all.into_iter().find(|(kept, _)| kept.act.id == id) {
+                        Some(kept) => (*stored, *version) = kept,
+                        None => {
+                            return tracing::warn!(act = id, %error, "an act on many dead letters is gone");
+                        }
+                    },
+                    Err(error) => try_again_later(api, held, &error).await,
+                }
             }
+            Err(error) => try_again_later(api, held, &error).await,
         }
+    }
+}
+
+async fn try_again_later(api: &Api, held: MutexGuard<'_, (Stored, Version)>, error: &StoreError) {
+    tracing::warn!(act = held.0.act.id, %error, "a step of an act on many dead letters is tried again");
+    drop(held);
+    api.clock.sleep(PAUSE).await;
+}
+
+/// Ends an act that cannot go on.
+async fn fail(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, why: &str) {
+    let (mut stored, version) = held.lock().await.clone();
+    end(&mut stored.act, "failed", api.clock.now());
+    stored.act.problem = Some(why.to_owned());
+    if let Err(error) = write(api, &stored, version).await {
+        tracing::error!(act = stored.act.id, %error, "that an act on many dead letters failed was not written down");
     }
 }
 
