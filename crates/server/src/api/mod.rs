@@ -44,6 +44,7 @@ mod read_apis;
 pub mod running;
 mod seek;
 mod sources;
+mod to_its_end;
 mod trace;
 mod trail;
 
@@ -85,6 +86,7 @@ pub use error::ApiError;
 pub use operations::{Operations, Processing};
 pub use query::DocumentQuery;
 pub use read_apis::{read_api_router, unauthorised};
+pub(crate) use to_its_end::to_its_end;
 
 /// The largest body of a request: an event at its limit, with every byte of it escaped in JSON.
 const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
@@ -240,9 +242,10 @@ fn administer_routes() -> Routes {
     Routes::new().routes(routes!(hubs::create)).routes(routes!(hubs::delete)).routes(routes!(hubs::group))
 }
 
-/// Routes that change something: whoever looks after they have answered sees what they did.
+/// Routes that change something: what is begun is done, and whoever looks after they have answered sees it.
 fn acting(routes: Routes, api: Arc<Api>) -> Router {
-    finished(routes, api.clone()).layer(from_fn_with_state(api, seen_at_once))
+    let acts = finished(routes, api.clone());
+    acts.layer(from_fn_with_state(api, seen_at_once)).layer(from_fn(to_its_end))
 }
 
 async fn seen_at_once(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
