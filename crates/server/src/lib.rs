@@ -22,6 +22,7 @@ pub mod config;
 mod access;
 mod alerting;
 mod console;
+mod for_ever;
 mod functions;
 mod health;
 mod hubs;

@@ -11,6 +11,7 @@
 //! when nobody owns a lane, here or elsewhere, for longer than it takes to start or to take over.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ impl Readiness {
     }
 
     /// Looks at the lanes again and again, so that it is known since when one stands still. It ends when it is dropped.
-    pub(crate) async fn watch(self: Arc<Self>) {
+    pub(crate) async fn watch(self: Arc<Self>) -> Infallible {
         loop {
             if let Err(error) = self.look_at_owners().await {
                 tracing::debug!(%error, "who owns the lanes cannot be seen at the moment");

@@ -1,5 +1,6 @@
 //! Retention: what each hub may drop, what the audit trail may, and the task that drops it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ pub(crate) async fn run(
     log: Arc<Log>,
     store: Arc<SqliteStore>,
     clock: SharedClock,
-    config: Config,
-) {
+    config: Arc<Config>,
+) -> Infallible {
     loop {
         clock.sleep(PERIOD).await;
         if let Err(failure) = once(&places, &log, &*store, &clock, &config).await {
@@ -83,6 +84,7 @@ async fn once<S: Checkpoints + Commits>(
     let checkpoints = store.checkpoints().await?;
     // What the checkpoints say must be on disk before the events are not.
     store.barrier().await?;
+    let mut failed = Ok(());
     for hub_log in log.hubs() {
         let hub = EventLog::hub(&*hub_log);
         let declared = config.hubs.iter().find(|declared| declared.name == *hub);
@@ -92,12 +94,13 @@ async fn once<S: Checkpoints + Commits>(
             (floors(hub, hub_log.partition_count(), &config.functions, &checkpoints), clock.now());
         let dropped = tokio::task::spawn_blocking(move || drop_old(&hub_log, policy, now, &floors));
         match dropped.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-            // Somebody deleted it meanwhile.
-            Err(LogError::NoSuchHub { .. }) => {}
-            dropped => dropped?,
+            // The second: somebody deleted it meanwhile.
+            Ok(()) | Err(LogError::NoSuchHub { .. }) => {}
+            // It must not fill the disk with the events of the others.
+            Err(error) => failed = Err(error.into()),
         }
     }
-    Ok(())
+    failed
 }
 
 fn drop_old(

@@ -24,6 +24,7 @@ use crate::client::user_name;
 use crate::config::{Config, FILE_NAME};
 use crate::data_dir::{DataDir, IfMissing, ServerAddress};
 use crate::failure::{Exit, Failure};
+use crate::for_ever::for_ever;
 use crate::functions::Registry;
 use crate::keys::{Guests, ROOT_KEY_NAME};
 use crate::listener::{self, Bounds};
@@ -125,13 +126,14 @@ pub(crate) async fn serve(
     };
     let mut server =
         tokio::spawn(listener::serve(listener, router, Bounds::default(), http, clock.clone(), door_closes));
-    let old_events = tokio::spawn(retention::run(
-        system.node.places.clone(),
-        system.node.log.clone(),
-        system.node.store.clone(),
-        clock.clone(),
-        options.config.clone(),
-    ));
+    let old_events = {
+        let (places, log, store) =
+            (system.node.places.clone(), system.node.log.clone(), system.node.store.clone());
+        let (config, time) = (Arc::new(options.config.clone()), clock.clone());
+        let drops =
+            move || retention::run(places.clone(), log.clone(), store.clone(), time.clone(), config.clone());
+        tokio::spawn(for_ever("dropping old events", clock.clone(), drops))
+    };
 
     let amqp = doors.open();
     let scaler = scale_listener.map(|listener| {

@@ -1,5 +1,6 @@
 //! The handle that the program has to all of it.
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -125,7 +126,7 @@ impl Telemetry {
     }
 
     /// Looks at the program once a second. It ends when it is dropped.
-    pub async fn watch(self: Arc<Self>, look: Arc<dyn Look>) {
+    pub async fn watch(self: Arc<Self>, look: Arc<dyn Look>) -> Infallible {
         loop {
             self.look(&*look).await;
             self.clock.sleep(LOOK_EVERY).await;

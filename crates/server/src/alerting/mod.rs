@@ -3,15 +3,12 @@
 
 mod observe;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::Uri;
-use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 
 use tidegate_alerts::dispatcher::{Dispatcher, Publisher};
@@ -28,11 +25,9 @@ use tidegate_model::trail::Act;
 use crate::api::{Operations as _, Processing};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::for_ever::for_ever;
 use crate::node::Node;
 use observe::StoreObserver;
-
-/// The pause after something that runs for ever panicked.
-const PANIC_PAUSE: Duration = Duration::from_secs(10);
 
 /// The targets of a configuration, with their secrets.
 ///
@@ -142,18 +137,6 @@ async fn end(task: &mut JoinHandle<()>) {
     task.abort();
     // It was ended, which is what the error says.
     let _ = task.await;
-}
-
-/// Runs something again when it panics: that is a defect, but no reason to tell nobody any more.
-async fn for_ever<F>(what: &'static str, clock: SharedClock, run: impl Fn() -> F + Send)
-where
-    F: Future<Output = Infallible> + Send,
-{
-    loop {
-        let Err(_) = AssertUnwindSafe(run()).catch_unwind().await;
-        tracing::error!("{what} panicked: this is a defect; it goes on in {PANIC_PAUSE:?}");
-        clock.sleep(PANIC_PAUSE).await;
-    }
 }
 
 /// How the server is reached, as far as its address says so: a server that listens everywhere does not know.
