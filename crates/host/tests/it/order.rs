@@ -236,6 +236,12 @@ async fn a_long_queue_behind_one_event_drains_in_order_and_in_batches() {
     assert_eq!(world.checkpoint(0).await.counts.parked, 2000);
     let given = world.given().len();
     assert!(given < 1000, "{given} events were given to the function for three attempts at one");
+    let commits = world.store.commit_count();
+    world.clock.sleep(Duration::from_secs(3600)).await;
+    let tried = world.given().split_off(given);
+    assert!(tried.len() <= 20 && tried.iter().all(|event| event == "a:0"), "in an hour: {tried:?}");
+    let commits = world.store.commit_count() - commits;
+    assert!(commits <= 2 * tried.len() as u64, "{commits} commits in an hour of waiting");
 
     DOWN.store(false, Ordering::SeqCst);
     let acted = world.store.try_parked_now(&lane(0), SequenceNumber(0), &deed()).await.unwrap();
