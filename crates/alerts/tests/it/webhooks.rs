@@ -32,7 +32,7 @@ async fn a_notice_arrives_as_a_signed_cloud_event() {
         headers: vec![("authorization".to_owned(), Secret::new("Bearer hush"))],
         ..hook_target("hook", server.url())
     };
-    tell(&memory, "dead-letters.growing", "aircraft", now(&clock)).await;
+    tell(&memory, "circuit.opened", "aircraft", now(&clock)).await;
     let _running = run(&memory, &[Target::Webhook(target)], None, &clock);
     clock.settled(1).await;
 
@@ -43,7 +43,7 @@ async fn a_notice_arrives_as_a_signed_cloud_event() {
     assert_eq!(request.header("authorization"), "Bearer hush");
     assert_eq!(request.header("webhook-id"), "1-1633608000000");
     let event = request.json();
-    assert_eq!(event["type"], "io.tidegate.dead-letters.growing");
+    assert_eq!(event["type"], "io.tidegate.circuit.opened");
     assert_eq!(event["id"], "1-1633608000000");
     assert_eq!(event["source"], "https://tide.example.com");
 
