@@ -135,7 +135,7 @@ pub(crate) async fn serve(
         tokio::spawn(for_ever("dropping old events", clock.clone(), drops))
     };
 
-    let amqp = doors.open();
+    let mut amqp = doors.open();
     let scaler = scale_listener.map(|listener| {
         let scaler = KedaScaler::new(system.node.telemetry.clone(), options.config.scale.policy);
         tokio::spawn(async move {
@@ -162,11 +162,22 @@ pub(crate) async fn serve(
         false => None,
     };
     let announced = started(&Started { address: &address, connection_string, hubs, sign_in_link });
+    let mut fallen = None;
     if announced.is_ok() {
-        signals.next().await;
-        tracing::info!(
-            "stopping: no new work is taken, what is under way is finished; a second signal aborts"
-        );
+        fallen = tokio::select! {
+            () = signals.next() => None,
+            () = ended(Some(&mut server)) => Some("HTTP"),
+            () = ended(amqp.listening.as_mut()) => Some("AMQP"),
+        };
+        match fallen {
+            None => tracing::info!(
+                "stopping: no new work is taken, what is under way is finished; a second signal aborts"
+            ),
+            // Without its door the program would look alive and take nothing. Whoever supervises it starts it again.
+            Some(door) => tracing::error!(
+                "stopping: the front door for {door} came to its end, which is a defect; nothing acknowledged is lost"
+            ),
+        }
     }
 
     let stop = async {
@@ -178,7 +189,8 @@ pub(crate) async fn serve(
             console.close();
         }
         amqp.stop().await;
-        if timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
+        let is_over = server.is_finished();
+        if !is_over && timeout(&*clock, options.config.processor.drain_timeout, &mut server).await.is_none() {
             server.abort();
             tracing::warn!(
                 "requests that did not end in time are cut off; their senders were not acknowledged"
@@ -199,7 +211,15 @@ pub(crate) async fn serve(
     }
     announced?;
     tracing::info!("stopped");
-    Ok(Exit::Done)
+    Ok(if fallen.is_some() { Exit::Failed } else { Exit::Done })
+}
+
+/// Returns when a task has ended, also by a panic; never where there is none.
+async fn ended(task: Option<&mut JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
+    }
 }
 
 /// A link for whoever starts the server; a server without one is better than none.
@@ -309,7 +329,7 @@ impl Amqp {
     async fn stop(self) {
         let _ = self.close.send(true);
         let listening = async {
-            if let Some(listening) = self.listening {
+            if let Some(listening) = self.listening.filter(|listening| !listening.is_finished()) {
                 let _ = listening.await;
             }
         };
@@ -382,6 +402,24 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_door_is_noticed_also_when_it_panicked() {
+        ended(Some(&mut tokio::spawn(async {}))).await;
+        ended(Some(&mut tokio::spawn(async { panic!("on purpose") }))).await;
+        let mut open = tokio::spawn(std::future::pending());
+        tokio::select! {
+            biased;
+            () = ended(Some(&mut open)) => panic!("it is open"),
+            () = ended(None) => panic!("there is none"),
+            () = tokio::task::yield_now() => {}
         }
     }
 }
