@@ -122,16 +122,21 @@ async fn of_key(
     newest_first.truncate(limit);
     newest_first.reverse();
     let looked = grouped(tail - before.min(tail));
-    let remark = match (newest_first.len(), before > head) {
-        (0, _) => {
-            let (hub, key) = (printable(&hub), printable(key));
-            Some(format!(
-                "no event with the key {key} is among the last {looked} of partition {partition} of {hub}"
-            ))
-        }
-        (_, true) => Some(format!("there may be older ones; the last {looked} events were looked through")),
-        (_, false) => None,
-    };
+    if newest_first.is_empty() {
+        let message = format!(
+            "no event with the key {} is among the last {looked} of the {} events of partition {partition} of {}",
+            printable(key),
+            grouped(tail - head.min(tail)),
+            printable(&hub)
+        );
+        let failure = Failure::new(ErrorCode::NOT_FOUND, message);
+        return Err(match before > head {
+            true => failure.help(format!("look through all of them with --within {}", tail - head)),
+            false => failure.help("`tidegate documents show` tells which event wrote a document last"),
+        });
+    }
+    let remark = (before > head)
+        .then(|| format!("there may be older ones; the last {looked} events were looked through"));
     Ok(Wanted { hub, partition, sequence_numbers: newest_first, remark })
 }
 

@@ -294,7 +294,10 @@ fn trace_tells_an_events_story_by_its_place_or_its_key() {
         let of_key = place.json("trace --hub flights --key a7");
         assert_eq!(of_key.len(), 1);
         assert_eq!(of_key[0]["event"]["partition_key"], "a7");
-        assert!(place.ok("trace --key nobody").contains("no event with the key nobody"));
+        let nobody = fails(&place, "trace --key nobody", 1);
+        assert!(nobody.contains("no event with the key nobody") && !nobody.contains("--within"), "{nobody}");
+        let part = fails(&place, "trace --key nobody --within 1", 1);
+        assert!(part.contains("TG-404") && part.contains("look through all of them with --within"), "{part}");
         if let Some(server) = server {
             assert!(server.terminate().success());
         }
