@@ -68,6 +68,27 @@ struct RunningKeeper {
     end: watch::Sender<bool>,
 }
 
+/// What is done when something panics that the lanes cannot go on without: they stop, so that it is seen.
+struct Net {
+    lanes: Arc<[OwnedLane]>,
+    workspace: Arc<Workspace>,
+}
+
+impl Net {
+    fn spawn(&self, what: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Task {
+        let (lanes, workspace) = (Arc::clone(&self.lanes), Arc::clone(&self.workspace));
+        tasks::spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                error!("{what} panicked: this is a defect of the host or the store; all lanes are stopped");
+                for lane in &*lanes {
+                    lane.stop(format!("{what} panicked; restart to go on from the checkpoint"));
+                }
+                workspace.rewind();
+            }
+        })
+    }
+}
+
 /// How long a store that says nothing is waited for after the time for draining is over.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 
@@ -202,7 +223,8 @@ impl Processor {
             settings,
             Arc::clone(&pumps),
         );
-        let watchdog = tasks::spawn(watchdog.run());
+        let net = Net { lanes: Arc::clone(&lanes), workspace: Arc::clone(&workspace) };
+        let watchdog = net.spawn("the watchdog", watchdog.run());
         let keeper = heartbeat.map(|heartbeat| {
             let keeper = Keeper::new(KeeperSetup {
                 store: Arc::clone(&store),
@@ -217,7 +239,7 @@ impl Processor {
                 draining: draining.subscribe(),
             });
             let (life, end) = (keeper.life(), watch::Sender::new(false));
-            let task = tasks::spawn(keeper.run(end.subscribe()));
+            let task = net.spawn("the keeper of lanes", keeper.run(end.subscribe()));
             RunningKeeper { task, owner: options.owner.clone(), life, end }
         });
         let follower = Follower {
@@ -228,7 +250,7 @@ impl Processor {
             owner: options.owner.clone(),
             draining: draining.subscribe(),
         };
-        let follower = follower.has_lanes().then(|| tasks::spawn(follower.run()));
+        let follower = follower.has_lanes().then(|| net.spawn("the follower of assignments", follower.run()));
         let committer = Committer {
             workspace: Arc::clone(&workspace),
             store: Arc::clone(&store),
@@ -239,20 +261,7 @@ impl Processor {
             observer: observed.map(|observed| Arc::clone(&observed.observer)),
             give_up: give_up.subscribe(),
         };
-        let committer = tasks::spawn({
-            let (lanes, workspace) = (Arc::clone(&lanes), Arc::clone(&workspace));
-            async move {
-                if AssertUnwindSafe(committer.run()).catch_unwind().await.is_err() {
-                    error!(
-                        "the committer panicked: this is a defect of the host or the store; all lanes are stopped"
-                    );
-                    for lane in &*lanes {
-                        lane.stop("the committer panicked; restart to go on from the checkpoint".to_owned());
-                    }
-                    workspace.rewind();
-                }
-            }
-        });
+        let committer = net.spawn("the committer", committer.run());
         Ok(Self {
             store,
             clock,

@@ -530,3 +530,48 @@ async fn whatever_becomes_of_them_each_event_is_applied_once_and_in_order() {
         }
     }
 }
+
+/// A store that panics when it is asked for the owners of lanes.
+struct Panics {
+    store: MemoryStore,
+    when_asked: AtomicBool,
+}
+
+tidegate_model::delegate_store!(Panics, store: Checkpoints, Documents, Parking, DeadLetters, Registers, Outbox, Commits);
+
+#[async_trait]
+impl Ownerships for Panics {
+    async fn claim(&self, lane: &Lane, owner: &str, at: Timestamp) -> Result<Ownership, StoreError> {
+        self.store.claim(lane, owner, at).await
+    }
+
+    async fn release(&self, lane: &Lane, epoch: Epoch, at: Timestamp) -> Result<(), StoreError> {
+        self.store.release(lane, epoch, at).await
+    }
+
+    async fn ownerships(&self) -> Result<Vec<Ownership>, StoreError> {
+        if self.when_asked.load(Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("told to"));
+        }
+        self.store.ownerships().await
+    }
+}
+
+/// Who keeps the lanes is gone: others will have them, and whoever looks here has to see why nothing goes on.
+#[tokio::test(start_paused = true)]
+async fn when_the_keeper_panics_its_lanes_say_so() {
+    let world = fleet(2);
+    let store = Arc::new(Panics { store: world.store.clone(), when_asked: AtomicBool::new(false) });
+    let processor = join_over(&world, "a", apply, store.clone()).await;
+    publish(&world, 0..1).await;
+    until(&world, "both lanes are owned", async || world.documents().await == expected(2, 1)).await;
+    store.when_asked.store(true, Ordering::SeqCst);
+    until(&world, "both lanes are stopped", async || {
+        processor.status().iter().all(
+            |lane| matches!(&lane.state, LaneState::Stopped { error } if error.contains("the keeper of lanes panicked")),
+        )
+    })
+    .await;
+    processor.drain(GRACE).await;
+    assert_eq!(world.documents().await, expected(2, 1));
+}
