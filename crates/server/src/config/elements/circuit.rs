@@ -109,7 +109,7 @@ pub(crate) static ELEMENT: Element = Element {
 };
 
 impl Setting for CircuitSettings {
-    const TYPE: &'static str = "a table, see [circuit](#circuit---)";
+    const TYPE: &'static str = "a table, see [circuit](#circuit----)";
     const EXAMPLE: &'static str = "{ threshold = 50, window = \"20s\", probe_after = \"15s\" }";
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {

@@ -43,7 +43,7 @@ pub(crate) static ELEMENT: Element = Element {
 };
 
 impl Setting for ParkingLimits {
-    const TYPE: &'static str = "a table, see [parking](#parking---)";
+    const TYPE: &'static str = "a table, see [parking](#parking----)";
     const EXAMPLE: &'static str = "{ max_events = 10000, max_age = \"1d\" }";
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {

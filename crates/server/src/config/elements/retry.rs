@@ -51,7 +51,7 @@ pub(crate) static ELEMENT: Element = Element {
 };
 
 impl Setting for RetryPolicy {
-    const TYPE: &'static str = "a table, see [retry](#retry---)";
+    const TYPE: &'static str = "a table, see [retry](#retry----)";
     const EXAMPLE: &'static str =
         "{ strategy = \"exponential\", max_attempts = 4, min_interval = \"100ms\", max_interval = \"10s\" }";
 

@@ -330,7 +330,7 @@ impl SourceConfig {
 }
 
 impl Setting for EntraConfig {
-    const TYPE: &'static str = "a table, see [entra](#entra---)";
+    const TYPE: &'static str = "a table, see [entra](#entra----)";
     const EXAMPLE: &'static str =
         "{ tenant_id = \"contoso.com\", client_id = \"0a1b\", client_secret = { env = \"ENTRA_SECRET\" } }";
     const SECRET: bool = true;
@@ -365,7 +365,7 @@ impl Setting for EntraConfig {
 }
 
 impl Setting for CheckpointBlobs {
-    const TYPE: &'static str = "a table, see [checkpoint_blobs](#checkpoint_blobs---)";
+    const TYPE: &'static str = "a table, see [checkpoint_blobs](#checkpoint_blobs----)";
     const EXAMPLE: &'static str =
         "{ connection_string = { env = \"STORAGE\" }, container = \"checkpoints\" }";
     const SECRET: bool = true;

@@ -40,7 +40,7 @@ pub(crate) static ELEMENT: Element = Element {
 };
 
 impl Setting for TlsConfig {
-    const TYPE: &'static str = "a table, see [tls](#tls---)";
+    const TYPE: &'static str = "a table, see [tls](#tls----)";
     const EXAMPLE: &'static str = "{ certificate = \"server.pem\", key = \"server.key\" }";
 
     fn read(item: &Item, place: &mut Place<'_, '_>) -> Option<Self> {
