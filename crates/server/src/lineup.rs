@@ -91,8 +91,14 @@ impl Lineup {
     /// # Errors
     /// When one cannot start; none runs then.
     pub(crate) async fn start(&self) -> Result<Processor, Failure> {
+        self.start_without(None).await
+    }
+
+    /// The same, but for the functions on one of the hubs.
+    async fn start_without(&self, left_out: Option<&HubName>) -> Result<Processor, Failure> {
         let mut setups = Vec::new();
-        for RunningFunction { function, hub, settings } in &self.functions {
+        let functions = self.functions.iter().filter(|function| Some(&function.hub) != left_out);
+        for RunningFunction { function, hub, settings } in functions {
             let log: Arc<dyn EventLog> = if self.readers.iter().any(|(source, _)| source == hub) {
                 let Some(log) = self.sources.find(hub.as_str()) else { continue };
                 log
@@ -126,23 +132,40 @@ impl Lineup {
             let mut place = processor.write().await;
             let Some(running) = place.take() else { return };
             running.drain(self.drain_timeout).await;
-            match self.start().await {
+            *place = self.start_with(source, &mut stop).await;
+            if place.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Starts the functions again, with those on a source that has come. Where those are at fault the others go on without
+    /// them; where nothing can be started, such as on a full disk, it is tried again. `None` when `stop` turns true first.
+    async fn start_with(&self, source: &HubName, stop: &mut watch::Receiver<bool>) -> Option<Processor> {
+        loop {
+            let failure = match self.start().await {
                 Ok(started) => {
                     tracing::info!(%source, "the source has come, and its functions run");
-                    *place = Some(started);
+                    return Some(started);
                 }
-                Err(failure) => {
+                Err(failure) => failure,
+            };
+            match self.start_without(Some(source)).await {
+                Ok(started) => {
                     let error = failure.on_one_line();
                     tracing::error!(%source, error, "the functions on the source cannot start; the others go on without them");
                     self.sources.forget(source, &self.clock).await;
-                    match self.start().await {
-                        Ok(started) => *place = Some(started),
-                        Err(failure) => {
-                            let error = failure.on_one_line();
-                            tracing::error!(error, "no function can be started again; restart the program");
-                        }
-                    }
+                    return Some(started);
                 }
+                Err(failure) => {
+                    let error = failure.on_one_line();
+                    tracing::error!(error, "no function can be started at the moment; trying again");
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return None,
+                () = self.clock.sleep(AGAIN) => {}
             }
         }
     }
