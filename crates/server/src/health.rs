@@ -14,15 +14,28 @@ use tidegate_model::position::PartitionId;
 /// How many problems are named; hubs can have a thousand partitions.
 const MOST_NAMED: usize = 10;
 
-/// How the whole program is.
-pub(crate) fn of(hubs: &[Arc<HubLog>], lanes: &[LaneStatus]) -> Health {
+/// How the whole program is. `stopped_store` is why the store [writes nothing more](tidegate_store::SqliteStore::failure).
+pub(crate) fn of(hubs: &[Arc<HubLog>], stopped_store: Option<String>, lanes: &[LaneStatus]) -> Health {
+    let damaged = hubs.iter().flat_map(|hub| damaged_partitions(hub));
+    verdict(stopped(hubs, stopped_store).chain(stopped_lanes(lanes)).chain(damaged))
+}
+
+/// What only a restart begins again: the log and the store, after a sync that failed.
+pub(crate) fn stopped(
+    hubs: &[Arc<HubLog>],
+    stopped_store: Option<String>,
+) -> impl Iterator<Item = String> + use<> {
     // The hubs of a log stop together.
     let stopped_log = hubs.iter().find_map(|hub| hub.failure());
-    let stopped_log = stopped_log.map(|reason| {
+    let log = stopped_log.map(|reason| {
         format!("the log takes no more events because a write to disk failed: {reason}; restart the server")
     });
-    let damaged = hubs.iter().flat_map(|hub| damaged_partitions(hub));
-    verdict(stopped_log.into_iter().chain(stopped_lanes(lanes)).chain(damaged))
+    let store = stopped_store.map(|reason| {
+        format!(
+            "the store takes no more commits because a write to disk failed: {reason}; restart the server"
+        )
+    });
+    log.into_iter().chain(store)
 }
 
 fn stopped_lanes(lanes: &[LaneStatus]) -> impl Iterator<Item = String> {
@@ -91,10 +104,10 @@ mod tests {
     #[test]
     fn lanes_that_go_on_by_themselves_are_healthy_and_stopped_ones_are_named() {
         let waiting = lane(0, LaneState::Waiting { error: "the disk is full".to_owned() });
-        assert_eq!(of(&[], &[waiting.clone(), lane(1, LaneState::Running)]), Health::Healthy);
+        assert_eq!(of(&[], None, &[waiting.clone(), lane(1, LaneState::Running)]), Health::Healthy);
         let stopped =
             |partition| lane(partition, LaneState::Stopped { error: format!("because {partition}") });
-        let reason = reason(of(&[], &[waiting, stopped(1), stopped(2)]));
+        let reason = reason(of(&[], None, &[waiting, stopped(1), stopped(2)]));
         let lines: Vec<&str> = reason.lines().collect();
         assert_eq!(lines.len(), 2, "{reason}");
         assert!(
@@ -105,6 +118,15 @@ mod tests {
             lines[1].contains(&stopped(2).lane.to_string()) && lines[1].ends_with("because 2"),
             "{reason}"
         );
+    }
+
+    #[test]
+    fn a_store_whose_sync_failed_does_not_go_on_by_itself() {
+        let failure = || Some("state.db: disk I/O error".to_owned());
+        let reason = reason(of(&[], failure(), &[]));
+        assert!(reason.contains("state.db: disk I/O error; restart the server"), "{reason}");
+        assert_eq!(stopped(&[], failure()).collect::<Vec<_>>(), [reason]);
+        assert_eq!(stopped(&[], None).count(), 0);
     }
 
     #[test]

@@ -173,7 +173,8 @@ impl Node {
         let logs = Logs::of(&data_dir, config, &clock)?;
         telemetry.register(|registry| logs.register(registry));
         let observer = telemetry.observer();
-        let gateway = gateway(&log, config, &declared, groups, &authorizer, &lanes, observer, &clock)?;
+        let gateway =
+            gateway(&log, &store, config, &declared, groups, &authorizer, &lanes, observer, &clock)?;
         telemetry.register(|registry| gateway.quota().register(registry));
         let hubs = Hubs::new(
             log.clone(),
@@ -239,7 +240,7 @@ impl Node {
             log.clone(),
             sources.clone(),
             lanes.clone(),
-            store_port.clone(),
+            store.clone(),
             sharing,
             clock.clone(),
         );
@@ -417,6 +418,7 @@ fn hub_failure(error: LogError) -> Failure {
 #[expect(clippy::too_many_arguments, reason = "each is another thing that the gateway stands on")]
 fn gateway(
     log: &Arc<Log>,
+    store: &Arc<SqliteStore>,
     config: NodeConfig<'_>,
     declared: &[Declared],
     mut added: BTreeMap<HubName, Vec<ConsumerGroupName>>,
@@ -425,8 +427,8 @@ fn gateway(
     observer: Arc<dyn Observer>,
     clock: &SharedClock,
 ) -> Result<Arc<Gateway>, Failure> {
-    let (lanes, health_log) = (statuses(lanes), Arc::clone(log));
-    let health = move || health::of(&health_log.hubs(), &lanes());
+    let (lanes, health_log, health_store) = (statuses(lanes), Arc::clone(log), Arc::clone(store));
+    let health = move || health::of(&health_log.hubs(), health_store.failure(), &lanes());
     let config = match config {
         NodeConfig::AsItIs | NodeConfig::Known(_) => None,
         NodeConfig::Declared(config) => Some(config),

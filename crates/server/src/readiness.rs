@@ -1,7 +1,7 @@
 //! What `GET /ready` says: whether every function makes progress, or stands still for a known reason. The same by the names
 //! that orchestrators ask for, each with its own question:
 //!
-//! - `GET /healthz/live`: whether a restart is needed, which it is when the log has stopped;
+//! - `GET /healthz/live`: whether a restart is needed, which it is when the log or the store has stopped;
 //! - `GET /healthz/ready`: as `/ready`;
 //! - `GET /healthz/progress`: whether every lane moves that should move, whatever else is wrong.
 //!
@@ -30,9 +30,10 @@ use tidegate_host::settings::Sharing;
 use tidegate_host::status::{LaneState, LaneStatus};
 use tidegate_model::checkpoint::{Lane, Ownership};
 use tidegate_model::clock::SharedClock;
-use tidegate_model::ports::{Store, StoreError};
+use tidegate_model::ports::{Ownerships as _, Registers as _, StoreError};
 use tidegate_model::position::SequenceNumber;
 use tidegate_model::register::{Register, Version};
+use tidegate_store::SqliteStore;
 
 use crate::health;
 use crate::node::LaneView;
@@ -55,7 +56,7 @@ pub(crate) struct Readiness {
     log: Arc<Log>,
     sources: Sources,
     lanes: LaneView,
-    store: Arc<dyn Store>,
+    store: Arc<SqliteStore>,
     clock: SharedClock,
     seen: Mutex<Progress>,
     owners: Mutex<Owners>,
@@ -67,7 +68,7 @@ impl Readiness {
         log: Arc<Log>,
         sources: Sources,
         lanes: LaneView,
-        store: Arc<dyn Store>,
+        store: Arc<SqliteStore>,
         sharing: Sharing,
         clock: SharedClock,
     ) -> Arc<Self> {
@@ -112,7 +113,7 @@ impl Readiness {
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock();
         seen.look(&lanes, now);
-        let mut problems: Vec<String> = match health::of(&self.log.hubs(), &[]) {
+        let mut problems: Vec<String> = match health::of(&self.log.hubs(), self.store.failure(), &[]) {
             Health::Healthy => Vec::new(),
             Health::Unhealthy { reason } => reason.lines().map(str::to_owned).collect(),
         };
@@ -145,16 +146,11 @@ pub(crate) fn route(readiness: Arc<Readiness>) -> Router {
     get, path = "/healthz/live", tag = "program", security(()),
     responses(
         (status = 200, body = Answer, description = "It is not"),
-        (status = 503, body = Answer, description = "The log has stopped, and only a restart begins it again"),
+        (status = 503, body = Answer, description = "The log or the store has stopped, and only a restart begins it again"),
     ),
 )]
 async fn live(State(readiness): State<Arc<Readiness>>) -> (StatusCode, Json<Answer>) {
-    // The hubs of a log stop together, and only a restart begins them again.
-    let stopped = readiness.log.hubs().iter().find_map(|hub| hub.failure());
-    let problems = stopped.map(|reason| {
-        format!("the log takes no more events because a write to disk failed: {reason}; restart the server")
-    });
-    let problems: Vec<String> = problems.into_iter().collect();
+    let problems: Vec<String> = health::stopped(&readiness.log.hubs(), readiness.store.failure()).collect();
     let status = if problems.is_empty() { LIVE } else { NOT_LIVE };
     answered(Answer { status, problems, functions: Vec::new() }, LIVE)
 }
