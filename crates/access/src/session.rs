@@ -56,6 +56,8 @@ impl Default for SessionTimes {
 /// Somebody who is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// What people call it: 12 hexadecimal digits, which are no secret.
+    pub id: String,
     /// Who.
     pub principal: Principal,
     /// What requests of theirs that change something must carry besides the cookie: another site cannot read it.
@@ -176,7 +178,7 @@ impl Sessions {
             match self.put(&place, from, Some(&record), None).await {
                 Ok(()) => {
                     let csrf = CsrfToken::of(&secret);
-                    return Ok((secret, Session { principal, csrf }));
+                    return Ok((secret, Session { id: record.id, principal, csrf }));
                 }
                 Err(StoreError::RegisterMoved { .. }) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
@@ -194,7 +196,8 @@ impl Sessions {
         if record.is_over(&self.times, now) {
             return Ok(None);
         }
-        let session = Session { principal: record.principal(), csrf: CsrfToken::of(secret) };
+        let (id, principal) = (record.id.clone(), record.principal());
+        let session = Session { id, principal, csrf: CsrfToken::of(secret) };
         if now.since(record.used_at) >= self.times.idle / STEPS_OF_IDLE {
             record.used_at = now;
             match self.put(&place, version, Some(&record), None).await {

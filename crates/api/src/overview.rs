@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use tidegate_model::clock::Timestamp;
 
-use crate::{Alert, FailureCause, Pause};
+use crate::{Alert, FailureCause, Pause, SourceStatus};
 
 /// The flow as it is now: hubs, functions, collections. Rates and latencies are null where nothing measures them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -35,9 +35,13 @@ pub struct HubOverview {
     pub hub: String,
     /// Whether it is somebody else's, and read from there.
     pub source: bool,
-    /// Whether functions here are to read it and it was not reached yet: then nothing else is known of it.
+    /// Whether it is a source that cannot be read now: not reached yet, not reached at the moment, or not let in. Of one that
+    /// was never reached nothing else is known.
     #[serde(default)]
     pub away: bool,
+    /// How a source is, since when, and what is wrong; null for a hub of this server.
+    #[serde(default)]
+    pub status: Option<SourceStatus>,
     /// How many partitions it has.
     pub partitions: u32,
     /// Events that were ever published.

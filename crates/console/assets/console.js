@@ -183,7 +183,7 @@ function bytes(size) {
 }
 
 function seconds(long) {
-  return long < 9.95 ? `${decimal(long)}${THIN}s` : duration(long);
+  return long < 9.95 ? `${decimal(long)}${THIN}s` : duration(Math.round(long));
 }
 
 const WRITE = {

@@ -77,7 +77,8 @@ pub fn seconds(seconds: f64) -> String {
     if seconds < 9.95 {
         return format!("{}{THIN}s", decimal(seconds));
     }
-    duration(Duration::from_secs_f64(seconds.min(1e12)))
+    // A length of time counts whole seconds only; a half and more is the next one.
+    duration(Duration::from_secs_f64(seconds.min(1e12).round()))
 }
 
 /// A length of time in its largest unit, and the next one where it still counts: `42 s`, `7 min`, `3 h 10 min`, `12 d`.
@@ -153,7 +154,9 @@ mod tests {
         assert_eq!(times, ["0 s", "59 s", "1 min", "59 min", "1 h", "3 h 10 min", "10 h", "12 d"]);
         assert_eq!(plain(&milliseconds(0.42)), "0.42 ms");
         assert_eq!(plain(&milliseconds(3400.0)), "3.4 s");
-        assert_eq!(plain(&seconds(0.3)), "0.30 s");
+        let measured: Vec<String> =
+            [0.3, 9.94, 9.97, 10.5, 42.4, 59.4, 59.7, 3599.8, -1.0].map(|s| plain(&seconds(s))).into();
+        assert_eq!(measured, ["0.30 s", "9.9 s", "10 s", "11 s", "42 s", "59 s", "1 min", "1 h", "–"]);
     }
 
     #[test]

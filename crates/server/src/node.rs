@@ -229,8 +229,13 @@ impl Node {
             bulk_acts.open(&api).await?;
         }
         let store_port: Arc<dyn Store> = store.clone();
-        let restart =
-            RestartByLink { store: store_port.clone(), processing: processing.clone(), clock: clock.clone() };
+        let answering = api.clone();
+        let restart = RestartByLink {
+            store: store_port.clone(),
+            processing: processing.clone(),
+            clock: clock.clone(),
+            forget_answers: Arc::new(move || answering.forget_answers()),
+        };
         let links = Links::new(link_key.clone(), &store_port, Arc::new(restart), clock.clone());
         let sharing = match config {
             NodeConfig::AsItIs => Sharing::Alone,

@@ -125,6 +125,8 @@ async fn an_admin_sees_who_is_signed_in_and_ends_it() {
     bench.pass(1);
     bench.open("ann").await;
     let listed = bench.sessions.list().await.unwrap();
+    let of_mia = bench.find(&cookie).await.unwrap();
+    assert_eq!(of_mia.id, listed[1].id, "a session goes by the name it is listed under");
     assert_eq!(listed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["ann", "mia"]);
     let act = || Act { by: "root".to_owned(), reason: "left".to_owned(), at: bench.clock.now() };
     let ended = bench.sessions.end(&listed[1].id, act()).await.unwrap().unwrap();

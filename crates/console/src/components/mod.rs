@@ -10,6 +10,7 @@ pub mod mark;
 pub mod notice;
 pub mod payload;
 pub mod plot;
+pub mod source;
 pub mod table;
 pub mod time;
 pub mod timeline;

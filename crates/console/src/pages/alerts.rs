@@ -1,10 +1,12 @@
-//! Alerts: what a person should look at, and what is over.
+//! Alerts: what a person should look at, what is over, and who was told.
+
+mod told;
 
 use maud::{Markup, html};
 
-use tidegate_api::{Alert, Overview};
+use tidegate_api::{Alert, Notice, Overview};
 
-use crate::api::{Listing, encoded};
+use crate::api::{Listing, address, encoded};
 use crate::components::mark::{Tone, mark, shape};
 use crate::components::notice::empty;
 use crate::components::table::{heads, table};
@@ -19,11 +21,21 @@ use crate::visit::Visit;
 /// Alerts that are over, on the page.
 const PAST: usize = 100;
 
+/// The newest notices that are asked for.
+const NOTICES: &str = "200";
+
+/// Notices on the page.
+const TOLD: usize = 50;
+
 /// The page.
 pub(super) async fn show(visit: Visit) -> Outcome<Page> {
     let found: Listing<Alert> = visit.api.get("/api/v1/alerts").await?;
     let overview: Overview = visit.api.get("/api/v1/overview").await?;
+    let notices: Listing<Notice> =
+        visit.api.get(&address("/api/v1/notices", &[("limit", Some(NOTICES))])).await?;
+    let mut notices = notices.items;
     let subject = visit.parameter("subject");
+    notices.retain(|notice| subject.as_ref().is_none_or(|subject| notice.subject == *subject));
     let meant = |alert: &&Alert| subject.as_ref().is_none_or(|subject| alert.subject == *subject);
     let (open, past): (Vec<&Alert>, Vec<&Alert>) =
         found.items.iter().filter(meant).partition(|alert| alert.open);
@@ -40,15 +52,24 @@ pub(super) async fn show(visit: Visit) -> Outcome<Page> {
                     && about == Some(&alert.subject)
             })
     });
-    let open = page.live("open", open_alerts(&visit, &open, &conditions));
-    let past = page.live("past", past_alerts(&visit, &past));
+    let open = page.live("open", open_alerts(&visit, &open, &conditions, &notices));
+    let past = page.live("past", past_alerts(&visit, &past, &notices));
+    let told = page.live(
+        "told",
+        html! {
+            (told::listed(&visit, &notices[..notices.len().min(TOLD)]))
+            @if notices.len() > TOLD { p class="small" { "and older ones" } }
+        },
+    );
     Ok(page.body(html! {
         @if let Some(subject) = &subject { p { "Only about " code { (subject) } ". " a href="/alerts" { "All alerts" } } }
         h2 { "Now" }
         (open)
         h2 { "Over" }
         (past)
-        p class="small" { "Who is told of them, and how, is in the " a href="/settings" { "settings" } "." }
+        h2 { "Who was told" }
+        (told)
+        p class="small" { "Who is told of alerts, and how, is in the " a href="/settings" { "settings" } "." }
     }))
 }
 
@@ -65,13 +86,13 @@ fn place(alert: &Alert) -> String {
     match alert.kind.as_str() {
         "circuit" => format!("/circuits/{}", encoded(&alert.subject)),
         kind if kind.starts_with("dead-letters") => {
-            crate::api::address("/dead-letters", &[("function", Some(&alert.subject))])
+            address("/dead-letters", &[("function", Some(&alert.subject))])
         }
         _ => format!("/functions/{}", encoded(alert.subject.split('/').next().unwrap_or_default())),
     }
 }
 
-fn open_alerts(visit: &Visit, alerts: &[&Alert], conditions: &[Concern]) -> Markup {
+fn open_alerts(visit: &Visit, alerts: &[&Alert], conditions: &[Concern], notices: &[Notice]) -> Markup {
     if alerts.is_empty() && conditions.is_empty() {
         return empty("Nothing needs you", &html! { "No circuit is open, and no rule is broken." });
     }
@@ -87,6 +108,7 @@ fn open_alerts(visit: &Visit, alerts: &[&Alert], conditions: &[Concern]) -> Mark
                         (alert.kind) ", since " (ago(alert.since, visit.now))
                         @if let Some(stage) = &alert.stage { ", " (stage) }
                     }
+                    (told::brief(visit, &told::of(alert, notices)))
                     @if !alert.steps.is_empty() { (outage_lines(visit, alert)) }
                 }
             }
@@ -100,7 +122,7 @@ fn open_alerts(visit: &Visit, alerts: &[&Alert], conditions: &[Concern]) -> Mark
     }
 }
 
-fn past_alerts(visit: &Visit, alerts: &[&Alert]) -> Markup {
+fn past_alerts(visit: &Visit, alerts: &[&Alert], notices: &[Notice]) -> Markup {
     if alerts.is_empty() {
         return html! { p class="small" { "None is kept." } };
     }
@@ -112,11 +134,12 @@ fn past_alerts(visit: &Visit, alerts: &[&Alert]) -> Markup {
                 th scope="row" class="w" { a href=(place(alert)) { (alert.subject) } }
                 td { (alert.kind) }
                 td class="w" { (text::shortened(&alert.what, 200)) }
+                td { (told::counted(&told::of(alert, notices))) }
             }
         }
     };
     html! {
-        (table("Alerts that are over", &heads(&["Began", "Ended", "About", "Kind", "What"]), &rows))
+        (table("Alerts that are over", &heads(&["Began", "Ended", "About", "Kind", "What", "Told"]), &rows))
         @if alerts.len() > PAST { p class="small" { "and " (alerts.len() - PAST) " older ones" } }
     }
 }

@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use tidegate_api::{Alert, Circuit, CircuitActed, FailureCause};
+use tidegate_model::circuit::is_only_failing;
 
 use crate::Shared;
 use crate::api::{Listing, address, encoded};
@@ -169,6 +170,13 @@ fn state(visit: &Visit, circuit: &Circuit) -> Markup {
         div class={ "state " (tone.class()) } {
             p class="lead" { (mark(tone, &circuit.state)) @if let Some(since) = circuit.since { " since " (ago(since, visit.now)) } ". " (meaning) }
             @if !circuit.reason.is_empty() { p class="w" { (circuit.reason) @if !circuit.by.is_empty() { span class="small" { " (" (circuit.by) ")" } } } }
+        }
+        @if circuit.state != "closed" && is_only_failing(&circuit.reason) {
+            (notice(Tone::Watch, &html! {
+                "Every event that waits has failed as a probe; another one would say the same. If these events are at fault, "
+                a href={ "/functions/" (encoded(&circuit.function)) "/parked" } { "set them aside" }
+                ": they are dead letters then, and the circuit closes with the next event that goes well. If what they need was away and works again, close the circuit."
+            }))
         }
         @if let Some(pause) = &circuit.paused {
             (notice(Tone::Busy, &html! { "The function is paused since " (ago(pause.since, visit.now)) " by " (pause.by) ": " (pause.reason) ". " a href={ "/functions/" (encoded(&circuit.function)) } { "Resume it" } }))

@@ -1,5 +1,7 @@
 //! Hubs: all of them, and one with its partitions and who reads it.
 
+mod source;
+
 use axum::extract::Path;
 use maud::{Markup, html};
 
@@ -11,6 +13,7 @@ use crate::components::facts::{Figure, facts, figures};
 use crate::components::lane::lanes;
 use crate::components::mark::Tone;
 use crate::components::notice::{empty, notice};
+use crate::components::source::{why, word};
 use crate::components::table::{heads, pager, table};
 use crate::components::time::{ago, ago_if};
 use crate::page::{Page, Section};
@@ -58,13 +61,17 @@ fn listed(hubs: &Listing<Hub>, overview: &Overview, with_sources: bool, visit: &
         }
         @for source in sources {
             @let functions: Vec<String> = readers_of(overview, &source.hub);
-            tr {
-                th scope="row" { (link(&source.hub)) small { " read from elsewhere" } }
+            tr class=[source.away.then_some("act")] {
+                th scope="row" {
+                    (link(&source.hub)) " "
+                    @if let Some(status) = &source.status { (word(status)) @if source.away { (why(status, visit.now)) } }
+                }
                 td class="n" { (incoming(Some(source))) }
-                td class="n" { (text::count(source.published)) }
+                // Of one that was never reached nothing is known.
+                td class="n" { (if source.partitions > 0 { text::count(source.published) } else { text::NOTHING.to_owned() }) }
                 td class="n" { (text::NOTHING) }
                 td class="n" { (text::NOTHING) }
-                td class="n" { (source.partitions) }
+                td class="n" { (if source.partitions > 0 { source.partitions.to_string() } else { text::NOTHING.to_owned() }) }
                 td { (text::NOTHING) }
                 td { (readers(&functions)) }
             }
@@ -121,12 +128,18 @@ pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Outcome<Page
     let Some(name) = hub.as_ref().map(|hub| &hub.hub).or(rates.map(|rates| &rates.hub)).cloned() else {
         return Err(Problem::not_found(format!("there is no hub {name:?}")));
     };
+    let source = if hub.is_none() { source::ask(&visit, &name).await? } else { None };
     let series = [format!("hub.{name}.incoming"), format!("hub.{name}.bytes")];
     let measured = Measured::fetch(&visit, series.clone(), PAST_SECONDS).await?;
     let mut page = Page::new(Section::Hubs, name.clone()).below("Hubs", "/hubs");
     let numbers = page.live("numbers", numbers(hub.as_ref(), rates));
     let charts = page.live("charts", charts(&measured, &series));
-    let partitions = hub.as_ref().map(|hub| page.live("partitions", partitions(hub, &visit)));
+    let standing = source.as_ref().map(|source| page.live("standing", source::standing(source, &visit)));
+    let partitions = match (&hub, &source) {
+        (Some(hub), _) => Some(page.live("partitions", partitions(hub, &visit))),
+        (None, Some(source)) => Some(page.live("partitions", source::partitions(source, &visit))),
+        (None, None) => None,
+    };
     let theirs: Vec<(&str, &str, &LaneOverview)> = overview
         .functions
         .iter()
@@ -136,15 +149,21 @@ pub(super) async fn show(visit: Visit, Path(name): Path<String>) -> Outcome<Page
         })
         .collect();
     let lanes = page.live("lanes", html! {
-        @if theirs.is_empty() {
+        @if let Some(source) = source.as_ref().filter(|source| theirs.is_empty() && !source.functions.is_empty()) {
+            p { (readers(&source.functions)) " is to read it, and begins when it is there." }
+        } @else if theirs.is_empty() && source.is_some() {
+            p { "No function here reads it." }
+        } @else if theirs.is_empty() {
             (empty("No function reads this hub.", &html! { "Its events are kept until their retention ends." }))
         } @else {
             (lanes("Functions on this hub", &theirs, visit.now))
         }
     });
+    let can_be_read = rates.is_none_or(|rates| !rates.away);
     Ok(page.body(html! {
+        @if let Some(standing) = standing { (standing) }
         (numbers)
-        p { a class="button" href={ "/hubs/" (encoded(&name)) "/events" } { "Browse its events" } }
+        @if can_be_read { p { a class="button" href={ "/hubs/" (encoded(&name)) "/events" } { "Browse its events" } } }
         (charts)
         @if let Some(partitions) = partitions { h2 { "Partitions" } (partitions) }
         h2 { "Who reads it" }
@@ -171,7 +190,7 @@ fn numbers(hub: Option<&Hub>, rates: Option<&HubOverview>) -> Markup {
         ));
         all.push(Figure::new("Kept", text::count(kept(hub))));
         all.push(Figure::new("On disk", text::bytes(sizes.sum())));
-    } else if let Some(rates) = rates {
+    } else if let Some(rates) = rates.filter(|rates| rates.partitions > 0) {
         all.push(Figure::new("Published", text::count(rates.published)));
     }
     figures(&all)

@@ -16,6 +16,7 @@ mod partition;
 mod query;
 pub(crate) mod refused;
 mod search;
+mod sessions;
 mod settings;
 mod sign_in;
 mod tokens;
@@ -57,6 +58,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .merge(dead_letters::router())
         .merge(documents::router())
         .merge(functions::router())
+        .merge(sessions::router())
         .merge(tokens::router())
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn show(visit: Visit) -> Outcome<Page> {
     shown.sort_by_cached_key(|setting| first_of(&setting.table));
     let set = settings.iter().filter(|setting| setting.origin != Origin::Default).count();
     Ok(Page::new(Section::Settings, "Settings").body(html! {
-        (sections(&visit, true))
+        (sections(&visit, Part::Configuration))
         (filter("/settings", &field("find", "Find", visit.parameter("find").as_deref(), "a table, key or value")))
         (tabs("Which", &[
             ("Set by somebody", "/settings".to_owned(), !is_all && wanted.is_none()),
@@ -64,10 +64,26 @@ pub(super) async fn show(visit: Visit) -> Outcome<Page> {
 }
 
 /// The pages of this part.
-pub(super) fn sections(visit: &Visit, is_settings: bool) -> Markup {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What holds, and who says so.
+    Configuration,
+    /// Who has access.
+    Tokens,
+    /// Who is signed in.
+    Sessions,
+}
+
+/// The ways between the pages of this part.
+pub(super) fn sections(visit: &Visit, here: Part) -> Markup {
+    let tab = |name, address: &str, part| (name, address.to_owned(), part == here);
     html! {
         @if visit.viewer.may(Role::Admin) {
-            (tabs("Part", &[("Configuration", "/settings".to_owned(), is_settings), ("Tokens", "/tokens".to_owned(), !is_settings)]))
+            (tabs("Part", &[
+                tab("Configuration", "/settings", Part::Configuration),
+                tab("Tokens", "/tokens", Part::Tokens),
+                tab("Sessions", "/sessions", Part::Sessions),
+            ]))
         }
     }
 }

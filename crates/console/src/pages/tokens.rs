@@ -14,7 +14,7 @@ use serde_json::json;
 use tidegate_model::clock::Timestamp;
 
 use super::dead_letters::refusal;
-use super::settings::sections;
+use super::settings::{Part, sections};
 use crate::Shared;
 use crate::api::{Listing, encoded};
 use crate::components::controls::{act, choice, on_demand, reason, submit, submit_grave};
@@ -96,7 +96,7 @@ async fn page(visit: &Visit, fields: &Fields, refused: Option<&Problem>) -> Outc
         }
     };
     Ok(Page::new(Section::Settings, "Access tokens").below("Settings", "/settings").body(html! {
-        (sections(visit, false))
+        (sections(visit, Part::Tokens))
         @if let Some(problem) = refused { (refusal(problem)) }
         @if found.items.is_empty() {
             (empty("There is no token yet", &html! { "Whoever signs in here, or speaks to the API, needs one." }))

@@ -85,6 +85,7 @@ async fn every_page_is_clean_for_an_admin_and_their_forms_carry_the_token() {
         "/dead-letters/act?do=discard&id=17&id=18",
         "/functions/aircraft/seek?to=earliest",
         "/tokens",
+        "/sessions",
     ];
     for address in PAGES.iter().chain(&more) {
         let shown = seen_by(admin(), address).await;
@@ -110,6 +111,7 @@ async fn what_a_reader_posts_is_refused_with_an_explanation_and_reaches_nothing(
         "/functions/aircraft/parked/set-aside",
         "/tokens",
         "/tokens/00c0ffee00aa/revoke",
+        "/sessions/00c0ffee0002/end",
     ] {
         let browser = browser(guest());
         let shown = browser
@@ -129,6 +131,7 @@ async fn what_a_reader_posts_is_refused_with_an_explanation_and_reaches_nothing(
         StatusCode::FORBIDDEN
     );
     assert_eq!(browser.get("/tokens").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(browser.get("/sessions").await.status, StatusCode::FORBIDDEN);
     assert!(calls(&browser).is_empty());
 }
 
@@ -595,6 +598,44 @@ async fn a_token_is_shown_once_and_can_be_revoked() {
         calls(&browser).last().unwrap(),
         &("POST /api/v1/tokens/00c0ffee00ab/revoke".to_owned(), json!({ "reason": "left" }))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_admin_sees_who_is_signed_in_and_ends_it() {
+    let browser = browser(admin());
+    let shown = checked("/sessions", browser.get("/sessions").await);
+    let text = shown.text();
+    for said in ["root this one", "the token 00c0ffee00aa", "the identity provider", "2 h ago", "30 s ago"] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    // Their own is ended by signing out.
+    assert!(!shown.html.contains("action=\"/sessions/00c0ffee0001/end\""));
+    assert!(shown.html.contains("action=\"/sessions/00c0ffee0002/end\""));
+    let ended = browser.post("/sessions/00c0ffee0002/end", "csrf=token-of-root&reason=left").await;
+    assert_eq!(ended.leads_to(), "/sessions");
+    let acts = browser.fixture.acts.lock();
+    let (call, headers, body) = acts.last().expect("a call");
+    assert_eq!(
+        (call.as_str(), body),
+        ("POST /api/v1/sessions/00c0ffee0002/end", &json!({ "reason": "left" }))
+    );
+    assert_eq!(headers["tidegate-csrf"], "token-of-root");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_told_of_an_alert_is_said_with_what_failed() {
+    let shown = seen_by(guest(), "/alerts").await;
+    let text = shown.text();
+    for said in [
+        "delivered circuit opened to ops:mia@example.com 2 min ago",
+        "tried again circuit opened to chat just now , tried 4 times: 503 &lt;script&gt;",
+        "given up dead letters growing to ops:mia@example.com 1 min ago , tried 12 times: 550 no such user",
+        "partition stuck: aircraft/flights/3 2 h 13 min ago – to nobody yet 0",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let one = seen_by(guest(), "/alerts?subject=aircraft").await.text();
+    assert!(one.contains("550 no such user") && !one.contains("503"), "{one}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,6 +77,7 @@ pub(crate) fn router(fixture: Arc<Fixture>) -> Router {
         .route("/api/v1/overview", get(overview))
         .route("/api/v1/series", get(series))
         .route("/api/v1/hubs", get(hubs))
+        .route("/api/v1/sources", get(sources))
         .route("/api/v1/hubs/{hub}", get(hub))
         .route("/api/v1/hubs/{hub}/events", get(events))
         .route("/api/v1/checkpoints", get(checkpoints))
@@ -145,7 +146,8 @@ pub(crate) fn usual(fixture: &Fixture) -> Value {
         "version": "0.1.0", "started_at": fixture.before(86_400 * 3), "now": fixture.clock.now(), "ready": true,
         "hubs": [
             { "hub": "flights", "source": false, "partitions": 8, "published": 1_284_505, "incoming_per_s": 1240.0, "bytes_per_s": 284_000.0 },
-            { "hub": "drones", "source": true, "partitions": 4, "published": 9120, "incoming_per_s": 3.2, "bytes_per_s": 800.0 },
+            { "hub": "drones", "source": true, "partitions": 4, "published": 9120, "incoming_per_s": 3.2, "bytes_per_s": 800.0,
+              "status": { "state": "there", "since": fixture.before(86_400), "problem": null } },
         ],
         "functions": [
             { "function": "aircraft", "hub": "flights", "collection": "aircraft", "kind": "upsert", "order": "key",
@@ -221,6 +223,24 @@ fn hub_value(fixture: &Fixture, name: &str) -> Value {
 
 async fn hubs(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
     Json(json!({ "items": [hub_value(&fixture, "drones"), hub_value(&fixture, "flights")], "next": null }))
+}
+
+/// A hub of somebody else that cannot be reached, as the overview has it.
+pub(crate) fn away(fixture: &Fixture) -> Value {
+    json!({ "hub": "yard", "source": true, "away": true, "partitions": 0, "published": 0, "incoming_per_s": null, "bytes_per_s": null,
+        "status": { "state": "away", "since": fixture.before(600), "problem": format!("[source.yard] cannot be read: {HOSTILE}") } })
+}
+
+async fn sources(State(fixture): State<Arc<Fixture>>) -> Json<Value> {
+    let of_overview = away(&fixture);
+    let checkpoint = json!({ "function": "positions", "position": 4711, "updated_at": fixture.before(700) });
+    let partition = |number: u32, checkpoints: Value| json!({ "partition": number, "head": null, "tail": null, "reader": null, "checkpoints": checkpoints });
+    Json(json!({ "items": [
+        { "source": "drones", "state": "there", "since": fixture.before(86_400), "problem": null, "consumer_group": "$Default",
+          "functions": ["positions"], "partitions": [{ "partition": 0, "head": 12, "tail": 2280, "reader": HOSTILE, "checkpoints": [checkpoint] }] },
+        { "source": "yard", "state": "away", "since": of_overview["status"]["since"], "problem": of_overview["status"]["problem"],
+          "consumer_group": "$Default", "functions": ["positions"], "partitions": [partition(0, json!([checkpoint])), partition(1, json!([]))] },
+    ], "next": null }))
 }
 
 async fn hub(State(fixture): State<Arc<Fixture>>, Path(name): Path<String>) -> Response {

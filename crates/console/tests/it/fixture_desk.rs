@@ -44,6 +44,9 @@ pub(super) fn router() -> Router<Arc<Fixture>> {
         .route("/api/v1/functions/{function}", get(function))
         .route("/api/v1/functions/{function}/dry-run", post(dry_run))
         .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/notices", get(notices))
+        .route("/api/v1/sessions", get(sessions))
+        .route("/api/v1/sessions/{id}/end", post(end_session))
         .route("/api/v1/configuration", get(configuration))
         .route("/api/v1/trail", get(trail))
         .route("/api/v1/tokens", get(tokens).post(create_token))
@@ -412,6 +415,41 @@ async fn alerts(State(fixture): From) -> Json<Value> {
         json!({ "id": "circuit/weather@0", "kind": "circuit", "subject": "weather", "since": fixture.before(90_000), "what": "connection refused",
             "severity": "critical", "open": false, "ended_at": fixture.before(89_000), "stage": "closed", "steps": [step("opened", 90_000), step("closed", 89_000)] }),
     ])
+}
+
+async fn notices(State(fixture): From) -> Json<Value> {
+    let delivery = |target: &str, state: &str, seconds: u64, tries: u32, error: Option<&str>| json!({ "target": target, "state": state, "at": fixture.before(seconds), "tries": tries, "error": error });
+    page(vec![
+        json!({ "id": 3, "kind": "circuit.opened", "subject": "weather", "at": fixture.before(132), "deliveries": [
+            delivery("ops:mia@example.com", "delivered", 130, 1, None),
+            delivery("chat", "due", 0, 4, Some(&format!("503 {HOSTILE}"))),
+        ] }),
+        json!({ "id": 2, "kind": "dead-letters-growing", "subject": "aircraft", "at": fixture.before(3600), "deliveries": [
+            delivery("ops:mia@example.com", "given-up", 60, 12, Some("550 no such user")),
+        ] }),
+        json!({ "id": 1, "kind": "partition.stuck", "subject": "aircraft/flights/3", "at": fixture.before(8000), "deliveries": [] }),
+    ])
+}
+
+async fn sessions(State(fixture): From) -> Json<Value> {
+    let session = |id: &str, name: &str, token: Option<&str>, current: bool| {
+        json!({ "id": id, "name": name, "role": "operator", "token": token, "opened_at": fixture.before(7200), "used_at": fixture.before(30),
+            "current": current })
+    };
+    page(vec![
+        session("00c0ffee0001", "root", Some("00c0ffee00aa"), true),
+        session("00c0ffee0002", HOSTILE, None, false),
+    ])
+}
+
+async fn end_session(
+    State(fixture): From,
+    uri: Uri,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Json<Value> {
+    keep(&fixture, &Method::POST, &uri, headers, body);
+    Json(json!({}))
 }
 
 async fn configuration() -> Json<Value> {

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use crate::browser::{assert_clean, browser};
-use crate::fixture::{HOSTILE, guest, usual};
+use crate::fixture::{HOSTILE, away, guest, usual};
 
 #[tokio::test(start_paused = true)]
 async fn the_worst_is_said_first() {
@@ -68,6 +68,30 @@ async fn all_is_well_in_one_sentence() {
     let page = browser.get("/").await;
     assert!(page.text().contains("All is well"), "{}", page.text());
     assert!(!page.html.contains("class=\"shape act\"") && !page.html.contains("class=\"shape watch\""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_cannot_be_reached_is_said_first_and_marked_in_the_picture() {
+    let browser = browser(guest());
+    let mut overview = usual(&browser.fixture);
+    overview["hubs"].as_array_mut().unwrap().push(away(&browser.fixture));
+    *browser.fixture.overview.lock() = Some(overview);
+    let page = browser.get("/").await;
+    assert_clean(&page.html);
+    let text = page.text();
+    let first =
+        text.find("The hub yard cannot be reached: [source.yard] cannot be read").expect("what is wrong");
+    assert!(first < text.find("The flow").unwrap(), "{text}");
+    for said in
+        ["yard cannot be reached since 10 min ago : [source.yard] cannot be read", "published – partitions –"]
+    {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    assert!(page.html.contains("class=\"node hub act\"") && page.html.contains("href=\"/hubs/yard\""));
+    assert!(text.contains("drones read from elsewhere incoming"), "one that is there is no news: {text}");
+    let listed = browser.get("/hubs").await;
+    assert_clean(&listed.html);
+    assert!(listed.text().contains("yard cannot be reached since 10 min ago"), "{}", listed.text());
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 
 use crate::browser::{Shown, assert_clean, browser};
-use crate::fixture::guest;
+use crate::fixture::{away, guest, usual};
 
 async fn page(address: &str) -> Shown {
     let shown = browser(guest()).get(address).await;
@@ -61,6 +61,37 @@ async fn what_does_not_exist_says_what_there_is() {
     );
     let shown = browser.get("/hubs/flights/partitions/9").await;
     assert!(shown.text().contains("flights has no partition 9; it has 8, from 0"), "{}", shown.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_of_a_source_says_how_it_is_and_what_is_known_of_it() {
+    let there = page("/hubs/drones").await;
+    for said in
+        ["Read from elsewhere, in the consumer group $Default", "Other reader", "12 2 280 positions 4 711"]
+    {
+        assert!(there.text().contains(said), "{said} in {}", there.text());
+    }
+    assert!(there.html.contains("href=\"/hubs/drones/events\""));
+
+    let browser = browser(guest());
+    let mut overview = usual(&browser.fixture);
+    overview["hubs"].as_array_mut().unwrap().push(away(&browser.fixture));
+    *browser.fixture.overview.lock() = Some(overview);
+    let shown = browser.get("/hubs/yard").await;
+    assert_eq!(shown.status, StatusCode::OK, "{}", shown.text());
+    assert_clean(&shown.html);
+    let text = shown.text();
+    for said in [
+        "cannot be reached , in the consumer group $Default",
+        "since 10 min ago : [source.yard] cannot be read: &lt;script&gt;",
+        "It is tried again until it answers",
+        "– – positions 4 711",
+        "As it was known last",
+        "positions is to read it, and begins when it is there",
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    assert!(!shown.html.contains("href=\"/hubs/yard/events\""), "nothing is offered that cannot be done");
 }
 
 #[tokio::test(start_paused = true)]

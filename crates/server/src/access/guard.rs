@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 
 use tidegate_access::mask::{Origin, Sight};
-use tidegate_access::{Asked, Door, Ends, Role};
+use tidegate_access::{Asked, Door, Ends, Entered, Role};
 use tidegate_gateway::http::ErrorResponse;
 
 use crate::access::{masking, refusal};
@@ -49,6 +49,10 @@ impl Guard {
     }
 }
 
+/// What people call the session that a request came with, for the handlers behind the guard.
+#[derive(Clone)]
+pub(super) struct CurrentSession(pub(super) String);
+
 async fn check(
     State(guard): State<Guard>,
     parameters: RawPathParams,
@@ -64,10 +68,13 @@ async fn check(
         return refused.into_response();
     }
     let (mut parts, body) = request.into_parts();
-    let principal = match guard.door.enter(asked(&parts), guard.role, hub).await {
-        Ok(entered) => entered.principal,
+    let Entered { principal, session } = match guard.door.enter(asked(&parts), guard.role, hub).await {
+        Ok(entered) => entered,
         Err(refused) => return refusal(&refused),
     };
+    if let Some(session) = session {
+        parts.extensions.insert(CurrentSession(session.id));
+    }
     let (masks, role) = (&guard.door.settings.masks, principal.role);
     if parts.uri.path() == QUERY && !masks.allow_queries(role) {
         return masking::query_refused();

@@ -1,9 +1,9 @@
 //! Who is signed in, and ending that.
 
-use axum::Json;
 use axum::extract::State as From_;
 use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +12,7 @@ use tidegate_access::session::SessionRecord;
 use tidegate_model::clock::Timestamp;
 
 use crate::access::State;
+use crate::access::guard::CurrentSession;
 use crate::api::ApiError;
 use crate::api::actor::Actor;
 use crate::api::dead_letter_acts::body;
@@ -32,14 +33,20 @@ struct OpenShape {
     opened_at: Timestamp,
     /// When it was last used, to a twelfth of the time after which an unused session ends.
     used_at: Timestamp,
+    /// Whether it is the session that asks.
+    current: bool,
 }
 
-impl From<SessionRecord> for OpenShape {
-    fn from(record: SessionRecord) -> Self {
+impl OpenShape {
+    fn new(record: SessionRecord, current: Option<&CurrentSession>) -> Self {
         let SessionRecord { id, name, role, token, opened_at, used_at, .. } = record;
-        Self { id, name, role, token: token.map(|token| token.to_string()), opened_at, used_at }
+        let current = current.is_some_and(|current| current.0 == id);
+        Self { id, name, role, token: token.map(|token| token.to_string()), opened_at, used_at, current }
     }
 }
+
+/// The session that a request came with, if it came with one.
+type Current = Option<Extension<CurrentSession>>;
 
 /// Who is signed in, the newest first.
 #[utoipa::path(
@@ -48,11 +55,11 @@ impl From<SessionRecord> for OpenShape {
             (tidegate_api::Page<OpenShape> = "application/json"), (OpenShape = "application/x-ndjson"),
         ), description = "Sessions, the newest first"), crate::api::openapi::Refused, crate::api::openapi::Throttled, crate::api::openapi::Failed),
 )]
-pub(super) async fn list(From_(state): From_<State>) -> Result<Response, ApiError> {
+pub(super) async fn list(From_(state): From_<State>, current: Current) -> Result<Response, ApiError> {
     // There are at most as many as fit.
     let mut page = Page::new(None);
     for record in state.door.sessions.list().await? {
-        page.push(&OpenShape::from(record));
+        page.push(&OpenShape::new(record, current.as_deref()));
     }
     Ok(page.finish(None))
 }
@@ -79,13 +86,14 @@ pub(super) struct EndRequest {
 pub(super) async fn end(
     From_(state): From_<State>,
     actor: Actor,
+    current: Current,
     InPath(id): InPath<String>,
     request: Result<Json<EndRequest>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let request = body(request, r#"{"reason":"…"}"#)?;
     let act = actor.act_without_reason(&request.reason, &*state.clock)?;
     match state.door.sessions.end(&id, act).await? {
-        Some(record) => Ok(Json(OpenShape::from(record)).into_response()),
+        Some(record) => Ok(Json(OpenShape::new(record, current.as_deref())).into_response()),
         None => {
             let shown: String = id.chars().take(12).collect();
             Err(ApiError::not_found(format!("there is no session {shown:?}"))

@@ -152,6 +152,8 @@ pub(crate) struct RestartByLink {
     pub(crate) processing: Processing,
     /// The clock the act is dated by.
     pub(crate) clock: SharedClock,
+    /// Whoever looks afterwards is to see it.
+    pub(crate) forget_answers: Arc<dyn Fn() + Send + Sync>,
 }
 
 #[async_trait]
@@ -165,6 +167,7 @@ impl Restart for RestartByLink {
         match acts::close(&*self.store, function, &act).await {
             Ok(_) => {
                 self.processing.function_changed(function);
+                (self.forget_answers)();
                 Ok(())
             }
             Err(error) => Err(RestartError(error.to_string())),

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tidegate_api as shapes;
 use tidegate_api::{BulkAct, BulkActRequest, BulkDeed, DeadLetterActed};
 use tidegate_model::clock::Timestamp;
-use tidegate_model::dead_letter::{Acted, DeadLetterFilter, DeadLetterId, DeadLetterStatus};
+use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, DeadLetterStatus};
 use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::ports::{RegisterChange, StoreError};
 use tidegate_model::register::{RegisterKey, Version};
@@ -399,17 +399,15 @@ async fn step(api: &Api, stored: &mut Stored, meant: &DeadLetterFilter) -> Resul
     let by = &stored.act;
     let act = Act { by: by.by.clone(), reason: by.reason.clone(), at: api.clock.now() };
     let acted = match by.act {
-        BulkDeed::Redrive => api.store.redrive(&ids, by.force, &act).await?,
+        BulkDeed::Redrive => {
+            // Asked before the act: a step that is tried again after it would find nothing done, and tell nobody.
+            let lanes = api.desk.lanes(&ids).await?;
+            let acted = api.store.redrive(&ids, by.force, &act).await?;
+            lanes.iter().for_each(|lane| api.processing.parked_changed(lane));
+            acted
+        }
         BulkDeed::Discard => api.store.discard(&ids, &act).await?,
     };
-    if by.act == BulkDeed::Redrive && acted.contains(&Acted::Done) {
-        for checkpoint in api.store.checkpoints().await? {
-            let lane = checkpoint.lane;
-            if meant.function.as_ref().is_none_or(|function| *function == lane.function) {
-                api.processing.parked_changed(&lane);
-            }
-        }
-    }
     for (id, acted) in ids.iter().zip(acted) {
         let DeadLetterActed { result, status, .. } = DeadLetterActed::new(*id, acted);
         match result.as_str() {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use tidegate_api::{
     CollectionOverview, FunctionCircuit, FunctionOverview, HubOverview, LaneOverview, Latency, Overview,
-    Pause,
+    Pause, SourceState, SourceStatus,
 };
 use tidegate_host::circuit::CircuitStatus;
 use tidegate_host::status::{LaneState, LaneStatus};
@@ -93,13 +93,17 @@ async fn overview(api: &Api) -> Result<Overview, ApiError> {
 }
 
 fn hubs(api: &Api, rates: &Rates) -> Vec<HubOverview> {
+    let sources: BTreeMap<HubName, SourceStatus> =
+        api.sources.known().into_iter().map(|source| (source.name, source.status)).collect();
     let shape = |log: Arc<dyn EventLog>| {
         let partitions = (0..log.partition_count()).map(PartitionId);
         let rates = rates.hubs.get(log.hub());
+        let status = sources.get(log.hub()).cloned();
         HubOverview {
             hub: log.hub().to_string(),
-            source: api.hubs.find(log.hub().as_str()).is_none(),
-            away: false,
+            source: status.is_some(),
+            away: status.as_ref().is_some_and(cannot_be_read),
+            status,
             partitions: log.partition_count(),
             published: partitions
                 .filter_map(|partition| log.ends(partition).ok())
@@ -110,21 +114,28 @@ fn hubs(api: &Api, rates: &Rates) -> Vec<HubOverview> {
         }
     };
     let mut all: Vec<HubOverview> = api.logs().into_iter().map(shape).collect();
-    // Before functions run, nobody has tried to reach a hub of somebody else.
-    if !api.running.all().is_empty() {
-        let away = api.configured.iter().filter(|(_, hub)| api.log(hub.as_str()).is_err());
-        let away: BTreeSet<&HubName> = away.map(|(_, hub)| hub).collect();
-        all.extend(away.into_iter().map(away_hub));
-        all.sort_by(|one, other| one.hub.cmp(&other.hub));
-    }
+    let is_open = |name: &HubName| all.iter().any(|hub| hub.hub == name.as_str());
+    // Where no server runs, nobody has tried to reach the hub of somebody else.
+    let not_open: Vec<HubOverview> = sources
+        .iter()
+        .filter(|(name, status)| status.state != SourceState::NotRead && !is_open(name))
+        .map(|(name, status)| not_open(name, status))
+        .collect();
+    all.extend(not_open);
+    all.sort_by(|one, other| one.hub.cmp(&other.hub));
     all
 }
 
-fn away_hub(hub: &HubName) -> HubOverview {
+fn cannot_be_read(status: &SourceStatus) -> bool {
+    matches!(status.state, SourceState::Away | SourceState::Refused)
+}
+
+fn not_open(hub: &HubName, status: &SourceStatus) -> HubOverview {
     HubOverview {
         hub: hub.to_string(),
         source: true,
-        away: true,
+        away: cannot_be_read(status),
+        status: Some(status.clone()),
         partitions: 0,
         published: 0,
         incoming_per_s: None,

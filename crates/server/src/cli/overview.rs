@@ -1,6 +1,6 @@
 //! How everything stands, as `status` and `top` know it: `GET /api/v1/overview`, and what of it needs a person.
 
-use tidegate_api::{FunctionCircuit, FunctionOverview, Overview};
+use tidegate_api::{FunctionCircuit, FunctionOverview, HubOverview, Overview};
 
 use crate::cli::output::grouped;
 
@@ -43,6 +43,7 @@ pub(crate) fn needs(overview: &Overview, served: bool) -> Vec<Need> {
     for function in &overview.functions {
         stopped(function, &mut needs);
     }
+    needs.extend(overview.hubs.iter().filter(|hub| hub.away).map(away));
     if served && !overview.ready && !overview.functions.is_empty() && needs.is_empty() {
         needs.push(Need::new("the server is not ready: it does not process all it should", "checkpoints"));
     }
@@ -96,6 +97,16 @@ fn stopped(function: &FunctionOverview, needs: &mut Vec<Need>) {
         let what = format!("{} is paused since {} by {}{reason}", pause.paused, pause.since, pause.by);
         needs.push(Need::new(what, command));
     }
+}
+
+/// A hub of somebody else that cannot be read.
+fn away(hub: &HubOverview) -> Need {
+    let Some(status) = &hub.status else {
+        return Need::new(format!("the source {} is away", hub.hub), "hubs list");
+    };
+    let since = status.since.map_or_else(String::new, |since| format!(" since {since}"));
+    let problem = status.problem.as_deref().map_or_else(String::new, |problem| format!(": {problem}"));
+    Need::new(format!("the source {} is {}{since}{problem}", hub.hub, status.state.as_str()), "hubs list")
 }
 
 /// What of a function waits for a decision.
@@ -216,6 +227,13 @@ pub(crate) mod tests {
                 "checkpoints",
             ),
             ("/ready", json!(false), "the server is not ready", "checkpoints"),
+            (
+                "/hubs/0",
+                json!({ "hub": "theirs", "source": true, "away": true, "partitions": 0, "published": 0,
+                    "status": { "state": "away", "since": "2026-11-22T11:00:00Z", "problem": "no answer" } }),
+                "the source theirs is away since 2026-11-22T11:00:00.000Z: no answer",
+                "hubs list",
+            ),
             (
                 "/alerts",
                 json!([{ "id": "1", "kind": "lag", "subject": "aircraft", "since": "2026-11-22T11:00:00Z",

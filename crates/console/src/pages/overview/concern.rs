@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tidegate_api::{Alert, FailureCause, FunctionOverview, HubOverview, LaneOverview, Overview};
+use tidegate_api::{Alert, FailureCause, FunctionOverview, HubOverview, LaneOverview, Overview, SourceState};
+use tidegate_model::circuit::is_only_failing;
 use tidegate_model::clock::Timestamp;
 
 use crate::api::{address, encoded};
 use crate::components::mark::Tone;
+use crate::components::source::advice;
 use crate::text;
 
 /// From how many seconds of lag on a function is said to be behind. Below that a burst would be news.
@@ -81,13 +83,19 @@ fn of_alert(alert: &Alert) -> Concern {
 }
 
 fn of_hub(hub: &HubOverview) -> Option<Concern> {
+    let state = hub.status.as_ref().map_or(SourceState::Away, |status| status.state);
+    let does_not = match state {
+        SourceState::Refused => "does not let us in",
+        _ => "cannot be reached",
+    };
+    let problem = hub.status.as_ref().and_then(|status| status.problem.as_deref());
+    let problem =
+        problem.map_or_else(String::new, |problem| format!(": {}", text::shortened(problem, SHORT)));
     hub.away.then(|| Concern {
         tone: Tone::Act,
-        sentence: format!("The hub {} is away", hub.hub),
-        advice: "It is read from elsewhere and was not reached yet: what reads it begins when it comes. The log says what \
-                 the other side answered."
-            .to_owned(),
-        address: address("/logs", &[("level", Some("warn")), ("text", Some(&hub.hub))]),
+        sentence: format!("The hub {} {does_not}{problem}", hub.hub),
+        advice: advice(state).to_owned(),
+        address: format!("/hubs/{}", encoded(&hub.hub)),
         function: None,
     })
 }
@@ -127,9 +135,14 @@ fn of_function(function: &FunctionOverview, now: Timestamp) -> Vec<Concern> {
             Tone::Act,
             format!("The circuit of {name} is open{reason}"),
             format!(
-                "Nothing is given to the function and nothing is lost: events wait.{} Mend what it depends on, then close the \
-                 circuit.",
-                failed_with(function.failure.as_ref())
+                "Nothing is given to the function and nothing is lost: events wait.{} {}",
+                failed_with(function.failure.as_ref()),
+                match is_only_failing(&function.circuit.reason) {
+                    true =>
+                        "Look at the events that failed as probes: set them aside if they are at fault; else mend what the \
+                             function depends on, then close the circuit.",
+                    false => "Mend what it depends on, then close the circuit.",
+                }
             ),
             circuit_page.clone(),
         ),
@@ -392,11 +405,28 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_that_was_not_reached_is_said() {
-        let hub = json!([{ "hub": "yard", "source": true, "away": true, "partitions": 0, "published": 0,
-            "incoming_per_s": null, "bytes_per_s": null }]);
-        let found = concerns(&overview(&[], hub));
-        assert_eq!((found[0].tone, found[0].sentence.as_str()), (Tone::Act, "The hub yard is away"));
+    fn a_hub_that_cannot_be_read_is_said_with_the_reason() {
+        let said = |status: serde_json::Value| {
+            let hub = json!([{ "hub": "yard", "source": true, "away": true, "partitions": 0, "published": 0,
+                "incoming_per_s": null, "bytes_per_s": null, "status": status }]);
+            let found = concerns(&overview(&[], hub)).remove(0);
+            (found.tone, found.sentence, found.address)
+        };
+        let status = |state: &str| json!({ "state": state, "since": null, "problem": "no answer" });
+        let expected = |said: &str| (Tone::Act, said.to_owned(), "/hubs/yard".to_owned());
+        assert_eq!(said(status("away")), expected("The hub yard cannot be reached: no answer"));
+        assert_eq!(said(status("refused")), expected("The hub yard does not let us in: no answer"));
+        assert_eq!(said(json!(null)), expected("The hub yard cannot be reached"));
+    }
+
+    #[test]
+    fn when_all_that_waits_failed_as_a_probe_these_events_are_to_be_looked_at() {
+        let advice = |reason: &str| {
+            let circuit = json!({ "circuit": { "state": "open", "reason": reason } });
+            concerns(&overview(&[circuit], json!([]))).remove(0).advice
+        };
+        assert!(advice(tidegate_model::circuit::ONLY_FAILING).contains("set them aside"));
+        assert!(!advice("503").contains("set them aside"));
     }
 
     #[test]

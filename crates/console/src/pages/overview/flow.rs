@@ -6,6 +6,7 @@ use tidegate_api::{FunctionOverview, HubOverview, Overview};
 
 use crate::api::{address, encoded};
 use crate::components::mark::{Tone, mark};
+use crate::components::source;
 use crate::components::time::ago_if;
 use crate::text;
 use crate::visit::Visit;
@@ -19,7 +20,7 @@ pub(super) fn flow(overview: &Overview, visit: &Visit) -> Markup {
             @for hub in &overview.hubs {
                 @let functions: Vec<&FunctionOverview> = overview.functions.iter().filter(|function| function.hub == hub.hub).collect();
                 div class="stream" {
-                    (hub_node(hub))
+                    (hub_node(hub, visit))
                     div class="branches" {
                         @if functions.is_empty() { p class="branch none small" { "No function reads it." } }
                         @for function in &functions { (branch(function, overview, visit)) }
@@ -31,17 +32,19 @@ pub(super) fn flow(overview: &Overview, visit: &Visit) -> Markup {
     }
 }
 
-fn hub_node(hub: &HubOverview) -> Markup {
+fn hub_node(hub: &HubOverview, visit: &Visit) -> Markup {
     html! {
-        div class="node hub" {
+        div class=(if hub.away { "node hub act" } else { "node hub" }) {
             h3 {
                 a href={ "/hubs/" (encoded(&hub.hub)) } { (hub.hub) }
-                @if hub.away { (mark(Tone::Act, "away")) } @else if hub.source { small { "read from elsewhere" } }
+                @if let Some(status) = &hub.status { (source::word(status)) }
             }
+            @if let Some(status) = hub.status.as_ref().filter(|_| hub.away) { (source::why(status, visit.now)) }
             dl class="pairs" {
                 div { dt { "incoming" } dd { (known(hub.incoming_per_s, text::rate)) } }
-                div { dt { "published" } dd { (text::count(hub.published)) } }
-                div { dt { "partitions" } dd { (hub.partitions) } }
+                // Of a hub that was never reached nothing is known.
+                div { dt { "published" } dd { (known((hub.partitions > 0).then_some(hub.published), text::count)) } }
+                div { dt { "partitions" } dd { (known((hub.partitions > 0).then_some(u64::from(hub.partitions)), text::count)) } }
             }
         }
     }
