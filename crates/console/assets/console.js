@@ -314,6 +314,15 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// ---- navigation --------------------------------------------------------------------------------------------------
+
+// On a narrow screen the navigation is one row that scrolls: the part that somebody is in is to be seen.
+{
+  const row = document.querySelector(".side nav");
+  const here = row?.querySelector("[aria-current]");
+  if (here) row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+}
+
 // ---- copying -----------------------------------------------------------------------------------------------------
 
 document.addEventListener("click", (event) => {

@@ -38,6 +38,12 @@ impl Viewer {
         }
     }
 
+    /// Their name without the number of their token, which says nothing to a person.
+    pub fn short_name(&self) -> &str {
+        let name = self.name.as_deref().unwrap_or("signed in");
+        name.split_once(" (token ").map_or(name, |(name, _)| name)
+    }
+
     /// Whether they may do what needs a role.
     pub fn may(&self, needed: Role) -> bool {
         self.role.is_some_and(|role| role.covers(needed))

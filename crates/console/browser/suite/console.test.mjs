@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { Program, accessible, browser, fits, picture, report, reports, signIn, visitor } from './support.mjs';
+import { NOBODY_LISTENS, Program, accessible, browser, fits, picture, report, reports, signIn, visitor } from './support.mjs';
 
 let program;
 let chromium;
@@ -23,8 +23,8 @@ after(async () => {
 });
 
 // Runs `act` with a page, and takes a picture of it when it fails.
-async function visiting(name, options, act) {
-  const visit = await visitor(chromium, program, options);
+async function visiting(name, options, act, at = program) {
+  const visit = await visitor(chromium, at, options);
   try {
     await act(visit.page);
   } catch (error) {
@@ -242,5 +242,99 @@ describe('the console', { concurrency: false }, () => {
         assert.ok(seen, `the focus cannot be seen on ${what}`);
       }
     });
+  });
+});
+
+// Its first page has something to say that the others must not have.
+describe('the console where nobody listens', { concurrency: false }, () => {
+  let lonely;
+  let admin;
+
+  before(async () => {
+    lonely = await Program.start(NOBODY_LISTENS);
+    admin = lonely.token('root', 'admin');
+  });
+
+  after(() => lonely?.stop());
+
+  const everyLook = [
+    ['light', { colorScheme: 'light' }],
+    ['dark', { colorScheme: 'dark' }],
+    ['phone-light', { colorScheme: 'light', viewport: { width: 390, height: 844 } }],
+    ['phone-dark', { colorScheme: 'dark', viewport: { width: 390, height: 844 } }],
+  ];
+
+  async function looked(page) {
+    await accessible(page);
+    await fits(page);
+  }
+
+  test('a source that cannot be reached is said on the overview and explained on its page', async () => {
+    for (const [name, options] of everyLook) {
+      await visiting(`away-${name}`, options, async (page) => {
+        await page.goto('/');
+        await page.getByRole('heading', { level: 1, name: /The hub yard cannot be reached/ }).waitFor();
+        await page.locator('#flow').getByText(/127\.0\.0\.1:9/).first().waitFor();
+        await looked(page);
+        await picture(page, `away-${name}`);
+        await page.getByRole('link', { name: 'Look at the hub' }).click();
+        await page.getByRole('heading', { level: 1, name: 'yard' }).waitFor();
+        await page.getByText('It is tried again until it answers', { exact: false }).waitFor();
+        await looked(page);
+        await picture(page, `away-hub-${name}`);
+      }, lonely);
+    }
+  });
+
+  test('whom a notice did not reach is said beside its alert, with the tries and the error', async () => {
+    lonely.command('circuit', 'open', 'positions', '--reason', 'looked into');
+    await lonely.until('/api/v1/notices', ({ items }) => items.some((notice) => notice.deliveries.some(({ tries }) => tries > 0)));
+    for (const [name, options] of everyLook) {
+      await visiting(`told-${name}`, options, async (page) => {
+        await page.goto('/alerts');
+        const told = page.getByRole('region', { name: 'What was told' });
+        await told.getByText('circuit opened: positions').first().waitFor();
+        await told.getByText('chat', { exact: true }).first().waitFor();
+        await told.getByText('tried again').first().waitFor();
+        await looked(page);
+        await picture(page, `told-${name}`);
+      }, lonely);
+    }
+    lonely.command('circuit', 'close', 'positions', '--reason', 'looked into');
+  });
+
+  test('an admin ends a session by keyboard, and whoever had it is asked to sign in', async () => {
+    const ada = await visitor(chromium, lonely);
+    await signIn(ada.page, lonely.token('ada', 'operator'));
+    for (const [name, options] of everyLook) {
+      await visiting(`sessions-${name}`, options, async (page) => {
+        await signIn(page, admin);
+        await page.goto('/settings');
+        await page.getByRole('link', { name: 'Sessions' }).click();
+        await page.getByRole('rowheader', { name: /root.*this one/ }).waitFor();
+        await looked(page);
+        await page.goto('/tokens');
+        await page.getByRole('rowheader', { name: /root/ }).waitFor();
+        await looked(page);
+        await picture(page, `tokens-${name}`);
+        await page.goto('/sessions');
+        await picture(page, `sessions-${name}`);
+        if (name !== 'light') return;
+        // Tab reaches what ends it, Enter opens it, and Enter in the reason sends it.
+        const row = page.getByRole('row', { name: /ada/ });
+        await row.locator('summary').focus();
+        await page.keyboard.press('Enter');
+        await page.keyboard.press('Tab');
+        assert.equal(await page.evaluate(() => document.activeElement.name), 'reason');
+        await page.keyboard.type('left');
+        await looked(page);
+        await page.keyboard.press('Enter');
+        await page.getByRole('status').getByText(/is over/).waitFor();
+        assert.equal(await page.getByRole('row', { name: /ada/ }).count(), 0);
+      }, lonely);
+    }
+    await ada.page.goto('/');
+    await ada.page.getByRole('link', { name: 'Sign in' }).waitFor();
+    await ada.close();
   });
 });

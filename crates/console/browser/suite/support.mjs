@@ -26,13 +26,24 @@ on_exhausted = "hold"
 circuit = { threshold = 20, window = "30s", probe = "manual" }
 `;
 
+// A hub of somebody else where nobody listens, and somebody to tell who does not listen either.
+export const NOBODY_LISTENS = `
+[source.yard]
+kind = "event-hubs"
+connection_string = "Endpoint=sb://127.0.0.1:9;SharedAccessKeyName=reader;SharedAccessKey=c2VjcmV0;UseDevelopmentEmulator=true"
+hub = "yard"
+
+[webhook.chat]
+url = "http://127.0.0.1:9/chat"
+`;
+
 // The program with its function, and a directory of its own.
 export class Program {
-  static async start() {
+  static async start(more = '') {
     const program = new Program();
     program.directory = mkdtempSync(join(tmpdir(), 'tidegate-browser-'));
     program.away = join(program.directory, 'away');
-    writeFileSync(join(program.directory, 'tidegate.toml'), CONFIG);
+    writeFileSync(join(program.directory, 'tidegate.toml'), CONFIG + more);
     await program.run();
     return program;
   }

@@ -105,7 +105,7 @@ fn open_alerts(visit: &Visit, alerts: &[&Alert], conditions: &[Concern], notices
                         a href=(place(alert)) { strong { (alert.subject) } } ": " span class="w" { (alert.what) }
                     }
                     p class="small" {
-                        (alert.kind) ", since " (ago(alert.since, visit.now))
+                        (told::words(&alert.kind)) ", since " (ago(alert.since, visit.now))
                         @if let Some(stage) = &alert.stage { ", " (stage) }
                     }
                     (told::brief(visit, &told::of(alert, notices)))
@@ -132,7 +132,7 @@ fn past_alerts(visit: &Visit, alerts: &[&Alert], notices: &[Notice]) -> Markup {
                 td { (ago(alert.since, visit.now)) }
                 td { (ago_if(alert.ended_at, visit.now)) }
                 th scope="row" class="w" { a href=(place(alert)) { (alert.subject) } }
-                td { (alert.kind) }
+                td { (told::words(&alert.kind)) }
                 td class="w" { (text::shortened(&alert.what, 200)) }
                 td { (told::counted(&told::of(alert, notices))) }
             }

@@ -22,6 +22,7 @@ use crate::components::controls;
 use crate::components::facts::{Figure, facts, figures};
 use crate::components::mark::{Tone, mark};
 use crate::components::notice::{empty, notice};
+use crate::components::payload;
 use crate::components::table::{heads, pager_by_age, table};
 use crate::components::time::ago;
 use crate::newest::{self, Begin};
@@ -39,6 +40,9 @@ const SHOWN: usize = 50;
 
 /// The characters of a reason or key in a list.
 const SHORT: usize = 160;
+
+/// The characters of a body in a list.
+const PREVIEW: usize = 100;
 
 /// Their addresses.
 pub(super) fn router() -> Router<Arc<Shared>> {
@@ -136,10 +140,10 @@ async fn groups(visit: &Visit, filter: &Filter) -> Outcome<Markup> {
             @let at = filter.address(&format!("/dead-letters/groups/{}", encoded(&group.fingerprint)), &[("function", None), ("class", None), ("cause", None)]);
             tr {
                 td class="n big" { (text::count(group.count)) }
-                th scope="row" class="w" { a href=(at) { (text::shortened(&group.reason, SHORT)) } br; small { (group.function) ", " (group.class) } }
-                td { (ago(group.first_at, visit.now)) }
-                td { (ago(group.last_at, visit.now)) }
-                @if trends.are_known() { td { (trends.spark(&group.fingerprint)) } }
+                th scope="row" class="w" { a href=(at) { (text::shortened(&group.reason, SHORT)) } br; small { (group.function) ", " (group.class) ": " (class_in_words(&group.class)) } }
+                td class="wide" { (ago(group.first_at, visit.now)) }
+                td class="wide" { (ago(group.last_at, visit.now)) }
+                @if trends.are_known() { td class="wide" { (trends.spark(&group.fingerprint)) } }
                 td class="acts" {
                     @if visit.viewer.may(Role::Operator) {
                         a href=(act::address(crate::bulk::Deed::Redrive, &filter.with("cause", &group.fingerprint))) { "Redrive" span class="unseen" { " all of this cause" } }
@@ -149,11 +153,15 @@ async fn groups(visit: &Visit, filter: &Filter) -> Outcome<Markup> {
             }
         }
     };
-    let mut names = vec![">Count", "Cause", "First", "Last"];
+    let mut wide = vec!["First", "Last"];
     if trends.are_known() {
-        names.push("Last day");
+        wide.push("Last day");
     }
-    names.push("");
+    let head = html! {
+        (heads(&[">Count", "Cause"]))
+        @for name in wide { th scope="col" class="wide" { (name) } }
+        th scope="col" { span class="unseen" { "Acts" } }
+    };
     Ok(html! {
         (figures(&[
             Figure::new(filter.meaning(), or_more(text::count(total))),
@@ -161,14 +169,17 @@ async fn groups(visit: &Visit, filter: &Filter) -> Outcome<Markup> {
             Figure::new("First", first.map_or_else(|| text::NOTHING.to_owned(), |at| text::relative(at, visit.now))),
             Figure::new("Last", last.map_or_else(|| text::NOTHING.to_owned(), |at| text::relative(at, visit.now))),
         ]))
-        (table("Dead letters by cause", &html! { (heads(&names[..names.len() - 1])) th scope="col" { span class="unseen" { "Acts" } } }, &rows))
+        (table("Dead letters by cause", &head, &rows))
         @if found.truncated { p { "These are the most frequent causes; a narrower filter shows others." } }
         p class="small" { "Events have one cause when the same function fails on them with the same words, apart from numbers and names." }
     })
 }
 
 /// The list of those that match, the newest first, with a box each. `path` and `more` are the page's own address.
+///
+/// Of one cause, all failed for the reason above: then it is the events that differ.
 async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<&str>)]) -> Outcome<Markup> {
+    let of_one_cause = filter.get("cause").is_some();
     let begin = Begin::of(visit);
     let listing = format!("/api/v1/dead-letters?{}", filter.api_query(visit.now));
     let found = newest::page(visit, &listing, begin, SHOWN, |letter: &DeadLetter| letter.id).await?;
@@ -184,18 +195,25 @@ async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<
                 }
                 th scope="row" class="n" { a href={ "/dead-letters/" (letter.id) } { "#" (letter.id) } }
                 td { (status_mark(&letter.status)) }
-                td class="w" { (text::shortened(&letter.reason, SHORT)) }
-                td { (letter.function) br; small { (letter.class) } }
-                td class="m" { (letter.hub) "/" (letter.partition) "/" (letter.sequence_number) }
-                td class="m" { (text::shortened(letter.partition_key.as_deref().unwrap_or(text::NOTHING), 40)) }
-                td { (ago(letter.dead_lettered_at, visit.now)) }
-                td class="n" { (letter.attempts.len()) @if letter.returns > 0 { br; small { "came back " (letter.returns) "×" } } }
+                @if of_one_cause {
+                    td class="m w" { (preview(letter)) }
+                } @else {
+                    td class="w" { (text::shortened(&letter.reason, SHORT)) }
+                    td class="wide" { (letter.function) br; small { (letter.class) } }
+                }
+                td class="m wide" { (letter.hub) "/" (letter.partition) "/" (letter.sequence_number) }
+                td class="m wide" { (text::shortened(letter.partition_key.as_deref().unwrap_or(text::NOTHING), 40)) }
+                td class="wide" { (ago(letter.dead_lettered_at, visit.now)) }
+                td class="n wide" { (letter.attempts.len()) @if letter.returns > 0 { br; small { "came back " (letter.returns) "×" } } }
             }
         }
     };
     let head = html! {
         @if may { th scope="col" { span class="unseen" { "Select" } } }
-        (heads(&[">Number", "Status", "Reason", "Function", "Event", "Key", "Since", ">Attempts"]))
+        (heads(&[">Number", "Status"]))
+        @if of_one_cause { th scope="col" { "What came" } } @else { th scope="col" { "Reason" } th scope="col" class="wide" { "Function" } }
+        @for name in ["Event", "Key", "Since"] { th scope="col" class="wide" { (name) } }
+        th scope="col" class="n wide" { "Attempts" }
     };
     let listing = table("Dead letters", &head, &rows);
     let from = |name: &str, number: u64| {
@@ -225,6 +243,16 @@ async fn list(visit: &Visit, filter: &Filter, path: &str, more: &[(&str, Option<
         }
         (pager_by_age(&first, newer.as_deref(), older.as_deref()))
     })
+}
+
+/// The beginning of the event's body.
+fn preview(letter: &DeadLetter) -> String {
+    match &letter.event {
+        Some(event) => {
+            payload::line(event.body.as_deref(), event.body_base64.as_deref().unwrap_or_default(), PREVIEW)
+        }
+        None => payload::line(None, &letter.body_base64, PREVIEW),
+    }
 }
 
 /// All of one cause.
@@ -263,6 +291,12 @@ async fn group(visit: Visit, Path(cause): Path<String>) -> Outcome<Page> {
                 a class="button" href=(act::address(crate::bulk::Deed::Redrive, &filter)) { "Redrive all…" }
                 a class="button" href=(act::address(crate::bulk::Deed::Discard, &filter)) { "Discard all…" }
                 span class="small" { "First it is said how many there are, and a reason is asked." }
+            }
+            @if group.class == "permanent" {
+                p class="small" {
+                    "Redriven as they are, they fail again unless the function was changed since. Open one by its number to see it \
+                     whole, to edit it and to redrive what the function takes then; discard what is worth nothing."
+                }
             }
         } @else {
             (controls::lacking(&visit, Role::Operator))

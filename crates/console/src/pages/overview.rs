@@ -86,6 +86,7 @@ fn state(overview: &Overview, concerns: &[Concern], visit: &Visit) -> Markup {
             }
             @if let Some(first) = first {
                 p { (first.advice) }
+                p { a class="button" href=(first.address) { (first.look) } }
             }
             @if !others.is_empty() {
                 ul class="others" {
@@ -180,8 +181,8 @@ fn alerts(overview: &Overview, concerns: &[Concern], visit: &Visit) -> Markup {
                 ul class="plainlist" {
                     @for alert in &overview.alerts {
                         li {
-                            (mark(concern::tone_of(alert), &alert.kind)) " "
-                            a href=(address("/alerts", &[("subject", Some(&alert.subject))])) { (alert.what) }
+                            (mark(concern::tone_of(alert), &alert.severity)) " "
+                            a href=(address("/alerts", &[("subject", Some(&alert.subject))])) { (alert.subject) ": " (alert.what) }
                             small { " since " (ago(alert.since, visit.now)) }
                         }
                     }

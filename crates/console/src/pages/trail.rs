@@ -8,6 +8,7 @@ use crate::api::{address, encoded};
 use crate::components::controls::{field, filter};
 use crate::components::diff::unified;
 use crate::components::notice::empty;
+use crate::components::payload::written;
 use crate::components::table::{heads, pager_by_age, table};
 use crate::components::time::{ago, at};
 use crate::newest::{self, Begin, Newest};
@@ -81,10 +82,20 @@ pub(super) fn detail(line: &TrailLine) -> Markup {
     html! {
         @match (diff, is_empty) {
             (Some(diff), _) => details { summary { "what changed" } (unified(diff)) },
-            (None, false) => { " " small class="m w" { (text::shortened(&line.detail.to_string(), 200)) } },
+            (None, false) => { " " small class="w" { (text::shortened(&told(&line.detail), 200)) } },
             (None, true) => {}
         }
     }
+}
+
+/// Members of an object one after the other; anything deeper as it is.
+fn told(detail: &serde_json::Value) -> String {
+    let Some(members) = detail.as_object() else { return detail.to_string() };
+    let member = |(name, value): (&String, &serde_json::Value)| {
+        format!("{}: {}", name.replace('_', " "), written(value))
+    };
+    let members = members.iter().filter(|(_, value)| !value.is_null()).map(member);
+    members.collect::<Vec<_>>().join(", ")
 }
 
 /// The newest lines, of one subject if given.

@@ -176,7 +176,11 @@ fn top(frame: &Frame<'_>, live: bool) -> Markup {
                 }
                 a class="quiet" href="/keys" title="Keys" aria-keyshortcuts="?" { "?" span class="unseen" { " Keys of the console" } }
                 @if viewer.signed_in {
-                    span class="name" { (viewer.name.as_deref().unwrap_or("signed in")) @if let Some(role) = viewer.role { small { (role) } } }
+                    span class="name" title=[viewer.name.as_deref()] {
+                        (viewer.short_name())
+                        // Who has no name of their own is called by their role.
+                        @if let Some(role) = viewer.role.filter(|role| role.to_string() != viewer.short_name()) { small { (role) } }
+                    }
                     form method="post" action="/sign-out" {
                         input type="hidden" name="csrf" value=(frame.shared.csrf_mark);
                         button type="submit" class="quiet" { "Sign out" }

@@ -630,7 +630,7 @@ async fn who_was_told_of_an_alert_is_said_with_what_failed() {
         "delivered circuit opened to ops:mia@example.com 2 min ago",
         "tried again circuit opened to chat just now , tried 4 times: 503 &lt;script&gt;",
         "given up dead letters growing to ops:mia@example.com 1 min ago , tried 12 times: 550 no such user",
-        "partition stuck: aircraft/flights/3 2 h 13 min ago – to nobody yet 0",
+        "partition stuck: aircraft/flights/3 2 h 13 min ago – nobody was told yet 0",
     ] {
         assert!(text.contains(said), "{said} in {text}");
     }

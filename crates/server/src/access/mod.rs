@@ -16,6 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
@@ -31,6 +32,7 @@ use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::error::ErrorCode;
 use tidegate_model::ports::{Registers, Store};
 
+use crate::api::form::as_asked;
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -109,6 +111,7 @@ pub(crate) fn routes(
         .route("/api/v1/sign-in-links", post(links::create))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{id}/end", post(sessions::end))
+        .layer(from_fn(as_asked))
         .with_state(state);
     session
         .merge(by_provider)

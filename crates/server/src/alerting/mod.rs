@@ -186,6 +186,30 @@ impl From<InvalidTarget> for Failure {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn who_looks_after_a_restart_by_the_link_sees_it() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
+        use tidegate_model::memory::MemoryStore;
+
+        let clock = TestClock::new(Timestamp::default(), 7);
+        let (store, forgotten) = (Arc::new(MemoryStore::new()), Arc::new(AtomicUsize::new(0)));
+        let counted = forgotten.clone();
+        let restart = RestartByLink {
+            store: store.clone(),
+            processing: Processing::default(),
+            clock: clock.clone(),
+            forget_answers: Arc::new(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }),
+        };
+        let function = FunctionName::new("f").unwrap();
+        let act = Act { by: "ada".to_owned(), reason: "r".to_owned(), at: clock.now() };
+        acts::open(&*store, &function, &act).await.unwrap();
+        restart.restart(&function, "mia").await.unwrap();
+        assert_eq!(forgotten.load(Ordering::Relaxed), 1);
+    }
+
     #[test]
     fn a_server_that_listens_everywhere_does_not_know_where_it_is() {
         let reached = |text: &str| reachable(text.parse().unwrap());

@@ -99,7 +99,13 @@ fn the_link_in_the_mail_closes_the_circuit_once_and_needs_no_key() {
     assert_eq!(press(&stranger, &forged).0, 403);
     assert_eq!(state(&place), "open");
 
+    let seen = || {
+        let overview = server.client(place.key()).ask("GET", "/api/v1/overview", &[], b"").json();
+        overview["functions"][0]["circuit"]["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(seen(), "open");
     assert_eq!(press(&stranger, &link).0, 200);
+    assert_eq!(seen(), "closed", "what was looked at a moment before is not shown any more");
     assert_eq!(state(&place), "closed");
     assert!(mails.next("f is working again").text().contains("closed"));
     let trail = place.json("trail");

@@ -122,6 +122,48 @@ fn links_are_for_admins_to_make_have_their_time_and_can_be_revoked() {
 }
 
 #[test]
+fn an_admin_sees_on_the_page_who_has_access_and_ends_a_session_there() {
+    let place = Place::new(CONFIG);
+    let server = place.serve();
+    let mut root = Visitor::at(&server.http);
+    let mut zoe = root.clone();
+    assert_eq!(sign_in(&mut root, &link(&place, "--name root --role admin")), 303);
+    assert_eq!(sign_in(&mut zoe, &link(&place, "--name zoe")), 303);
+    let tokens = root.get("/tokens");
+    assert!(tokens.status == 200 && tokens.body.contains("zoe"), "{}", tokens.body);
+    let listed = root.api("/api/v1/sessions");
+    let sessions = listed["items"].as_array().unwrap();
+    let current: Vec<&Value> = sessions.iter().filter(|session| session["current"] == true).collect();
+    assert!(current.len() == 1 && current[0]["name"] == "root", "{listed}");
+    let of_zoe = sessions.iter().find(|session| session["name"] == "zoe").unwrap()["id"].as_str().unwrap();
+
+    let page = root.get("/sessions");
+    assert!(
+        page.status == 200 && page.body.contains("this one") && page.body.contains("zoe"),
+        "{}",
+        page.body
+    );
+    for browser in [&root, &zoe] {
+        let secret = browser.cookie("tidegate_session").unwrap();
+        assert!(!page.body.contains(&secret[3..]) && !listed.to_string().contains(&secret[3..]));
+    }
+    // An operator may not, and without the token of the form nobody may.
+    let (end, csrf) =
+        (format!("/sessions/{of_zoe}/end"), root.session()["csrf"].as_str().unwrap().to_owned());
+    assert_eq!(zoe.get("/sessions").status, 403);
+    assert_eq!(zoe.post(&end, &[("csrf", &csrf)]).status, 403);
+    assert_eq!(root.post(&end, &[("csrf", "forged")]).status, 403);
+    assert_eq!(zoe.session()["signed_in"], true);
+    let ended = root.post(&end, &[("csrf", &csrf), ("reason", "left")]);
+    assert_eq!((ended.status, ended.leads_to()), (303, "/sessions"));
+    assert_eq!(zoe.session()["signed_in"], false);
+    let trail = place.json("trail");
+    let line = trail.iter().find(|line| line["action"] == "session.end").unwrap();
+    assert_eq!((&line["subject"], &line["reason"]), (&json!(of_zoe), &json!("left")));
+    assert!(line["by"].as_str().unwrap().starts_with("root (token "), "{line}");
+}
+
+#[test]
 fn a_restart_signs_nobody_out_and_ending_it_does() {
     let place = Place::new(CONFIG);
     let server = place.serve();
@@ -153,6 +195,7 @@ fn a_restart_signs_nobody_out_and_ending_it_does() {
     let open = place.json("tokens sessions");
     let names: Vec<&Value> = open.iter().map(|session| &session["name"]).collect();
     assert_eq!(names, ["zoe", "mia"]);
+    assert!(open.iter().all(|session| session["current"] == false), "a command has no session: {open:?}");
     let id = |name: &str| {
         let found = open.iter().find(|session| session["name"] == name).unwrap();
         (found["id"].as_str().unwrap().to_owned(), found["token"].as_str().unwrap().to_owned())

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tidegate_clients::Azurite;
 
 use crate::support::{Place, Refused, Server, started};
+use crate::visitor::Visitor;
 
 const THEIRS: &str = "[hub.flights]\npartitions = 4\n";
 
@@ -247,6 +248,21 @@ fn a_source_that_is_away_is_named_with_what_is_known_of_it() {
     let listed = &ours.json("hubs list")[0];
     assert_eq!((&listed["source"], &listed["state"]), (&json!("theirs"), &json!("away")), "{listed}");
     assert!(listed["since"].is_string() && listed["problem"].as_str().unwrap().contains(&amqp), "{listed}");
+    let overview = our_server.client(ours.key()).ask("GET", "/api/v1/overview", &[], b"").json();
+    let hub = &overview["hubs"][0];
+    assert_eq!(
+        (&hub["hub"], &hub["away"], &hub["status"]["state"]),
+        (&json!("theirs"), &json!(true), &json!("away"))
+    );
+    assert!(hub["status"]["problem"].as_str().unwrap().contains(&amqp), "{hub}");
+    let status = ours.run("status");
+    let said = crate::support::text(&status.stdout);
+    assert!(said.contains("the source theirs is away since"), "{said}");
+    for page in ["/", "/hubs", "/hubs/theirs"] {
+        let shown = Visitor::at(&our_server.http).get(page);
+        assert!(shown.status == 200 && shown.body.contains("cannot be reached"), "{page}: {}", shown.body);
+        assert!(shown.body.contains(&amqp), "{page} says why: {}", shown.body);
+    }
     let positions = listed["partitions"].as_array().unwrap().iter();
     let ready = our_server.client(ours.key()).ask("GET", "/ready", &[], b"");
     assert_eq!(ready.status, 503);
@@ -280,6 +296,16 @@ fn a_source_that_is_away_is_named_with_what_is_known_of_it() {
     crate::support::wait_until("it is away", || ours.json("hubs list")[0]["state"] == "away");
     let listed = &ours.json("hubs list")[0];
     assert!(listed["since"].is_string() && listed["partitions"][0]["tail"].is_u64(), "{listed}");
+    crate::support::wait_until("the overview says so", || {
+        let overview = our_server.client(ours.key()).ask("GET", "/api/v1/overview", &[], b"").json();
+        overview["hubs"][0]["away"] == true && overview["hubs"][0]["partitions"] == 4
+    });
+    let shown = Visitor::at(&our_server.http).get("/hubs/theirs");
+    assert!(
+        shown.body.contains("cannot be reached") && shown.body.contains("As it was known last"),
+        "{}",
+        shown.body
+    );
     assert!(our_server.terminate().success());
 }
 

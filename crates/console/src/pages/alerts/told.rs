@@ -40,7 +40,7 @@ fn standing(delivery: &NoticeDelivery) -> (Tone, &str) {
 }
 
 /// What happened, in words.
-fn words(kind: &str) -> String {
+pub(super) fn words(kind: &str) -> String {
     kind.replace(['.', '-'], " ")
 }
 
@@ -57,7 +57,7 @@ pub(super) fn brief(visit: &Visit, notices: &[&Notice]) -> Markup {
                             (when(visit, delivery))
                         }
                     }
-                    @if notice.deliveries.is_empty() { li { (mark(Tone::Busy, "not sent yet")) " " (words(&notice.kind)) } }
+                    @if notice.deliveries.is_empty() { li class="small" { (words(&notice.kind)) ": nobody was told yet" } }
                 }
             }
         }
@@ -107,13 +107,19 @@ pub(super) fn listed(visit: &Visit, notices: &[Notice]) -> Markup {
                 }
             }
             @if notice.deliveries.is_empty() {
-                tr { (first(visit, notice)) td { span class="nothing" { (text::NOTHING) } } td { "to nobody yet" } td class="n" { "0" } td { span class="nothing" { (text::NOTHING) } } }
+                tr { (first(visit, notice)) td { span class="nothing" { (text::NOTHING) } } td { "nobody was told yet" } td class="n" { "0" } td { span class="nothing" { (text::NOTHING) } } }
             }
         }
     };
     html! {
         (table("What was told", &heads(&["What", "When", "To", "How it went", ">Tries", "Last error"]), &rows))
-        p class="small" { "A notice is kept for a day after the last target has it." }
+        p class="small" {
+            "A notice is kept for a day after the last target has it."
+            @if notices.iter().all(|notice| notice.deliveries.is_empty()) {
+                " Nobody was told of any of these: people are told by mail or webhook, once the tables "
+                code { "[email.NAME]" } " or " code { "[webhook.NAME]" } " are in the configuration."
+            }
+        }
     }
 }
 

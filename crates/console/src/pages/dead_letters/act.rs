@@ -14,6 +14,7 @@ use crate::components::facts::facts;
 use crate::components::mark::Tone;
 use crate::components::notice::{empty, notice};
 use crate::components::table::{heads, table};
+use crate::components::time::at;
 use crate::form::{Fields, done};
 use crate::page::{Page, Section};
 use crate::problem::{Outcome, Problem};
@@ -205,7 +206,7 @@ async fn matching(visit: &Visit, deed: Deed, filter: &Filter, fields: &Fields) -
         p class="lead" { "Nothing is done yet. " strong { (text::counted(total, "dead letter", "dead letters")) } " would be meant." }
         (facts(&[
             ("Which", filter.without("until").in_words()),
-            ("Set aside before", html! { (until) }),
+            ("Set aside before", html! { @match until.parse() { Ok(until) => (at(until)), Err(_) => (until) } }),
             ("Open", html! { (text::count(open_count)) }),
             ("Quarantined", html! {
                 (text::count(quarantined_count))
@@ -219,6 +220,11 @@ async fn matching(visit: &Visit, deed: Deed, filter: &Filter, fields: &Fields) -
             }))
         }
         (meaning(deed))
+        @if deed == Deed::Redrive && groups.iter().all(|group| group.class == "permanent") {
+            (notice(Tone::Watch, &html! {
+                "All of these were rejected for good: redriven as they are, they come back unless the function was changed since."
+            }))
+        }
         (form(visit, deed, &label, &hidden, deed == Deed::Redrive && quarantined_count > 0))
         h2 { "By cause" }
         (table("By cause", &heads(&[">Count", "Cause", "Function", "Example"]), &rows))

@@ -37,6 +37,8 @@ pub struct Concern {
     pub advice: String,
     /// Where to look.
     pub address: String,
+    /// What there is to do there, as the words of a button.
+    pub look: &'static str,
     /// The function it is about.
     pub function: Option<String>,
 }
@@ -51,6 +53,7 @@ pub fn concerns(overview: &Overview) -> Vec<Concern> {
             sentence: "The program is not ready.".to_owned(),
             advice: "It starts, stops, or waits for its disk or its store; the log says for what.".to_owned(),
             address: "/logs?level=warn".to_owned(),
+            look: "Read the log",
             function: None,
         });
     }
@@ -78,6 +81,7 @@ fn of_alert(alert: &Alert) -> Concern {
         sentence: alert.what.clone(),
         advice: String::new(),
         address: address("/alerts", &[("subject", Some(&alert.subject))]),
+        look: "Look at the alert",
         function: None,
     }
 }
@@ -96,6 +100,7 @@ fn of_hub(hub: &HubOverview) -> Option<Concern> {
         sentence: format!("The hub {} {does_not}{problem}", hub.hub),
         advice: advice(state).to_owned(),
         address: format!("/hubs/{}", encoded(&hub.hub)),
+        look: "Look at the hub",
         function: None,
     })
 }
@@ -122,7 +127,14 @@ fn of_function(function: &FunctionOverview, now: Timestamp) -> Vec<Concern> {
     let name = &function.function;
     let mut found = Vec::new();
     let mut add = |tone, sentence: String, advice: String, address: String| {
-        found.push(Concern { tone, sentence, advice, address, function: Some(name.clone()) });
+        // What is said of a function leads to where it can be put right.
+        let look = match address.split('/').nth(1).unwrap_or_default() {
+            "circuits" => "Look at the circuit",
+            place if place.starts_with("dead-letters") => "See which failed, and why",
+            "hubs" => "Look at the partition",
+            _ => "Look at the function",
+        };
+        found.push(Concern { tone, sentence, advice, address, look, function: Some(name.clone()) });
     };
     let page = format!("/functions/{}", encoded(name));
     let circuit_page = format!("/circuits/{}", encoded(name));
@@ -291,6 +303,7 @@ fn of_function(function: &FunctionOverview, now: Timestamp) -> Vec<Concern> {
             sentence,
             advice: advice.to_owned(),
             address: page,
+            look: "Look at the function",
             function: Some(name.clone()),
         });
     }
