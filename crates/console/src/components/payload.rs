@@ -51,15 +51,24 @@ pub fn json_text(text: &str) -> Markup {
     html! { pre tabindex="0" { code { (text::shortened(&pretty(text).unwrap_or_else(|| text.to_owned()), SHOWN_BYTES)) } } }
 }
 
-/// One line of a body, for lists.
+/// One line of a body, for lists. Of text with a few wrong bytes in it the rest is shown.
 pub fn line(body: Option<&str>, base64: &str, most: usize) -> String {
-    match body {
-        Some(body) => text::shortened(
-            &body.chars().take(most * 2).collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "),
-            most,
-        ),
-        None => format!("{} of bytes", text::bytes((base64.len() / 4 * 3) as u64)),
+    let on_one_line = |body: &str| {
+        let begin: String = body.chars().take(most * 2).collect();
+        text::shortened(&begin.split_whitespace().collect::<Vec<_>>().join(" "), most)
+    };
+    if let Some(body) = body {
+        return on_one_line(body);
     }
+    // As many whole groups of four digits as make the line, whatever size the body has.
+    let digits = base64.len().min((most * 2).div_ceil(3) * 4);
+    let bytes = base64.get(..digits).and_then(|digits| STANDARD.decode(digits).ok()).unwrap_or_default();
+    let begin = String::from_utf8_lossy(&bytes);
+    let wrong = begin.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER || c.is_control()).count();
+    if wrong * 10 > begin.chars().count() {
+        return format!("{} of bytes", text::bytes((base64.len() / 4 * 3) as u64));
+    }
+    on_one_line(&begin)
 }
 
 /// Properties: names and values.
@@ -202,5 +211,11 @@ mod tests {
         assert_eq!(line(Some("a\n  b"), "", 10), "a b");
         assert_eq!(line(Some(&"x".repeat(100)), "", 5), "xxxxx…");
         assert!(line(None, &STANDARD.encode([0xff; 300]), 5).ends_with("of bytes"));
+        assert_eq!(
+            line(None, &STANDARD.encode(b"{\"icao24\":\"\xff\",  \"x\":1}"), 100),
+            "{\"icao24\":\"\u{fffd}\", \"x\":1}"
+        );
+        assert_eq!(line(None, &STANDARD.encode("y".repeat(1000)), 5), "yyyyy…");
+        assert_eq!(line(None, "no Base64", 5), "");
     }
 }

@@ -18,12 +18,13 @@ pub fn table(caption: &str, head: &Markup, rows: &Markup) -> Markup {
     }
 }
 
-/// Heads of columns; a name that begins with `>` is that of a column of numbers.
+/// Heads of columns; a name that begins with `>` is that of a column of numbers, and one without a name holds what can be done.
 pub fn heads(names: &[&str]) -> Markup {
     html! {
         @for name in names {
             @match name.strip_prefix('>') {
                 Some(name) => th scope="col" class="n" { (name) },
+                None if name.is_empty() => th scope="col" { span class="unseen" { "Acts" } },
                 None => th scope="col" { (name) },
             }
         }

@@ -61,7 +61,7 @@ async fn show(visit: Visit) -> Outcome<Page> {
         @if found.items.is_empty() {
             (empty("Nobody is signed in", &html! { "Who signs in on these pages has a session until they sign out." }))
         } @else {
-            (table("Sessions", &heads(&["Who", "Role", "Signed in by", "Since", "Last used", ""]), &rows(&visit, &found.items)))
+            (table("Sessions", &head(), &rows(&visit, &found.items)))
             @if found.items.len() > SHOWN { p class="small" { "and " (text::count((found.items.len() - SHOWN) as u64)) " older ones" } }
         }
         p class="small" {
@@ -70,6 +70,14 @@ async fn show(visit: Visit) -> Outcome<Page> {
             ", which ends its sessions too."
         }
     }))
+}
+
+fn head() -> Markup {
+    html! {
+        (heads(&["Who"]))
+        @for name in ["Role", "Signed in by", "Since"] { th scope="col" class="wide" { (name) } }
+        (heads(&["Last used", ""]))
+    }
 }
 
 fn rows(visit: &Visit, sessions: &[OpenSession]) -> Markup {
@@ -81,14 +89,14 @@ fn rows(visit: &Visit, sessions: &[OpenSession]) -> Markup {
                     @if session.current { " " (mark(Tone::Busy, "this one")) }
                     br; small class="m" { (session.id) }
                 }
-                td { (session.role) }
-                td {
+                td class="wide" { (session.role) }
+                td class="wide" {
                     @match &session.token {
                         Some(token) => { "the token " span class="m" { (token) } },
                         None => "the identity provider",
                     }
                 }
-                td { (ago(session.opened_at, visit.now)) }
+                td class="wide" { (ago(session.opened_at, visit.now)) }
                 td { (ago(session.used_at, visit.now)) }
                 td {
                     @if session.current {
