@@ -2,6 +2,7 @@
 //! them, and go on where the group is.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +19,19 @@ use tidegate_model::event::HubName;
 use tidegate_model::memory::MemoryStore;
 use tidegate_model::ports::{Checkpoints as _, DeadLetters as _, EventLog};
 use tidegate_model::position::{PartitionId, SequenceNumber};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::harness::{MUCH, OtherHub, P0, bodies, clock, read_n};
 
 fn blobs(azurite: &Azurite, container: &str) -> BlobCheckpoints {
-    let account: BlobAccount = azurite.connection_string().parse().unwrap();
+    blobs_at(&azurite.connection_string(), container)
+}
+
+fn blobs_at(connection_string: &str, container: &str) -> BlobCheckpoints {
+    let account: BlobAccount = connection_string.parse().unwrap();
     let client = http_client(&account).unwrap();
     let container = BlobContainer::new(account, container.to_owned(), client, SystemClock::shared());
     let consumer = ConsumerOf {
@@ -54,6 +61,10 @@ struct Program {
 
 impl Program {
     async fn start(hub: &OtherHub, azurite: &Azurite, container: &str, owner: &str) -> Self {
+        Self::start_over(hub, blobs(azurite, container), owner).await
+    }
+
+    async fn start_over(hub: &OtherHub, blobs: BlobCheckpoints, owner: &str) -> Self {
         let log = hub
             .reader_with(|options| (options.shares_partitions, options.owner_level) = (true, Some(0)))
             .await;
@@ -65,7 +76,6 @@ impl Program {
                 .await
                 .unwrap();
         }
-        let blobs = blobs(azurite, container);
         blobs.create().await.unwrap();
         let claims = Claims {
             log: log.clone(),
@@ -212,4 +222,61 @@ async fn a_reader_that_takes_without_claiming_is_not_fought() {
         receiver.next().await.unwrap();
     }
     program.end().await;
+}
+
+/// The way to the blobs, on which everything gets lost from some moment on: nobody answers, and nobody says that.
+struct Way {
+    address: SocketAddr,
+    is_lost: watch::Sender<bool>,
+    /// True once somebody who waited for an answer on it has given up.
+    given_up: watch::Sender<bool>,
+}
+
+impl Way {
+    async fn to(host: SocketAddr) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way =
+            Arc::new(Self { address, is_lost: watch::Sender::default(), given_up: watch::Sender::default() });
+        let carried = way.clone();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                tokio::spawn(carried.clone().carry(near, host));
+            }
+        });
+        way
+    }
+
+    async fn carry(self: Arc<Self>, mut near: TcpStream, host: SocketAddr) {
+        let mut far = TcpStream::connect(host).await.unwrap();
+        let mut is_lost = self.is_lost.subscribe();
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => return,
+            _ = is_lost.wait_for(|is_lost| *is_lost) => {}
+        }
+        let mut bytes = [0; 4096];
+        while let Ok(1..) = near.read(&mut bytes).await {}
+        self.given_up.send_replace(true);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_renewed_is_left_before_others_take_it_however_long_the_blobs_say_nothing() {
+    let Some(azurite) = Azurite::for_test() else { return };
+    let hub = four().await;
+    let text = azurite.connection_string();
+    let (_, rest) = text.split_once("BlobEndpoint=http://").unwrap();
+    let (host, _) = rest.split_once('/').unwrap();
+    let way = Way::to(host.parse().unwrap()).await;
+    let over_it = text.replace(&format!("http://{host}/"), &format!("http://{}/", way.address));
+    let program = Program::start_over(&hub, blobs_at(&over_it, "silent"), "one").await;
+    program.has(4).await;
+    way.is_lost.send_replace(true);
+    let mut given_up = way.given_up.subscribe();
+    tokio::select! {
+        biased;
+        _ = program.has(0) => {}
+        _ = given_up.wait_for(|given_up| *given_up) => panic!("they were read for as long as the blobs were waited for"),
+    }
+    program.running.abort();
 }

@@ -19,13 +19,15 @@
 mod balance;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tidegate_model::checkpoint::{FunctionName, Lane};
-use tidegate_model::clock::SharedClock;
+use tidegate_model::clock::{Clock, SharedClock};
 use tidegate_model::ports::{EventLog, ReadError, Store, StoreError};
 use tidegate_model::position::PartitionId;
 use tidegate_model::trail::{Act, NewTrailEntry};
@@ -71,8 +73,6 @@ pub struct Claims {
 /// A partition whose blob names us.
 struct Held {
     ownership: BlobOwnership,
-    /// When it was claimed or renewed, on the steady clock.
-    renewed_at: Duration,
     /// Whether it is read: its checkpoint is where the group is.
     is_assigned: bool,
 }
@@ -83,11 +83,60 @@ struct LetBe {
     until: Duration,
 }
 
+/// Until when each partition that is held is read, on the steady clock. Others wait longer for it: there is time to leave it.
+#[derive(Clone, Default)]
+struct Deadlines(Arc<Mutex<BTreeMap<PartitionId, Duration>>>);
+
+impl Deadlines {
+    /// The partition was claimed or renewed by a request that began then.
+    fn put(&self, partition: PartitionId, began: Duration, interval: Duration) {
+        self.0.lock().insert(partition, began.saturating_add(interval * (EXPIRES_AFTER - 1)));
+    }
+
+    fn remove(&self, partition: PartitionId) {
+        self.0.lock().remove(&partition);
+    }
+
+    /// Whether it is held, and may be read.
+    fn has(&self, partition: PartitionId) -> bool {
+        self.0.lock().contains_key(&partition)
+    }
+
+    /// Takes out those whose time is over.
+    fn over(&self, now: Duration) -> Vec<PartitionId> {
+        self.0.lock().extract_if(.., |_, until| *until <= now).map(|(partition, _)| partition).collect()
+    }
+
+    fn next(&self) -> Option<Duration> {
+        self.0.lock().values().min().copied()
+    }
+}
+
+/// Leaves partitions whose ownership was not renewed for long, however long the blobs let the renewal wait.
+async fn leave_in_time(
+    log: &RemoteLog,
+    deadlines: &Deadlines,
+    clock: &dyn Clock,
+    interval: Duration,
+) -> Infallible {
+    loop {
+        let now = clock.monotonic();
+        for partition in deadlines.over(now) {
+            let why = "its ownership could not be renewed in time";
+            tracing::warn!(hub = %log.hub(), %partition, why, "the partition is left to others");
+            log.unassign(partition, why);
+        }
+        let wait = deadlines.next().map_or(interval, |next| next.saturating_sub(now));
+        clock.sleep(wait.min(interval)).await;
+    }
+}
+
 /// What goes on.
 struct Running {
     claims: Claims,
     held: BTreeMap<PartitionId, Held>,
     let_be: BTreeMap<PartitionId, LetBe>,
+    deadlines: Deadlines,
     trouble: Option<String>,
 }
 
@@ -107,19 +156,32 @@ impl Claims {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(mut assigned) = self.log.assigned() else { return };
         let (clock, interval) = (self.clock.clone(), self.interval);
-        let mut running =
-            Running { claims: self, held: BTreeMap::new(), let_be: BTreeMap::new(), trouble: None };
-        loop {
-            let result = running.round().await;
-            running.tell(result.err());
-            assigned.mark_unchanged();
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => break,
-                // A partition was taken: perhaps others fall to us.
-                _ = assigned.changed() => {}
-                () = clock.sleep(interval) => {}
+        let (log, deadlines) = (self.log.clone(), Deadlines::default());
+        let mut running = Running {
+            claims: self,
+            held: BTreeMap::new(),
+            let_be: BTreeMap::new(),
+            deadlines: deadlines.clone(),
+            trouble: None,
+        };
+        let rounds = async {
+            loop {
+                let result = running.round().await;
+                running.tell(result.err());
+                assigned.mark_unchanged();
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    // A partition was taken: perhaps others fall to us.
+                    _ = assigned.changed() => {}
+                    () = clock.sleep(interval) => {}
+                }
             }
+        };
+        tokio::select! {
+            biased;
+            never = leave_in_time(&log, &deadlines, &*clock, interval) => match never {},
+            () = rounds => {}
         }
         running.release_all().await;
     }
@@ -133,12 +195,13 @@ impl Running {
         let mut claimed = Ok(());
         for partition in self.taken(&seen) {
             let known = seen.iter().find(|(of, _)| *of == partition).and_then(|(_, known)| known.as_ref());
+            let began = self.claims.clock.monotonic();
             match self.claims.blobs.claim(partition, &self.claims.owner, known).await {
                 Ok(ownership) => {
                     let from = known.and_then(|known| known.owner.as_deref()).unwrap_or("nobody");
                     tracing::info!(hub = %self.claims.log.hub(), %partition, from, "the partition is claimed");
-                    let renewed_at = self.claims.clock.monotonic();
-                    self.held.insert(partition, Held { ownership, renewed_at, is_assigned: false });
+                    self.deadlines.put(partition, began, self.claims.interval);
+                    self.held.insert(partition, Held { ownership, is_assigned: false });
                 }
                 Err(error) if error.is_lost_race() => {}
                 Err(error) => {
@@ -167,9 +230,14 @@ impl Running {
     async fn notice_thefts(&mut self) {
         let Some(assigned) = self.claims.log.assigned() else { return };
         let assigned = assigned.borrow().clone();
+        // What was left in time is held still, and is read again once it could be renewed.
+        for (_, held) in self.held.iter_mut().filter(|(id, _)| !self.deadlines.has(**id)) {
+            held.is_assigned = false;
+        }
         let taken = self.held.extract_if(.., |id, held| held.is_assigned && !assigned.contains(id));
         let taken: Vec<(PartitionId, Held)> = taken.collect();
         for (partition, held) in taken {
+            self.deadlines.remove(partition);
             // Who takes a partition by its blob has changed that before it began to read.
             match self.claims.blobs.release(partition, &held.ownership).await {
                 Err(error) if error.is_lost_race() => drop(self.let_be.remove(&partition)),
@@ -187,9 +255,9 @@ impl Running {
         }
     }
 
-    /// Renews what is held. What cannot be renewed for long is left.
+    /// Renews what is held.
     async fn renew(&mut self) {
-        let Self { claims, held, .. } = self;
+        let Self { claims, held, deadlines, .. } = self;
         let now = claims.clock.monotonic();
         let known: Vec<_> =
             held.iter().map(|(partition, held)| (*partition, held.ownership.clone())).collect();
@@ -200,23 +268,23 @@ impl Running {
         let renewed: Vec<_> = stream::iter(renewals).buffered(QUESTIONS).collect().await;
         for (partition, renewal) in renewed {
             let Some(known) = held.get_mut(&partition) else { continue };
-            let why = match renewal {
+            match renewal {
                 Ok(ownership) => {
-                    (known.ownership, known.renewed_at) = (ownership, now);
+                    known.ownership = ownership;
+                    // It may have been left while the answer was waited for.
+                    known.is_assigned &= deadlines.has(partition);
+                    deadlines.put(partition, now, claims.interval);
                     continue;
                 }
-                Err(error) if error.is_lost_race() => {
-                    "another processor of the consumer group claimed it".to_owned()
-                }
-                // Others wait for all of that time; there has to be some left to leave it.
-                Err(_) if now.saturating_sub(known.renewed_at) < claims.interval * (EXPIRES_AFTER - 1) => {
-                    continue;
-                }
-                Err(error) => format!("its ownership cannot be renewed: {error}"),
-            };
+                Err(error) if error.is_lost_race() => {}
+                // It is tried again. Where that takes too long the partition is left, whatever is under way here.
+                Err(_) => continue,
+            }
+            let why = "another processor of the consumer group claimed it";
             tracing::warn!(hub = %claims.log.hub(), %partition, why, "the partition is left to others");
             held.remove(&partition);
-            claims.log.unassign(partition, &why);
+            deadlines.remove(partition);
+            claims.log.unassign(partition, why);
         }
     }
 
@@ -227,8 +295,8 @@ impl Running {
             let blobs = self.claims.blobs.clone();
             async move { Ok((partition, blobs.ownership(partition).await?)) }
         });
-        let answers: Vec<Result<_, BlobError>> = stream::iter(questions).buffered(QUESTIONS).collect().await;
-        answers.into_iter().collect()
+        // Who does not answer the first does not answer the others, and what is held has to be renewed meanwhile.
+        stream::iter(questions).buffered(QUESTIONS).try_collect().await
     }
 
     /// What is to be claimed now. Tells the hub who has the others.
@@ -259,6 +327,10 @@ impl Running {
         for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.is_assigned) {
             if let Err(error) = self.claims.follow(*partition).await {
                 assigned = assigned.and(Err(error));
+                continue;
+            }
+            // To find out may have taken longer than others wait.
+            if !self.deadlines.has(*partition) {
                 continue;
             }
             self.claims.log.assign(*partition);
