@@ -145,6 +145,15 @@ struct Held {
     record: SessionRecord,
 }
 
+/// What the store has.
+#[derive(Default)]
+struct Kept {
+    /// Ordered by place.
+    held: Vec<Held>,
+    /// A place whose register is no session that this version knows.
+    unreadable: Option<(String, Version)>,
+}
+
 impl Sessions {
     /// The sessions in these registers.
     pub fn new(registers: Arc<dyn Registers>, times: SessionTimes, clock: SharedClock) -> Self {
@@ -160,8 +169,8 @@ impl Sessions {
         let mut tries = 0;
         loop {
             let now = self.clock.now();
-            let held = self.all().await?;
-            let (place, from) = place_for(&held, &principal, &self.times, now);
+            let Kept { held, unreadable } = self.kept().await?;
+            let (place, from) = unreadable.unwrap_or_else(|| place_for(&held, &principal, &self.times, now));
             let secret = format!("{place}{}", random_hex::<32>(&*self.clock));
             let record = SessionRecord {
                 id: random_hex::<6>(&*self.clock),
@@ -290,7 +299,23 @@ impl Sessions {
     }
 
     async fn all(&self) -> Result<Vec<Held>, StoreError> {
-        self.registers.registers(SESSION).await?.into_iter().map(read).collect()
+        Ok(self.kept().await?.held)
+    }
+
+    /// All places that are taken. What cannot be read keeps nobody else out: whose it is has to sign in again.
+    async fn kept(&self) -> Result<Kept, StoreError> {
+        let mut kept = Kept::default();
+        for register in self.registers.registers(SESSION).await? {
+            let place = (register.name.clone(), register.version);
+            match read(register) {
+                Ok(held) => kept.held.push(held),
+                Err(error) => {
+                    tracing::warn!(%error, "a session cannot be read, and makes room for the next");
+                    kept.unreadable = Some(place);
+                }
+            }
+        }
+        Ok(kept)
     }
 
     /// False when it was changed meanwhile.

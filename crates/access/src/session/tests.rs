@@ -231,3 +231,30 @@ async fn who_signs_out_is_signed_out_although_another_request_uses_the_session_j
     assert!(between.happens.lock().is_none(), "it was used meanwhile");
     assert_eq!(bench.find(&cookie).await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_read_keeps_nobody_from_signing_in() {
+    let bench = Bench::new();
+    let (mia, _) = bench.open("mia").await;
+    let (zoe, _) = bench.open("zoe").await;
+    let stored = bench.store.registers(SESSION).await.unwrap().remove(0);
+    let of_a_later_version = RegisterChange {
+        key: RegisterKey::new(SESSION, &stored.name),
+        from: stored.version,
+        value: Some(serde_json::json!({ "who": "mia" })),
+        at: bench.clock.now(),
+        notices: Vec::new(),
+        trail: Vec::new(),
+    };
+    bench.store.change_register(of_a_later_version).await.unwrap();
+    assert!(bench.sessions.find(&mia).await.is_err(), "it is damaged, and lets nobody in");
+    let names = async || -> Vec<String> {
+        bench.sessions.list().await.unwrap().into_iter().map(|record| record.name).collect()
+    };
+    assert_eq!(names().await, ["zoe"]);
+    let (ann, _) = bench.open("ann").await;
+    assert!(bench.find(&ann).await.is_some() && bench.find(&zoe).await.is_some());
+    assert_eq!(names().await.len(), 2);
+    assert_eq!(bench.store.registers(SESSION).await.unwrap().len(), 2, "it made room");
+    assert_eq!(bench.find(&mia).await, None);
+}
