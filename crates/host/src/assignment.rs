@@ -1,8 +1,9 @@
 //! Follows the readers of a hub who share its partitions out among themselves, beyond this program's store: a lane is
 //! claimed when its partition falls to this program, and given up when another reader has it.
 //!
-//! The claim in the store is made all the same. It fences whoever processed the lane from this store before, and what a
-//! lane that is given up has decided is committed under it.
+//! The claim in the store is made all the same: it fences whoever processed the lane from this store before. When a lane is
+//! given up another reader has its partition already and begins at the last checkpoint that it knows of, so what is not
+//! committed is dropped, an invocation that runs too, and the term in the store ends: nothing is committed under it any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tidegate_model::ports::{Store, StoreError};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::lane::{OwnedLane, Tenure};
+use crate::lane::OwnedLane;
 use crate::ownership::is_in_disorder;
 use crate::workspace::Workspace;
 
@@ -96,12 +97,12 @@ impl Follower {
 
     async fn give_up(&self, lane: &OwnedLane) -> Result<(), StoreError> {
         if !lane.is_stopped() {
-            lane.leave();
+            lane.taken();
             return Ok(());
         }
         // It has no pump that could give it up.
         let tenure = *lane.tenure().borrow();
-        if let Tenure::Held(term) | Tenure::Leaving(term) = tenure {
+        if let Some(term) = tenure.owned() {
             self.store.release(&lane.lane, lane.epoch(), self.clock.now()).await?;
             lane.lost(term);
         }

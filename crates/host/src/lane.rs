@@ -73,17 +73,27 @@ pub enum Tenure {
     Held(u64),
     /// It does, and is about to give it up.
     Leaving(u64),
+    /// It does, but somebody else has what it reads: what is not committed is dropped.
+    Taken(u64),
 }
 
 impl Tenure {
     fn term(self) -> u64 {
-        let (Self::None(term) | Self::Held(term) | Self::Leaving(term)) = self;
+        let (Self::None(term) | Self::Held(term) | Self::Leaving(term) | Self::Taken(term)) = self;
         term
     }
 
     /// Whether the lane is owned in this term.
     pub fn is_term(self, term: u64) -> bool {
-        matches!(self, Self::Held(current) | Self::Leaving(current) if current == term)
+        self.owned() == Some(term)
+    }
+
+    /// The term, while the lane is owned.
+    pub fn owned(self) -> Option<u64> {
+        match self {
+            Self::None(_) => None,
+            Self::Held(term) | Self::Leaving(term) | Self::Taken(term) => Some(term),
+        }
     }
 }
 
@@ -211,6 +221,16 @@ impl OwnedLane {
         });
     }
 
+    /// Has its pump drop what it does, and give it up: another reader of its hub has the partition, and processes what is not
+    /// committed.
+    pub fn taken(&self) {
+        self.tenure.send_if_modified(|tenure| {
+            let (Tenure::Held(term) | Tenure::Leaving(term)) = *tenure else { return false };
+            *tenure = Tenure::Taken(term);
+            true
+        });
+    }
+
     /// Notes that a term is over: the lane is released, or somebody else owns it.
     pub fn lost(&self, term: u64) {
         self.tenure.send_if_modified(|tenure| {
@@ -239,7 +259,7 @@ impl OwnedLane {
             return;
         }
         let tenure = *self.tenure.borrow();
-        if let Tenure::Held(term) | Tenure::Leaving(term) = tenure {
+        if let Some(term) = tenure.owned() {
             warn!(lane = %self.lane, error = %refusal, "another processor owns the lane now");
             self.lost(term);
         }

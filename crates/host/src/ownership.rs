@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 use crate::balance::{self, Decision, Instance, LaneOwner, Peers};
 use crate::circuit::exchange::{Exchange, exchange};
 use crate::circuit::{self, CircuitBreaker};
-use crate::lane::{OwnedLane, Tenure};
+use crate::lane::OwnedLane;
 use crate::workspace::Workspace;
 
 /// The [kind](RegisterKey::kind) of the registers in which processors announce themselves. A register's name is the
@@ -287,7 +287,7 @@ impl Keeper {
         for lane in &*self.lanes {
             let Some(stored) = ownerships.iter().find(|stored| stored.lane == lane.lane) else { continue };
             let (tenure, ours) = (*lane.tenure().borrow(), lane.epoch());
-            let (Tenure::Held(term) | Tenure::Leaving(term)) = tenure else { continue };
+            let Some(term) = tenure.owned() else { continue };
             if stored.owner != self.owner && stored.epoch > ours {
                 warn!(lane = %lane.lane, owner = stored.owner, "another processor owns the lane now");
                 lane.lost(term);
@@ -346,7 +346,7 @@ impl Keeper {
             }
             // It has no pump that could give it up. Another processor may have more luck with it.
             let tenure = *lane.tenure().borrow();
-            if let Tenure::Held(term) | Tenure::Leaving(term) = tenure {
+            if let Some(term) = tenure.owned() {
                 self.store.release(&lane.lane, lane.epoch(), self.clock.now()).await?;
                 lane.lost(term);
             }

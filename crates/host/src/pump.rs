@@ -138,6 +138,8 @@ enum Stop {
     Leave,
     /// The lane has another owner.
     Lost,
+    /// Another reader has its partition.
+    Taken,
     /// It cannot go on without a person.
     Failed(String),
 }
@@ -177,9 +179,13 @@ impl PartitionPump {
             if self.lane().is_stopped() || self.lane().pump() != self.number {
                 return;
             }
-            let stop = if let Stop::Leave = stop { self.leave(current, term).await } else { stop };
+            let stop = match stop {
+                Stop::Leave => self.leave(current, term).await,
+                Stop::Taken => self.let_go(term).await,
+                stop => stop,
+            };
             match stop {
-                Stop::Rewound | Stop::Reload | Stop::Leave => {}
+                Stop::Rewound | Stop::Reload | Stop::Leave | Stop::Taken => {}
                 Stop::Drained => return,
                 Stop::Lost => {
                     self.take_back();
@@ -500,7 +506,7 @@ impl PartitionPump {
         let code = error.code();
         if lane.assigned().is_some() {
             warn!(lane = %lane.lane, %code, %error, "the lane is given up");
-            return Stop::Leave;
+            return Stop::Taken;
         }
         if lane.is_shared() {
             match self.store.ownerships().await {

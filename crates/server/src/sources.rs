@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use tidegate_adapters::event_hubs::blobs::{
-    BlobAccount, BlobCheckpoints, BlobContainer, Claims, ConsumerOf, InvalidAccount, Mirror,
+    BlobAccount, BlobCheckpoints, BlobContainer, Claims, ConsumerOf, FoundCheckpoint, InvalidAccount, Mirror,
     http_client as blob_client, known_checkpoints,
 };
 use tidegate_adapters::event_hubs::client::entra::{
@@ -257,13 +257,17 @@ impl Sources {
         };
         begin(&log, readers, store, clock).await?;
         let interval = source.claim_interval();
+        let writer = match blobs {
+            Some(_) => owner_of(store, &source.name, clock).await.map_err(failed)?,
+            None => String::new(),
+        };
         let claims = match (&blobs, interval) {
             (Some(blobs), Some(interval)) => Some(Claims {
                 log: log.clone(),
                 blobs: blobs.clone(),
                 functions: readers.iter().map(|reader| reader.function.clone()).collect(),
                 store: store.clone(),
-                owner: owner_of(store, &source.name, clock).await.map_err(failed)?,
+                owner: writer.clone(),
                 interval,
                 clock: clock.clone(),
             }),
@@ -273,6 +277,7 @@ impl Sources {
             store: store.clone(),
             log: log.clone(),
             blobs,
+            writer,
             interval: interval.map_or(COPY_EVERY, |interval| interval.min(COPY_EVERY)),
             clock: clock.clone(),
         });
@@ -392,6 +397,20 @@ fn not_located(error: ReadError) -> NotOpened {
     }
 }
 
+/// Where a blob says that its group is, is not in the hub.
+fn not_behind(source: &HubName, blob: &str, error: ReadError) -> NotOpened {
+    if let ReadError::BeyondTail { .. } = error {
+        let message = format!(
+            "where the functions on [source.{source}] begin is not clear: the checkpoint {blob} is past the end of the hub, as \
+             after the hub was deleted and made again: {error}"
+        );
+        return NotOpened::Failed(Failure::new(error.code(), message).help(
+            "delete the blob if it is of an earlier hub; the functions begin at `initial_offset` then",
+        ));
+    }
+    not_located(error)
+}
+
 fn failed(error: impl Into<Failure>) -> NotOpened {
     NotOpened::Failed(error.into())
 }
@@ -451,10 +470,17 @@ async fn blobs(
     let remote = log.client().remote();
     let consumer = ConsumerOf {
         namespace: remote.namespace.clone(),
+        port: remote.named_port,
         hub: remote.hub.clone(),
         consumer_group: log.consumer_group().to_owned(),
     };
-    let copies = BlobCheckpoints::new(container, &consumer);
+    let mut copies = BlobCheckpoints::new(container, consumer);
+    if let Some(prefix) = &wanted.prefix {
+        copies = copies.under(prefix.clone());
+    }
+    if let Some(prefix) = &wanted.legacy_prefix {
+        copies = copies.with_legacy(prefix.clone());
+    }
 
     let known = store.checkpoints().await.map_err(failed)?;
     let lanes = readers.iter().flat_map(|reader| lanes_of(log, reader));
@@ -467,12 +493,24 @@ async fn blobs(
     match read.await {
         Ok(positions) => {
             for lane in new {
-                let Some(known) = positions.get(&lane.partition) else { continue };
+                let Some(FoundCheckpoint { checkpoint: known, blob, other_prefix }) =
+                    positions.get(&lane.partition)
+                else {
+                    continue;
+                };
                 let behind =
                     log.locate_behind(lane.partition, known.sequence_number, known.offset.as_deref());
-                let Some(start) = behind.await.map_err(not_located)? else { continue };
+                let start = behind.await.map_err(|error| not_behind(name, blob, error))?;
+                let Some(start) = start else { continue };
                 store.begin(&lane, log.incarnation(), start, clock.now()).await.map_err(failed)?;
-                tracing::info!(%lane, position = %start, "the lane begins where the blobs say that its group is");
+                tracing::info!(%lane, position = %start, blob, "the lane begins where the blobs say that its group is");
+                if let (Some(prefix), Some(_)) = (other_prefix, wanted.claim_interval) {
+                    tracing::warn!(
+                        source = %name, prefix,
+                        "the group has checkpoints of a client that names its blobs otherwise; to share partitions with its \
+                         processors, write this `prefix` into `checkpoint_blobs`"
+                    );
+                }
             }
         }
         // Whoever has begun needs no blobs to go on.

@@ -36,10 +36,11 @@ fn blobs_at(connection_string: &str, container: &str) -> BlobCheckpoints {
     let container = BlobContainer::new(account, container.to_owned(), client, SystemClock::shared());
     let consumer = ConsumerOf {
         namespace: "other.servicebus.windows.net".to_owned(),
+        port: None,
         hub: "flights".to_owned(),
         consumer_group: "$Default".to_owned(),
     };
-    BlobCheckpoints::new(container, &consumer)
+    BlobCheckpoints::new(container, consumer)
 }
 
 fn function() -> FunctionName {
@@ -156,13 +157,17 @@ async fn what_a_dead_processor_had_is_taken_when_its_ownership_has_expired_and_i
     for partition in four_partitions() {
         theirs.claim(partition, "dead", None).await.unwrap();
     }
-    theirs.write_checkpoint(P0, SequenceNumber(6), "6").await.unwrap();
+    theirs.write_checkpoint(P0, SequenceNumber(6), "6", "dead").await.unwrap();
+    hub.append_numbers(PartitionId(2), 0..10).await;
+    theirs.write_checkpoint(PartitionId(2), SequenceNumber(6), "6", "one").await.unwrap();
     // One that is past the end means nothing.
-    theirs.write_checkpoint(PartitionId(1), SequenceNumber(60), "60").await.unwrap();
+    theirs.write_checkpoint(PartitionId(1), SequenceNumber(60), "60", "dead").await.unwrap();
     let program = Program::start(&hub, &azurite, "dead", "one").await;
     program.has(4).await;
     let at = async |partition| program.store.checkpoint(&lane(partition)).await.unwrap().unwrap().position;
     assert_eq!((at(P0).await, at(PartitionId(1)).await), (SequenceNumber(7), SequenceNumber::ZERO));
+    // What it wrote itself is a copy of its store, which may be put back by a person.
+    assert_eq!(at(PartitionId(2)).await, SequenceNumber::ZERO);
     let trail = program.store.trail(None, 0, 10).await.unwrap();
     let [entry] = trail.as_slice() else { panic!("{trail:?}") };
     assert_eq!((entry.action.as_str(), entry.subject.as_str()), ("checkpoint.follow", "f/theirs/0"));

@@ -149,6 +149,7 @@ impl OtherHub {
         Remote {
             server: Server { host: "127.0.0.1".to_owned(), port: self.address.port(), tls: None },
             namespace: "other.servicebus.windows.net".to_owned(),
+            named_port: None,
             hub: EventLog::hub(&*self.log).to_string(),
             access,
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tidegate_model::attempt::Attempt;
 use tidegate_model::clock::timeout;
 use tidegate_model::error::ErrorKind;
+use tidegate_model::ports::StoreError;
 use tidegate_model::position::SequenceNumber;
 use tracing::{info, warn};
 
@@ -184,16 +185,17 @@ impl PartitionPump {
             // What is owned is given up by draining.
             _ = draining.wait_for(|draining| *draining) => Err(Stop::Drained),
             owned = tenure.wait_for(|tenure| !matches!(tenure, Tenure::None(_))) => match owned.as_deref() {
-                Ok(Tenure::Held(term) | Tenure::Leaving(term)) => Ok(*term),
-                _ => Err(Stop::Drained),
+                Ok(tenure) => tenure.owned().ok_or(Stop::Drained),
+                Err(_) => Err(Stop::Drained),
             },
         }
     }
 
-    /// Waits until a term is over although the pump has not ended it: somebody else owns the lane, or giving it up takes
-    /// too long.
+    /// Waits until a term is over although the pump has not ended it: somebody else owns the lane or reads its partition, or
+    /// giving it up takes too long.
     pub(super) fn called_off(&self, term: u64) -> impl Future<Output = Stop> + use<> {
-        let (mut over, mut leaving) = (self.tenure.clone(), self.tenure.clone());
+        let (mut over, mut taken, mut leaving) =
+            (self.tenure.clone(), self.tenure.clone(), self.tenure.clone());
         let (clock, leave_within) = (self.clock.clone(), self.leave_within);
         async move {
             let too_long = async {
@@ -203,6 +205,7 @@ impl PartitionPump {
             tokio::select! {
                 biased;
                 _ = over.wait_for(|tenure| !tenure.is_term(term)) => Stop::Lost,
+                _ = taken.wait_for(|tenure| matches!(tenure, Tenure::Taken(_))) => Stop::Taken,
                 () = too_long => Stop::Leave,
             }
         }
@@ -211,10 +214,38 @@ impl PartitionPump {
     /// Gives the lane up: what is decided is committed, or taken back if that takes too long, and the lane is released.
     /// [`Stop::Leave`] when that is done.
     pub(super) async fn leave(&self, generation: Generation, term: u64) -> Stop {
-        self.release(generation, term).await.map_or_else(|stop| stop, |()| Stop::Leave)
+        let released = async {
+            self.settle(generation, term).await?;
+            let lane = self.lane();
+            self.end_term(term, || self.store.release(&lane.lane, lane.epoch(), self.clock.now())).await
+        };
+        released.await.map_or_else(|stop| stop, |()| Stop::Leave)
     }
 
-    async fn release(&self, generation: Generation, term: u64) -> Result<(), Stop> {
+    /// Gives the lane up that somebody else reads: what is not committed is taken back, and nothing is committed under this
+    /// term any more. [`Stop::Leave`] when that is done.
+    pub(super) async fn let_go(&self, term: u64) -> Stop {
+        self.take_back();
+        self.end_term(term, || self.fence()).await.map_or_else(|stop| stop, |()| Stop::Leave)
+    }
+
+    /// Ends the term in the store by a higher one, which nobody holds then.
+    async fn fence(&self) -> Result<(), StoreError> {
+        let lane = self.lane();
+        let ownerships = self.store.ownerships().await?;
+        let stored = ownerships.into_iter().find(|stored| stored.lane == lane.lane);
+        // Somebody else may have claimed it since, who shares the store.
+        let Some(stored) = stored.filter(|stored| stored.owner == self.owner) else { return Ok(()) };
+        let epoch = if stored.epoch > lane.epoch() {
+            stored.epoch
+        } else {
+            self.store.claim(&lane.lane, &self.owner, self.clock.now()).await?.epoch
+        };
+        self.store.release(&lane.lane, epoch, self.clock.now()).await
+    }
+
+    /// Waits until what is decided is committed, or takes it back if that takes too long.
+    async fn settle(&self, generation: Generation, term: u64) -> Result<(), Stop> {
         let lane = self.lane();
         self.workspace.hurry();
         let mut generations = self.workspace.generation();
@@ -230,19 +261,27 @@ impl PartitionPump {
             warn!(lane = %lane.lane, "what was decided is not committed in time; whoever owns the lane next decides it again");
             self.workspace.rewind();
         }
+        Ok(())
+    }
+
+    /// Ends the term in the store, and here.
+    async fn end_term<E>(&self, term: u64, end: impl Fn() -> E) -> Result<(), Stop>
+    where
+        E: Future<Output = Result<(), StoreError>>,
+    {
+        let lane = self.lane();
         let mut failures = 0;
         loop {
-            let release = self.store.release(&lane.lane, lane.epoch(), self.clock.now());
-            let problem =
-                match self.until_over(term, timeout(&*self.clock, self.leave_within, release)).await? {
-                    Some(Ok(())) => break,
-                    Some(Err(error)) if error.kind() != ErrorKind::Transient => {
-                        warn!(lane = %lane.lane, %error, "the lane was not released");
-                        break;
-                    }
-                    Some(Err(error)) => error.to_string(),
-                    None => "the store does not answer".to_owned(),
-                };
+            let problem = match self.until_over(term, timeout(&*self.clock, self.leave_within, end())).await?
+            {
+                Some(Ok(())) => break,
+                Some(Err(error)) if error.kind() != ErrorKind::Transient => {
+                    warn!(lane = %lane.lane, %error, "the lane was not released");
+                    break;
+                }
+                Some(Err(error)) => error.to_string(),
+                None => "the store does not answer".to_owned(),
+            };
             failures += 1;
             lane.set_state(LaneState::Waiting { error: problem });
             let pause = OUTAGE.delay_after(failures, self.clock.random()).unwrap_or_default();

@@ -8,10 +8,15 @@ use async_trait::async_trait;
 use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::settings::HostOptions;
 use tidegate_host::status::LaneState;
-use tidegate_model::clock::Clock as _;
+use tidegate_model::answer::Answers;
+use tidegate_model::clock::{Clock as _, SharedClock};
+use tidegate_model::document::DocumentId;
 use tidegate_model::event::Event;
 use tidegate_model::memory::MemoryLog;
-use tidegate_model::ports::{Checkpoints as _, EventLog, Ownerships as _, ReadError, ReadLimit};
+use tidegate_model::ports::{
+    Checkpoints as _, CurrentDocument, Documents as _, EventLog, Function, FunctionDescriptor, FunctionError,
+    Invocation, Ownerships as _, ReadError, ReadLimit,
+};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 
@@ -126,6 +131,76 @@ async fn a_lane_follows_its_partition_from_one_program_to_the_other_and_back() {
     first.drain(GRACE).await;
     second.drain(GRACE).await;
     assert_eq!((owner_of(&world, 0).await, owner_of(&world, 1).await), (String::new(), String::new()));
+}
+
+/// Writes the journal, and takes its time.
+struct Slow {
+    journal: Journal,
+    clock: SharedClock,
+    begun: watch::Sender<u32>,
+}
+
+struct SlowInvocation {
+    inner: Box<dyn Invocation>,
+    clock: SharedClock,
+}
+
+#[async_trait]
+impl Function for Slow {
+    fn descriptor(&self) -> &FunctionDescriptor {
+        self.journal.descriptor()
+    }
+
+    fn plan(&self, events: Vec<Event>) -> Result<Box<dyn Invocation>, FunctionError> {
+        let inner = self.journal.plan(events)?;
+        self.begun.send_modify(|begun| *begun += 1);
+        Ok(Box::new(SlowInvocation { inner, clock: self.clock.clone() }))
+    }
+}
+
+#[async_trait]
+impl Invocation for SlowInvocation {
+    fn documents(&self) -> &[DocumentId] {
+        self.inner.documents()
+    }
+
+    async fn run(self: Box<Self>, current: Vec<CurrentDocument>) -> Result<Answers, FunctionError> {
+        self.clock.sleep(Duration::from_secs(5)).await;
+        self.inner.run(current).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_whose_partition_is_taken_meanwhile_changes_nothing_and_its_term_is_over() {
+    let world = World::new(1);
+    let log = Seen::new(&world, true);
+    log.assign(&[0]);
+    let journal = Journal { descriptor: descriptor(), act: apply, given: Arc::clone(&world.given) };
+    let (clock, begun) = (world.clock.clone(), watch::Sender::new(0));
+    let function = Slow { journal, clock: clock.clone(), begun: begun.clone() };
+    let setup =
+        FunctionSetup { function: Arc::new(function), log: log.clone(), settings: world.settings.clone() };
+    let store = Arc::new(world.store.clone());
+    let processor = Processor::start(store, clock, world.options.clone(), vec![setup]).await.unwrap();
+    world.publish_keyed(0, &["p0:0"]).await;
+    begun.subscribe().wait_for(|begun| *begun == 1).await.unwrap();
+    let owned = world.store.ownerships().await.unwrap()[0].clone();
+    assert!(!owned.owner.is_empty());
+
+    log.assign(&[]);
+    until(&world, "it is given up", async || state_of(&processor, 0) == LaneState::Unowned).await;
+    let ended = world.store.ownerships().await.unwrap()[0].clone();
+    assert_eq!((ended.owner.as_str(), ended.epoch > owned.epoch), ("", true), "{ended:?}");
+    // The function has long answered.
+    world.clock.sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.checkpoint(0).await.position, SequenceNumber::ZERO);
+    assert!(world.store.collections().await.unwrap().is_empty(), "nothing was written");
+
+    log.assign(&[0]);
+    processor.caught_up().await;
+    assert_eq!(world.document("p0").await, ["0"]);
+    assert_eq!(*begun.borrow(), 2);
+    processor.drain(GRACE).await;
 }
 
 #[tokio::test(start_paused = true)]

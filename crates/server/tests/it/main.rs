@@ -23,6 +23,7 @@ mod drain;
 mod embedded;
 mod faults;
 mod fsck;
+mod handover;
 mod health;
 mod hubs;
 mod issuer;

@@ -205,10 +205,15 @@ impl Server {
         self.child.wait().expect("it has ended");
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it can be signalled");
+    }
+
     /// Ends it as an operator ends it.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().expect("it has ended")
     }
 

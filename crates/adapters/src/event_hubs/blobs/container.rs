@@ -1,4 +1,4 @@
-//! A container of empty blobs: as much of the Blob REST API as checkpoints need.
+//! A container of blobs, empty ones mostly: as much of the Blob REST API as checkpoints need.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -119,6 +119,28 @@ impl BlobContainer {
             Ok(answer) => Ok(Some(blob_of(answer.headers()))),
             Err(BlobError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What is in a blob; `None` when there is none, or one of more than `limit` bytes.
+    pub(super) async fn body(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>, BlobError> {
+        let mut answer =
+            match self.send("reading a blob", Method::GET, self.url(name), HeaderMap::new()).await {
+                Ok(answer) => answer,
+                Err(BlobError::Refused { status: 404, .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+        let host = self.account.endpoint.host_str().unwrap_or_default();
+        let unreachable = |detail: String| BlobError::Unreachable { host: host.to_owned(), detail };
+        let mut body = Vec::new();
+        loop {
+            let piece = timeout(&*self.clock, REQUEST_TIMEOUT, answer.chunk()).await;
+            let piece = piece.ok_or_else(|| unreachable("its answer does not end".to_owned()))?;
+            match piece.map_err(|error| unreachable(error.without_url().to_string()))? {
+                Some(piece) if body.len() + piece.len() > limit => return Ok(None),
+                Some(piece) => body.extend_from_slice(&piece),
+                None => return Ok(Some(body)),
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Copies of our checkpoints, as blobs: for KEDA, for other processors, and for the way back.
 //!
 //! The store decides; the blobs follow it. A copy is written some seconds after a checkpoint moved, once for all moves in
-//! between; where partitions are [claimed](super::Claims), only of those that are ours. Where several functions read a hub in one group, the copy is the checkpoint of the slowest. When the blobs
+//! between. Where partitions are [claimed](super::Claims), only of those that are ours, and a copy of somebody else is
+//! replaced only by a later one: a program that has not noticed yet that it lost a partition cannot put its group back. Where several functions read a hub in one group, the copy is the checkpoint of the slowest. When the blobs
 //! cannot be written nothing else stops: the copy is old, and a log line says so.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use tidegate_model::ports::{EventLog, Store};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 
-use super::checkpoints::{BlobCheckpoint, BlobCheckpoints};
+use super::checkpoints::{BlobCheckpoints, FoundCheckpoint, StoredCheckpoint};
 use super::container::BlobError;
 use crate::event_hubs::log::RemoteLog;
 
@@ -25,6 +26,8 @@ pub struct Mirror {
     pub log: Arc<RemoteLog>,
     /// Where the copies go.
     pub blobs: Arc<BlobCheckpoints>,
+    /// What this program is called in the blobs.
+    pub writer: String,
     /// How often the store is looked at.
     pub interval: Duration,
     /// The clock of the store.
@@ -83,12 +86,42 @@ impl Mirror {
             if written.get(&partition).is_some_and(|before| *before >= number) {
                 continue;
             }
-            let wrote = self.blobs.write_checkpoint(partition, number, &offset).await;
-            wrote.map_err(|error| error.to_string())?;
+            match self.write(partition, number, &offset, assigned.is_some()).await {
+                Ok(()) => {}
+                // Whoever was faster is looked at the next time.
+                Err(error) if error.is_lost_race() => continue,
+                Err(error) => return Err(error.to_string()),
+            }
             written.insert(partition, number);
             self.log.forget_offsets_before(partition, number);
         }
         Ok(())
+    }
+}
+
+impl Mirror {
+    async fn write(
+        &self,
+        partition: PartitionId,
+        number: SequenceNumber,
+        offset: &str,
+        is_shared: bool,
+    ) -> Result<(), BlobError> {
+        if !is_shared {
+            return self.blobs.write_checkpoint(partition, number, offset, &self.writer).await;
+        }
+        let stored = self.blobs.stored(partition).await?;
+        if let Some(StoredCheckpoint { checkpoint, .. }) = &stored {
+            let is_ours = checkpoint.written_by.as_deref() == Some(self.writer.as_str());
+            // One that is past the end is of another life of the hub, or of one that lost its end.
+            let tail = self.log.status(partition).ok().map(|status| status.tail);
+            let is_of_this_life = |copy: &SequenceNumber| tail.is_none_or(|tail| *copy < tail);
+            let theirs = checkpoint.sequence_number.filter(is_of_this_life);
+            if !is_ours && theirs.is_some_and(|theirs| theirs >= number) {
+                return Ok(());
+            }
+        }
+        self.blobs.replace_checkpoint(partition, stored.as_ref(), (number, offset), &self.writer).await
     }
 }
 
@@ -99,10 +132,10 @@ impl Mirror {
 pub async fn known_checkpoints(
     blobs: &BlobCheckpoints,
     partition_count: u32,
-) -> Result<BTreeMap<PartitionId, BlobCheckpoint>, BlobError> {
+) -> Result<BTreeMap<PartitionId, FoundCheckpoint>, BlobError> {
     let mut known = BTreeMap::new();
     for partition in (0..partition_count).map(PartitionId) {
-        if let Some(checkpoint) = blobs.checkpoint(partition).await? {
+        if let Some(checkpoint) = blobs.find(partition).await? {
             known.insert(partition, checkpoint);
         }
     }

@@ -4,21 +4,25 @@
 //!
 //! | what | blob | metadata |
 //! |---|---|---|
-//! | checkpoint | `NAMESPACE/HUB/GROUP/checkpoint/PARTITION` | `sequencenumber`, `offset`: the last event that was resolved |
+//! | checkpoint | `NAMESPACE/HUB/GROUP/checkpoint/PARTITION` | `sequencenumber`, `offset`: the last event that was resolved; `clientidentifier`: who says so |
 //! | ownership | `NAMESPACE/HUB/GROUP/ownership/PARTITION` | `ownerid`; empty when it was released |
 //!
-//! Names are in lower case, as .NET, JavaScript and Python write them (Rust's does not). An ownership changes only if its
-//! ETag did not, and counts from its last change. [`Claims`] has them, [`Mirror`] the checkpoints.
+//! Names are in lower case, as most clients write them; what the others write is found where a lane begins
+//! ([`ConsumerOf`]). An ownership changes only if its ETag did not, and counts from its last change. [`Claims`] has them,
+//! [`Mirror`] the checkpoints.
 
 mod account;
 mod checkpoints;
 pub mod claims;
 mod container;
+mod legacy;
 mod mirror;
+mod names;
 mod shared_key;
 
 pub use account::{BlobAccess, BlobAccount, InvalidAccount};
-pub use checkpoints::{BlobCheckpoint, BlobCheckpoints, BlobOwnership, ConsumerOf};
+pub use checkpoints::{BlobCheckpoint, BlobCheckpoints, BlobOwnership, FoundCheckpoint};
 pub use claims::Claims;
 pub use container::{BlobContainer, BlobError, http_client};
 pub use mirror::{Mirror, known_checkpoints};
+pub use names::ConsumerOf;

@@ -15,6 +15,8 @@ pub struct Remote {
     pub server: Server,
     /// The name of the namespace, which tokens are for and checkpoints are kept under: the host, without its port.
     pub namespace: String,
+    /// The port that the connection string names, if it names one: some clients keep checkpoints under it.
+    pub named_port: Option<u16>,
     /// The hub.
     pub hub: String,
     /// How to get in.
@@ -82,6 +84,7 @@ impl Remote {
         Ok(Self {
             server: server_at(connection.endpoint(), plain, roots)?,
             namespace: connection.endpoint().host().to_owned(),
+            named_port: connection.endpoint().port(),
             hub,
             access,
         })
@@ -100,6 +103,7 @@ impl Remote {
         Ok(Self {
             server: server_at(endpoint, false, roots)?,
             namespace: endpoint.host().to_owned(),
+            named_port: endpoint.port(),
             hub,
             access: Access::Tokens(tokens),
         })

@@ -45,6 +45,10 @@ pub struct CheckpointBlobs {
     pub connection_string: SecretSource,
     /// The container.
     pub container: String,
+    /// What is before `/checkpoint/` and `/ownership/` in the names of the blobs, if it is not what most clients write.
+    pub prefix: Option<String>,
+    /// The prefix of an Event Processor Host whose checkpoints are looked at where there are no others.
+    pub legacy_prefix: Option<String>,
     /// How often partitions are claimed by their ownership blobs; `None` when they are not.
     pub claim_interval: Option<Duration>,
 }
@@ -203,6 +207,20 @@ const CONTAINER: Key<String> = Key::with_default(
     "The container. It is made if it is not there.",
 );
 
+const PREFIX: Key<String> = Key::optional(
+    "prefix",
+    "the namespace without a port, the hub and the group, in small letters",
+    "What is before `/checkpoint/` and `/ownership/` in the names of the blobs, for a group whose other processors write it \
+     otherwise: `\"localhost:5672/flights/$default\"` for the client for Python where the connection string has a port, \
+     `\"ns.servicebus.windows.net/Flights/$Default\"` for the one for Go.",
+);
+const LEGACY_PREFIX: Key<String> = Key::optional(
+    "legacy_prefix",
+    "that of Azure Functions",
+    "The prefix that an Event Processor Host was given for its blobs, `\"\"` when it was given none. A function begins where \
+     the host was, if the group has no newer checkpoints; nothing is written there. What Azure Functions wrote before \
+     version 5 of its extension is found without.",
+);
 const CLAIM: Key<bool> = Key::with_default(
     "claim",
     "true",
@@ -221,7 +239,14 @@ pub(crate) static BLOBS_ELEMENT: Element = Element {
     header: "checkpoint_blobs = { … }",
     doc: "A container for ownerships and for copies of checkpoints, a table within `[source.NAME]`. Tested against Azurite, \
           beside the processors of the client for JavaScript.",
-    keys: &[&BLOB_CONNECTION_STRING as &dyn KeyInfo, &CONTAINER, &CLAIM, &CLAIM_INTERVAL],
+    keys: &[
+        &BLOB_CONNECTION_STRING as &dyn KeyInfo,
+        &CONTAINER,
+        &PREFIX,
+        &LEGACY_PREFIX,
+        &CLAIM,
+        &CLAIM_INTERVAL,
+    ],
     example: "checkpoint_blobs = { connection_string = { env = \"STORAGE\" }, container = \"checkpoints\" }\n",
 };
 
@@ -378,8 +403,22 @@ impl Setting for CheckpointBlobs {
         let header = format!("`checkpoint_blobs` of {}", place.table);
         let mut reader = Reader::new(&BLOBS_ELEMENT, header, item, item.span(), place.issues)?;
         let (connection_string, container) = (reader.get(&BLOB_CONNECTION_STRING), reader.get(&CONTAINER));
+        let (prefix, legacy_prefix) = (reader.get_optional(&PREFIX), reader.get_optional(&LEGACY_PREFIX));
         let (claim, claim_interval) = (reader.get(&CLAIM), reader.get(&CLAIM_INTERVAL));
-        let container = container?;
+        let (container, prefix, legacy_prefix) = (container?, prefix?, legacy_prefix?);
+        if prefix.as_ref().is_some_and(|prefix| !is_prefix(prefix)) {
+            let at = reader.span_of(&PREFIX);
+            let help = "give the namespace, the hub and the group as the other processors write them: \
+                        \"ns.servicebus.windows.net/flights/$default\"";
+            reader.contradiction(at, "`prefix` does not name a consumer group", help);
+            return None;
+        }
+        if legacy_prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_PREFIX) {
+            let at = reader.span_of(&LEGACY_PREFIX);
+            let problem = format!("`legacy_prefix` is longer than {MAX_PREFIX} bytes");
+            reader.contradiction(at, &problem, "no name of a blob is that long");
+            return None;
+        }
         // "Naming and referencing containers, blobs, and metadata", REST reference of Azure Storage.
         let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_name = (3..=63).contains(&container.len())
@@ -394,8 +433,21 @@ impl Setting for CheckpointBlobs {
             return None;
         }
         let claim_interval = claim?.then_some(claim_interval?.0);
-        Some(Self { connection_string: connection_string?, container, claim_interval })
+        let connection_string = connection_string?;
+        Some(Self { connection_string, container, prefix, legacy_prefix, claim_interval })
     }
+}
+
+/// The longest prefix, in bytes: names of blobs have up to 1,024 characters ("Naming and referencing containers, blobs, and
+/// metadata", REST reference of Azure Storage), and a little comes behind it.
+const MAX_PREFIX: usize = 900;
+
+/// Whether blobs can have this before `/checkpoint/`: three names, none of them empty.
+fn is_prefix(prefix: &str) -> bool {
+    let parts: Vec<&str> = prefix.split('/').collect();
+    prefix.len() <= MAX_PREFIX
+        && parts.len() == 3
+        && parts.iter().all(|part| !part.is_empty() && !part.contains(char::is_whitespace))
 }
 
 /// The level of an owner.
@@ -474,6 +526,14 @@ mod tests {
                 ),
                 function,
                 "only one function",
+            ),
+            (
+                format!(
+                    "kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\"\n\
+                     checkpoint_blobs = {{ connection_string = \"hush\", prefix = \"h/g\" }}"
+                ),
+                "",
+                "does not name a consumer group",
             ),
             (
                 format!("kind = \"event-hubs\"\nconnection_string = \"{STRING}\"\nhub = \"h\""),

@@ -364,6 +364,10 @@ impl Claims {
     /// not ours to do again.
     async fn follow(&self, partition: PartitionId) -> Result<(), NotFollowed> {
         let Some(copy) = self.blobs.checkpoint(partition).await? else { return Ok(()) };
+        if copy.written_by.as_deref() == Some(self.owner.as_str()) {
+            // It is a copy of ours. Where ours is behind it a person has put it back, or the store is an older one.
+            return Ok(());
+        }
         for function in &self.functions {
             let lane = Lane { function: function.clone(), hub: self.log.hub().clone(), partition };
             let Some(checkpoint) = self.store.checkpoint(&lane).await? else { continue };
