@@ -197,6 +197,7 @@ impl Sources {
         store: &Arc<dyn Store>,
         clock: &SharedClock,
     ) -> Result<Vec<SourceConfig>, Failure> {
+        refuse_shared_groups(&config.sources, clock)?;
         for source in &config.sources {
             self.note(&source.name, SourceState::Opening, None, clock);
         }
@@ -446,6 +447,31 @@ async fn owner_of(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Two sources that are the same consumer group of the same hub, where a partition of it has one reader: they would send each
+/// other away, or each function would get a part of the events.
+fn refuse_shared_groups(sources: &[SourceConfig], clock: &SharedClock) -> Result<(), Failure> {
+    let mut known: Vec<(&SourceConfig, String)> = Vec::new();
+    for source in sources {
+        // One that cannot be used is told of when it is opened.
+        let Ok(remote) = remote(source, clock) else { continue };
+        let group = format!("{}/{}/{}", remote.server, remote.hub, source.consumer_group).to_lowercase();
+        let twin = known
+            .iter()
+            .find(|(other, of)| *of == group && (other.level().is_some() || source.level().is_some()));
+        if let Some((twin, _)) = twin {
+            let (name, twin, group) = (&source.name, &twin.name, &source.consumer_group);
+            let message = format!(
+                "[source.{twin}] and [source.{name}] are the same hub in the same consumer group {group:?}, in which a \
+                 partition has one reader: their functions would take the events from each other"
+            );
+            return Err(Failure::new(ErrorCode::CONFIG_BAD_VALUE, message)
+                .help("give each source a `consumer_group` of its own; every group gets all events"));
+        }
+        known.push((source, group));
+    }
+    Ok(())
 }
 
 /// The blobs of a source. Functions that have no checkpoint in the store yet are begun where the blobs say.

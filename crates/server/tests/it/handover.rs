@@ -127,7 +127,7 @@ fn assert_order(place: &Place) {
     let mut by_aircraft: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
     for document in place.json("documents list events") {
         let body = &document["document"];
-        let etag = document["etag"].as_str().unwrap().trim_matches('"').parse().unwrap();
+        let etag = u64::from_str_radix(document["etag"].as_str().unwrap(), 16).unwrap();
         let rounds = by_aircraft.entry(body["icao24"].as_str().unwrap().to_owned()).or_default();
         rounds.push((body["round"].as_u64().unwrap(), etag));
     }

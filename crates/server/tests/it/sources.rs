@@ -137,6 +137,34 @@ fn whoever_is_not_let_in_is_told_so_at_the_start() {
     assert!(!said.contains("hush-hush"), "{said}");
 }
 
+#[test]
+fn two_sources_of_one_consumer_group_are_refused_where_a_partition_has_one_reader() {
+    let theirs = Place::new(&format!("{THEIRS}consumer_groups = [\"second\"]\n"));
+    let (_server, said) = start(&theirs, "127.0.0.1:0");
+    let connection = said["connection_string"].as_str().unwrap();
+    let second = "\n[source.again]\nkind = \"event-hubs\"\nconnection_string = { file = \"theirs.txt\" }\n\
+                  hub = \"Flights\"\nowner_level = 0\nconsumer_group = \"$default\"\n\
+                  [function.again]\nhub = \"again\"\nkind = \"upsert\"\nkey = \"/icao24\"\ncollection = \"again\"\n";
+    let ours = Place::new(&format!("{OURS}{second}"));
+    ours.write("theirs.txt", connection.as_bytes());
+    let Err(Refused { said, .. }) = ours.try_serve() else { panic!("it started") };
+    for part in ["[source.again] and [source.theirs]", "same consumer group", "`consumer_group` of its own"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+
+    // With the help that is given, both get everything; without an owner level they may share the group.
+    let published = send(&theirs, 0..5);
+    for mended in [second.replace("$default", "second"), second.replace("owner_level = 0\n", "")] {
+        let ours = Place::new(&format!("{OURS}{mended}"));
+        ours.write("theirs.txt", connection.as_bytes());
+        let _server = ours.serve();
+        crate::support::wait_until("both have everything", || {
+            let accounts = ours.json("audit");
+            accounts.len() == 2 && accounts.iter().all(|account| account["applied"] == published)
+        });
+    }
+}
+
 /// Reads the checkpoints of a container with the official client: its partitions and their sequence numbers.
 const LIST: &str = r#"
 const { ContainerClient } = require("@azure/storage-blob");
@@ -216,6 +244,80 @@ fn checkpoints_are_exchanged_with_the_official_clients_as_blobs() {
     official_client(&azurite, "checkpoints", &["write", "3"]);
     moved("migrated", 4 * 4);
     assert!(their_server.terminate().success());
+}
+
+/// What a group has left in its container: the leases of an Event Processor Host, and the checkpoint of a client that keeps
+/// the port in the namespace. Then it lists what is there under that namespace, and the host's leases.
+const EARLIER: &str = r#"
+const { ContainerClient } = require("@azure/storage-blob");
+const { BlobCheckpointStore } = require("@azure/eventhubs-checkpointstore-blob");
+const [connection, namespace, command] = process.argv.slice(1);
+const container = new ContainerClient(connection, "earlier");
+const store = new BlobCheckpointStore(container);
+const group = { fullyQualifiedNamespace: namespace, eventHubName: "flights", consumerGroup: "$Default" };
+const lease = (partition) => container.getBlockBlobClient(`127.0.0.1/flights/$Default/${partition}`);
+(async () => {
+    if (command === "write") {
+        await container.createIfNotExists();
+        for (const partition of ["0", "1"]) {
+            const body = JSON.stringify({ PartitionId: partition, Owner: "o", Token: "t", Epoch: 3, Offset: "3", SequenceNumber: 3 });
+            await lease(partition).upload(body, body.length);
+        }
+        await store.updateCheckpoint({ ...group, partitionId: "2", offset: "2", sequenceNumber: 2 });
+    }
+    const leases = await Promise.all(["0", "1"].map(async (of) => JSON.parse((await lease(of).downloadToBuffer()).toString()).SequenceNumber));
+    const known = await store.listCheckpoints(namespace, "flights", "$Default");
+    console.log(JSON.stringify([leases, known.map((one) => [one.partitionId, one.sequenceNumber])]));
+})();
+"#;
+
+#[test]
+fn functions_begin_where_an_event_processor_host_or_a_client_that_keeps_the_port_was() {
+    let Some(azurite) = Azurite::for_test() else { return };
+    let theirs = Place::new(THEIRS);
+    let (_their_server, said) = start(&theirs, "127.0.0.1:0");
+    let connection = said["connection_string"].as_str().unwrap();
+    let namespace = said["amqp"].as_str().unwrap().split("://").last().unwrap().to_owned();
+    let client = |command: &str| -> Value {
+        let output = std::process::Command::new("node")
+            .args(["-e", EARLIER, &azurite.connection_string(), &namespace, command])
+            .env("NODE_PATH", azurite.modules())
+            .output()
+            .unwrap();
+        serde_json::from_str(&crate::support::succeeded(output, "the official client")).unwrap()
+    };
+    assert_eq!(client("write"), json!([[3, 3], [["2", 2]]]));
+    let published = send(&theirs, 0..20);
+    let program = |prefix: &str| {
+        let blobs = format!(
+            "hub = \"flights\"\ncheckpoint_blobs = {{ connection_string = {{ file = \"storage.txt\" }}, container = \"earlier\", \
+             claim_interval = \"1s\"{prefix} }}"
+        );
+        let ours = Place::new(&OURS.replace("hub = \"flights\"", &blobs));
+        ours.write("theirs.txt", connection.as_bytes());
+        ours.write("storage.txt", azurite.connection_string().as_bytes());
+        let server = ours.serve();
+        crate::support::wait_until("everything else is resolved", || {
+            ours.json("audit").first().is_some_and(|account| account["pending"] == 0)
+        });
+        let account = &ours.json("audit")[0];
+        assert_eq!((&account["applied"], &account["ok"]), (&json!(published - 4 - 4 - 3), &json!(true)));
+        let (status, log) = server.terminate_and_tell();
+        assert!(status.success());
+        log
+    };
+    // What other clients wrote is found at the start, and a person is told how to share with them.
+    let prefix = format!("{namespace}/flights/$default");
+    let log = program("");
+    assert!(log.contains("names its blobs otherwise") && log.contains(&prefix), "{log}");
+    assert_eq!(client("list"), json!([[3, 3], [["2", 2]]]), "nobody writes there");
+    // Named as that client names it, the group's blobs are written where it sees them.
+    let log = program(&format!(", prefix = \"{prefix}\""));
+    assert!(!log.contains("names its blobs otherwise"), "{log}");
+    let [leases, known] = &client("list").as_array().unwrap().clone()[..] else { panic!("two lists") };
+    assert_eq!(*leases, json!([3, 3]), "nobody writes leases");
+    let copied: u64 = known.as_array().unwrap().iter().map(|known| known[1].as_u64().unwrap() + 1).sum();
+    assert_eq!(copied, published);
 }
 
 #[test]
