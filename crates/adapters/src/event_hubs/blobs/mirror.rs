@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_model::clock::SharedClock;
-use tidegate_model::ports::{EventLog, Store};
+use tidegate_model::ports::{EventLog, ReadError, Store};
 use tidegate_model::position::{PartitionId, SequenceNumber};
 use tokio::sync::watch;
 
@@ -89,14 +89,22 @@ impl Mirror {
             match self.write(partition, number, &offset, assigned.is_some()).await {
                 Ok(()) => {}
                 // Whoever was faster is looked at the next time.
-                Err(error) if error.is_lost_race() => continue,
-                Err(error) => return Err(error.to_string()),
+                Err(NotCopied::Overtaken) => continue,
+                Err(NotCopied::Said(error)) => return Err(error),
             }
             written.insert(partition, number);
             self.log.forget_offsets_before(partition, number);
         }
         Ok(())
     }
+}
+
+/// Why a copy was not written.
+enum NotCopied {
+    /// Somebody else was faster.
+    Overtaken,
+    /// What the blobs or the hub said.
+    Said(String),
 }
 
 impl Mirror {
@@ -106,22 +114,31 @@ impl Mirror {
         number: SequenceNumber,
         offset: &str,
         is_shared: bool,
-    ) -> Result<(), BlobError> {
+    ) -> Result<(), NotCopied> {
         if !is_shared {
-            return self.blobs.write_checkpoint(partition, number, offset, &self.writer).await;
+            let wrote = self.blobs.write_checkpoint(partition, number, offset, &self.writer).await;
+            return wrote.map_err(|error| NotCopied::Said(error.to_string()));
         }
-        let stored = self.blobs.stored(partition).await?;
+        let said = |error: BlobError| NotCopied::Said(error.to_string());
+        let stored = self.blobs.stored(partition).await.map_err(said)?;
         if let Some(StoredCheckpoint { checkpoint, .. }) = &stored {
             let is_ours = checkpoint.written_by.as_deref() == Some(self.writer.as_str());
-            // One that is past the end is of another life of the hub, or of one that lost its end.
-            let tail = self.log.status(partition).ok().map(|status| status.tail);
-            let is_of_this_life = |copy: &SequenceNumber| tail.is_none_or(|tail| *copy < tail);
-            let theirs = checkpoint.sequence_number.filter(is_of_this_life);
-            if !is_ours && theirs.is_some_and(|theirs| theirs >= number) {
-                return Ok(());
+            let further = checkpoint.sequence_number.filter(|theirs| !is_ours && *theirs >= number);
+            if let Some(theirs) = further {
+                // The hub itself is asked: what is known here of its end may be from before others went on.
+                match self.log.locate_behind(partition, Some(theirs), None).await {
+                    Ok(_) => return Ok(()),
+                    // It is of another life of the hub, or of one that lost its end.
+                    Err(ReadError::BeyondTail { .. }) => {}
+                    Err(error) => return Err(NotCopied::Said(error.to_string())),
+                }
             }
         }
-        self.blobs.replace_checkpoint(partition, stored.as_ref(), (number, offset), &self.writer).await
+        let copy = (number, offset);
+        match self.blobs.replace_checkpoint(partition, stored.as_ref(), copy, &self.writer).await {
+            Err(error) if error.is_lost_race() => Err(NotCopied::Overtaken),
+            wrote => wrote.map_err(said),
+        }
     }
 }
 
