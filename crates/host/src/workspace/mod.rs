@@ -294,14 +294,21 @@ impl Workspace {
         delay: Duration,
         clock: &dyn Clock,
     ) -> bool {
-        self.wait_until(|inner| !inner.queue.is_empty() || inner.closed).await;
         let is_due = |inner: &Inner| inner.closed || inner.urgent || inner.queued_events >= full;
         let rest = rest.min(delay);
-        if !rest.is_zero() {
-            let _ = timeout(clock, rest, self.wait_until(is_due)).await;
+        loop {
+            self.wait_until(|inner| !inner.queue.is_empty() || inner.closed).await;
+            if !rest.is_zero() {
+                let _ = timeout(clock, rest, self.wait_until(is_due)).await;
+            }
+            let _ =
+                timeout(clock, delay - rest, self.wait_until(|inner| inner.caught_up || is_due(inner))).await;
+            let inner = self.inner.lock();
+            if !inner.queue.is_empty() || inner.closed {
+                return !inner.queue.is_empty();
+            }
+            // What was to be committed was taken back meanwhile.
         }
-        let _ = timeout(clock, delay - rest, self.wait_until(|inner| inner.caught_up || is_due(inner))).await;
-        !self.inner.lock().queue.is_empty()
     }
 
     async fn wait_until(&self, ready: impl Fn(&Inner) -> bool + Send) {
@@ -636,6 +643,31 @@ mod tests {
         let refused = workspace.checkout(&collection, &ids(&["a", "b", "a"]), generation).await;
         assert!(matches!(refused, Err(CheckoutError::NamedTwice(id)) if id.as_str() == "a"));
         workspace.checkout(&collection, &ids(&["a", "b"]), generation).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_back_while_it_waits_for_its_commit_does_not_end_the_commits() {
+        const DELAY: Duration = Duration::from_secs(5);
+        let clock = TestClock::new(Timestamp::from_millis(1), 1);
+        let workspace = Workspace::new(Arc::new(MemoryStore::new()), 0);
+        let push = |ticket| {
+            let generation = *workspace.generation().borrow();
+            workspace.push(generation, DecidedBatch { urgent: false, ticket, ..batch() }).unwrap();
+        };
+        push(1);
+        let mut due = std::pin::pin!(workspace.wait_for_commit(10, Duration::ZERO, DELAY, &*clock));
+        assert_eq!(timeout(&*clock, DELAY / 2, &mut due).await, None, "it waits for more");
+        workspace.rewind();
+        assert_eq!(
+            timeout(&*clock, 10 * DELAY, &mut due).await,
+            None,
+            "there is nothing to commit, and no end"
+        );
+        push(2);
+        assert!(due.await);
+        assert_eq!(workspace.take(usize::MAX).0.batches[0].ticket, 2);
+        workspace.close();
+        assert!(!workspace.wait_for_commit(10, Duration::ZERO, DELAY, &*clock).await);
     }
 
     /// Writing many documents has to be worth it; what waits for its commit does not wait for that.
