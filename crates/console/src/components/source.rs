@@ -30,9 +30,16 @@ pub fn why(status: &SourceStatus, now: Timestamp) -> Markup {
         p class="small w" {
             @if let Some(since) = status.since { "since " (ago(since, now)) }
             @if status.since.is_some() && status.problem.is_some() { ": " }
-            @if let Some(problem) = &status.problem { (text::shortened(problem, SHORT)) }
+            @if let Some(problem) = problem(status) { (text::shortened(problem, SHORT)) }
         }
     }
+}
+
+/// What is wrong, without the words that say which source it is: those stand beside it.
+pub fn problem(status: &SourceStatus) -> Option<&str> {
+    let problem = status.problem.as_deref()?;
+    let rest = problem.strip_prefix("[source.").and_then(|rest| rest.split_once("] cannot be read: "));
+    Some(rest.map_or(problem, |(_, rest)| rest))
 }
 
 /// What goes on meanwhile, and what to do.
@@ -46,5 +53,21 @@ pub fn advice(state: SourceState) -> &'static str {
             "It is tried again until it answers; then the functions go on where they were. Nothing is lost that it keeps. \
              See whether it runs, and whether it can be reached from here."
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_source_is_not_said_twice() {
+        let said = |problem: &str| {
+            let status =
+                SourceStatus { state: SourceState::Away, since: None, problem: Some(problem.to_owned()) };
+            super::problem(&status).map(str::to_owned)
+        };
+        assert_eq!(said("[source.yard] cannot be read: no answer").as_deref(), Some("no answer"));
+        assert_eq!(said("its functions cannot start").as_deref(), Some("its functions cannot start"));
     }
 }

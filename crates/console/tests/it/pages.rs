@@ -83,7 +83,7 @@ async fn the_page_of_a_source_says_how_it_is_and_what_is_known_of_it() {
     let text = shown.text();
     for said in [
         "cannot be reached , in the consumer group $Default",
-        "since 10 min ago : [source.yard] cannot be read: &lt;script&gt;",
+        "since 10 min ago : &lt;script&gt;",
         "It is tried again until it answers",
         "– – positions 4 711",
         "As it was known last",

@@ -97,22 +97,22 @@ pub(super) fn listed(visit: &Visit, notices: &[Notice]) -> Markup {
             @for (nth, delivery) in notice.deliveries.iter().enumerate() {
                 @let (tone, word) = standing(delivery);
                 tr class=[(tone == Tone::Act).then_some("act")] {
-                    @if nth == 0 { (first(visit, notice)) } @else { td {} td {} }
+                    @if nth == 0 { (first(visit, notice)) } @else { td {} }
                     td class="w" { (delivery.target) }
                     td { (mark(tone, word)) " " small { (ago(delivery.at, visit.now)) } }
-                    td class="n" { (delivery.tries) }
+                    td class="n wide" { (delivery.tries) }
                     td class="w" {
                         @match &delivery.error { Some(error) => (text::shortened(error, SHORT)), None => span class="nothing" { (text::NOTHING) } }
                     }
                 }
             }
             @if notice.deliveries.is_empty() {
-                tr { (first(visit, notice)) td { span class="nothing" { (text::NOTHING) } } td { "nobody was told yet" } td class="n" { "0" } td { span class="nothing" { (text::NOTHING) } } }
+                tr { (first(visit, notice)) td { span class="nothing" { (text::NOTHING) } } td { "nobody was told yet" } td class="n wide" { "0" } td { span class="nothing" { (text::NOTHING) } } }
             }
         }
     };
     html! {
-        (table("What was told", &heads(&["What", "When", "To", "How it went", ">Tries", "Last error"]), &rows))
+        (table("What was told", &head(), &rows))
         p class="small" {
             "A notice is kept for a day after the last target has it."
             @if notices.iter().all(|notice| notice.deliveries.is_empty()) {
@@ -123,10 +123,13 @@ pub(super) fn listed(visit: &Visit, notices: &[Notice]) -> Markup {
     }
 }
 
+fn head() -> Markup {
+    html! { (heads(&["What", "To", "How it went"])) th scope="col" class="n wide" { "Tries" } (heads(&["Last error"])) }
+}
+
 fn first(visit: &Visit, notice: &Notice) -> Markup {
     html! {
-        th scope="row" class="w" { (words(&notice.kind)) ": " (notice.subject) }
-        td { (ago(notice.at, visit.now)) }
+        th scope="row" class="w" { (words(&notice.kind)) ": " (notice.subject) br; small { (ago(notice.at, visit.now)) } }
     }
 }
 

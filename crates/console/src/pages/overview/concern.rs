@@ -8,7 +8,7 @@ use tidegate_model::clock::Timestamp;
 
 use crate::api::{address, encoded};
 use crate::components::mark::Tone;
-use crate::components::source::advice;
+use crate::components::source::{advice, problem};
 use crate::text;
 
 /// From how many seconds of lag on a function is said to be behind. Below that a burst would be news.
@@ -92,13 +92,13 @@ fn of_hub(hub: &HubOverview) -> Option<Concern> {
         SourceState::Refused => "does not let us in",
         _ => "cannot be reached",
     };
-    let problem = hub.status.as_ref().and_then(|status| status.problem.as_deref());
+    let problem = hub.status.as_ref().and_then(problem);
     let problem =
-        problem.map_or_else(String::new, |problem| format!(": {}", text::shortened(problem, SHORT)));
+        problem.map_or_else(String::new, |problem| format!("{}. ", text::shortened(problem, SHORT)));
     hub.away.then(|| Concern {
         tone: Tone::Act,
-        sentence: format!("The hub {} {does_not}{problem}", hub.hub),
-        advice: advice(state).to_owned(),
+        sentence: format!("The hub {} {does_not}", hub.hub),
+        advice: format!("{problem}{}", advice(state)),
         address: format!("/hubs/{}", encoded(&hub.hub)),
         look: "Look at the hub",
         function: None,
@@ -423,13 +423,17 @@ mod tests {
             let hub = json!([{ "hub": "yard", "source": true, "away": true, "partitions": 0, "published": 0,
                 "incoming_per_s": null, "bytes_per_s": null, "status": status }]);
             let found = concerns(&overview(&[], hub)).remove(0);
-            (found.tone, found.sentence, found.address)
+            assert_eq!((found.tone, found.address.as_str()), (Tone::Act, "/hubs/yard"));
+            (found.sentence, found.advice)
         };
-        let status = |state: &str| json!({ "state": state, "since": null, "problem": "no answer" });
-        let expected = |said: &str| (Tone::Act, said.to_owned(), "/hubs/yard".to_owned());
-        assert_eq!(said(status("away")), expected("The hub yard cannot be reached: no answer"));
-        assert_eq!(said(status("refused")), expected("The hub yard does not let us in: no answer"));
-        assert_eq!(said(json!(null)), expected("The hub yard cannot be reached"));
+        let problem = "[source.yard] cannot be read: no answer";
+        let status = |state: &str| json!({ "state": state, "since": null, "problem": problem });
+        let (away, refused, bare) = (said(status("away")), said(status("refused")), said(json!(null)));
+        assert_eq!(away.0, "The hub yard cannot be reached");
+        assert!(away.1.starts_with("no answer. It is tried again"), "{}", away.1);
+        assert_eq!(refused.0, "The hub yard does not let us in");
+        assert!(refused.1.starts_with("no answer. Somebody has to do something"), "{}", refused.1);
+        assert!(bare.0 == away.0 && bare.1.starts_with("It is tried again"), "{bare:?}");
     }
 
     #[test]
