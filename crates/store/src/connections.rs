@@ -93,18 +93,24 @@ impl Connections {
         work(connection).map_err(|failure| {
             let failed_sync = failure.is_failed_sync();
             let error = failure.at(&self.path);
-            if failed_sync {
-                // It can only be refused for a connection that has gone wrong altogether.
-                let _ = moves_when_closed(connection, false);
-                let detail = match &error {
-                    StoreError::Unavailable { detail } => detail.clone(),
-                    error => error.to_string(),
-                };
-                self.failed_sync.get_or_init(|| {
-                    format!("{detail}; nothing more is written until the program is started again")
-                });
+            if !failed_sync {
+                return error;
             }
-            error
+            // It can only be refused for a connection that has gone wrong altogether.
+            let _ = moves_when_closed(connection, false);
+            let detail = match error {
+                StoreError::Unavailable { detail } => detail,
+                error => error.to_string(),
+            };
+            self.failed_sync.get_or_init(|| {
+                format!("{detail}; nothing more is written until the program is started again")
+            });
+            // It stands in the write-ahead log, and it may be on disk or not.
+            StoreError::Unavailable {
+                detail: format!(
+                    "{detail}; whether it was done is seen when the program is started again, and nothing more is written until then"
+                ),
+            }
         })
     }
 
@@ -179,10 +185,18 @@ mod tests {
     async fn after_a_failed_sync_nothing_is_done_any_more() {
         let connections = one_connection();
         let sync_fails = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
-        assert!(connections.run::<(), _>(move |_| Err(sync_fails().into())).await.is_err());
+        let unknown = connections.run::<(), _>(move |_| Err(sync_fails().into())).await;
+        assert!(
+            matches!(&unknown, Err(StoreError::Unavailable { detail }) if detail.contains("whether it was done")),
+            "{unknown:?}"
+        );
         let refused = connections.run(|_| Ok(())).await;
         assert!(
             matches!(&refused, Err(StoreError::Unavailable { detail }) if detail.contains("started again"))
+        );
+        assert!(
+            matches!(&refused, Err(StoreError::Unavailable { detail }) if !detail.contains("whether")),
+            "what comes later is not done: {refused:?}"
         );
         // What it is about is said once.
         assert!(

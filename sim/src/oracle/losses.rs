@@ -95,7 +95,8 @@ impl Oracle {
         losses.after.clear();
     }
 
-    /// The store was opened again with so many commits in it; `power_failed` says what ended before that.
+    /// The store was opened again with so many commits in it; `power_failed` says what ended before that. What it holds is
+    /// [checked](Self::check_store) when it is known which acts of people happened too.
     pub(crate) fn store_opened(&self, store: &dyn Store, commits: u64, power_failed: bool) {
         let mut seen = self.seen.lock();
         let (last, synced) = (seen.losses.last, seen.losses.synced);
@@ -124,7 +125,6 @@ impl Oracle {
             seen.losses.last = commits;
         }
         seen.losses.doubtful = None;
-        self.check_tables(&mut seen, store);
     }
 
     /// Who owned a lane when the power failed may not be written down.
@@ -145,8 +145,9 @@ impl Oracle {
         }
     }
 
-    /// What the store holds is what it held after its last commit: nothing of a later one, and nothing less.
-    fn check_tables(&self, seen: &mut Seen, store: &dyn Store) {
+    /// What the store holds is what it held after its last commit or act: nothing of a later one, and nothing less.
+    pub(crate) fn check_store(&self, store: &dyn Store) {
+        let seen = &mut *self.seen.lock();
         let promise = "a commit happens whole or not at all";
         for function in &self.scenario.functions {
             for partition in (0..self.scenario.partitions).map(PartitionId) {

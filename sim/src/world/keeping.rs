@@ -46,6 +46,7 @@ impl World {
         if let Some(end) = after {
             self.oracle.store_opened(&*self.store, commits, end == End::PowerFailed);
             self.settle_doubt();
+            self.oracle.check_store(&*self.store);
         }
         Ok(())
     }

@@ -31,8 +31,8 @@ const CLOSED_IN_VAIN: u32 = 5;
 pub(super) enum Doubt {
     /// Redrove this dead letter, as it was before.
     Redrive(Box<StoredDeadLetter>),
-    /// Moved the checkpoint of a lane.
-    Seek { lane: Lane, from: SequenceNumber, to: SequenceNumber },
+    /// Moved the checkpoint of a lane, which had been moved so often before.
+    Seek { lane: Lane, from: SequenceNumber, to: SequenceNumber, moves: usize },
 }
 
 impl World {
@@ -87,8 +87,7 @@ impl World {
                 self.oracle.store_synced();
             }
             Some(_) => {}
-            None if self.is_in_doubt() => self.doubt = Some(Doubt::Redrive(Box::new(letter))),
-            None => {}
+            None => self.doubts(|| Doubt::Redrive(Box::new(letter))),
         }
         self.tell_of_changes();
     }
@@ -278,10 +277,9 @@ impl World {
             act,
             detail: serde_json::Value::Null,
         };
-        let owner = self.oracle.owner(&lane);
+        let (owner, moves) = (self.oracle.owner(&lane), self.moves_of(&lane));
         if self.ask("moving", self.store.seek(&lane, from, to, entry)).is_none() {
-            self.doubt = self.is_in_doubt().then_some(Doubt::Seek { lane, from, to });
-            return;
+            return self.doubts(|| Doubt::Seek { lane, from, to, moves });
         }
         self.oracle.sought(&lane, from, to, &*self.store);
         self.oracle.store_synced();
@@ -298,19 +296,36 @@ impl World {
         }
     }
 
-    /// What nobody knew of a person's last act can be seen now.
+    /// How often people have moved the checkpoint of a lane: the trail says it, whatever was answered.
+    fn moves_of(&self, lane: &Lane) -> usize {
+        let trail = now(self.store.trail(Some(&lane.to_string()), 0, usize::MAX));
+        trail.iter().filter(|entry| entry.action == "checkpoint.seek").count()
+    }
+
+    // --- What nobody knows ----------------------------------------------------------------------------------------------
+
+    /// A person's act was answered with an error. It may have happened if the machine stopped meanwhile, or the sync failed:
+    /// then it is in the write-ahead log. What is asked for later does not happen.
+    fn doubts(&mut self, act: impl FnOnce() -> Doubt) {
+        if self.doubt.is_none() && self.is_in_doubt() {
+            self.doubt = Some(act());
+        }
+    }
+
+    /// What nobody knew of a person's act can be seen now.
     pub(super) fn settle_doubt(&mut self) {
         match self.doubt.take() {
             Some(Doubt::Redrive(before)) => {
                 let now = now(self.store.dead_letter(before.id));
                 if now.is_some_and(|now| now.redrives > before.redrives) {
+                    self.says(format_args!("redrove {}, as is seen now", before.id));
                     self.oracle.redriven(&before);
                     self.oracle.store_synced();
                 }
             }
-            Some(Doubt::Seek { lane, from, to }) => {
-                let checkpoint = now(self.store.checkpoint(&lane));
-                if checkpoint.is_some_and(|checkpoint| checkpoint.position == to && checkpoint.start == to) {
+            Some(Doubt::Seek { lane, from, to, moves }) => {
+                if self.moves_of(&lane) > moves {
+                    self.says(format_args!("moved the checkpoint of {lane}, as is seen now"));
                     self.oracle.sought(&lane, from, to, &*self.store);
                     self.oracle.store_synced();
                 }

@@ -156,7 +156,8 @@ pub trait Commits: Send + Sync + 'static {
 /// Why the store refused or failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It does not answer, or not now: busy, unreachable, an I/O error.
+    /// It does not answer, or not now: busy, unreachable, an I/O error. Whether a change that was asked for has happened is
+    /// not known: its answer may be lost, or its sync have failed.
     #[error("the store is unavailable: {detail}")]
     Unavailable {
         /// What it said.

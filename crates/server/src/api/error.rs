@@ -38,6 +38,16 @@ impl ApiError {
         self.help = help.into();
         self
     }
+
+    /// The same error with what it left behind, and how to see that unless there is a better way out.
+    #[must_use]
+    pub(crate) fn after(mut self, done: &str, help: &str) -> Self {
+        self.message = format!("{}; {done}", self.message);
+        if self.help.is_empty() {
+            help.clone_into(&mut self.help);
+        }
+        self
+    }
 }
 
 impl IntoResponse for ApiError {

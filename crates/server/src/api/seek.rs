@@ -75,8 +75,20 @@ pub(super) async fn run(
         places.push((log.locate(lane.partition, start).await?, lane));
     }
     let mut page = Page::new(None);
+    let mut moved = Vec::new();
     for (to, lane) in places {
-        page.push(&seek(&api, &lane, to, request.dry_run, &act).await?);
+        match seek(&api, &lane, to, request.dry_run, &act).await {
+            Ok(sought) => {
+                moved.extend(sought.done.then(|| lane.to_string()));
+                page.push(&sought);
+            }
+            Err(error) if moved.is_empty() => return Err(error),
+            // Each lane moves by itself, and those that have moved stay where they are.
+            Err(error) => {
+                let done = format!("{lane} was next, and moved are {}", moved.join(", "));
+                return Err(error.after(&done, "see where they are: tidegate checkpoints"));
+            }
+        }
     }
     Ok(page.finish(None))
 }
@@ -207,5 +219,66 @@ impl Api {
         let known = if names.is_empty() { "there are none yet".to_owned() } else { names.join(", ") };
         ApiError::not_found(format!("no function {function} has run here"))
             .help(format!("functions here: {known}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use tidegate_model::clock::{Clock as _, SharedClock, TestClock, Timestamp};
+    use tidegate_model::event::{EventData, HubName};
+    use tidegate_model::ports::{Checkpoints as _, EventAppender};
+    use tidegate_model::position::Incarnation;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::config::{Config, Registered};
+    use crate::data_dir::{DataDir, IfMissing};
+    use crate::node::{Node, NodeConfig};
+
+    #[tokio::test]
+    async fn an_answer_that_refuses_one_lane_names_those_that_moved_before_it() {
+        let text = "[hub.flights]\npartitions = 2\n\n[function.a]\nhub = \"flights\"\nkind = \"upsert\"\nkey = \"/id\"\n";
+        let config = Config::parse(text, "test", Registered::Any).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+        let shared: SharedClock = clock.clone();
+        let data_dir = DataDir::open(dir.path(), IfMissing::Create, &*shared).unwrap();
+        let node = Node::open(data_dir, NodeConfig::Declared(&config), shared).await.unwrap();
+        let hub = node.log.hubs().into_iter().find(|hub| EventAppender::hub(&**hub).as_str() == "flights");
+        let hub = hub.unwrap();
+        let lanes = [0, 1].map(|partition| Lane {
+            function: FunctionName::new("a").unwrap(),
+            hub: HubName::new("flights").unwrap(),
+            partition: PartitionId(partition),
+        });
+        for (lane, incarnation) in
+            lanes.iter().zip([EventAppender::incarnation(&*hub), Incarnation(uuid::Uuid::nil())])
+        {
+            EventAppender::append(&*hub, lane.partition, vec![EventData::new("x")]).await.unwrap();
+            node.store.begin(lane, incarnation, SequenceNumber(1), clock.now()).await.unwrap();
+        }
+        let ask = async || {
+            let request = Request::post("/api/v1/checkpoints/seek")
+                .header("authorization", format!("Bearer {}", node.root_key().unwrap()))
+                .header("content-type", "application/json")
+                .body(Body::from(r#"{"function":"a","to":"earliest","reason":"replay"}"#))
+                .unwrap();
+            let answer = node.router().oneshot(request).await.unwrap();
+            let status = answer.status();
+            let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+            (status, String::from_utf8_lossy(&body).into_owned())
+        };
+        let (status, body) = ask().await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        assert!(body.contains("a/flights/1 was next, and moved are a/flights/0"), "{body}");
+        assert!(body.contains("tidegate checkpoints"), "{body}");
+        let at = async |lane| node.store.checkpoint(lane).await.unwrap().unwrap().position;
+        assert_eq!((at(&lanes[0]).await, at(&lanes[1]).await), (SequenceNumber::ZERO, SequenceNumber(1)));
+
+        // Where nothing has moved nothing is said of it.
+        let (_, body) = ask().await;
+        assert!(!body.contains("was next"), "{body}");
     }
 }
