@@ -70,8 +70,9 @@ pub fn campaign(seeds: Range<u64>, threads: usize, store: Option<StoreKind>) -> 
 }
 
 /// The first of these seeds that breaks a promise with the planted defect and keeps all of them without it.
-/// On the store that each seed says, or on `store`.
+/// On `store`, or on the one that the defect needs, or on the store that each seed says.
 pub fn caught_by(mutation: Mutation, mut seeds: Range<u64>, store: Option<StoreKind>) -> Option<Failure> {
+    let store = store.or(mutation.store());
     let violation = |seed, mutation| match store {
         Some(store) => run_on(store, seed, mutation).violation,
         None => run(seed, mutation).violation,

@@ -6,6 +6,8 @@ use tidegate_model::commit::Commit;
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::Store;
 
+use crate::scenario::StoreKind;
+
 /// A planted defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -49,6 +51,15 @@ pub enum Mutation {
     SkipOnResume,
     /// The door does not see that a reader has an epoch.
     LoseEpoch,
+    /// The door for AMQP never says what became of some deliveries, however long it takes.
+    NoAnswerToSend,
+    /// The door for AMQP never says whether some readers may read.
+    NoAnswerToReader,
+    /// The door for AMQP ends connections that nothing is wrong with.
+    HangUp,
+    /// A checkpoint that a person moves has no line in the trail, so that after an answer that says neither yes nor no nobody
+    /// can tell.
+    SilentSeek,
     /// The embedded store says that its commits are durable, and has not synced its write-ahead log.
     UnsyncedCommit,
     /// The embedded store begins its write-ahead log anew, and has not synced the pages that it moved out of it.
@@ -57,7 +68,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every mutation, with its name and within how many seeds, from 0, it has to be caught.
-    pub const ALL: [(Self, &'static str, u64); 22] = [
+    pub const ALL: [(Self, &'static str, u64); 26] = [
         (Self::CheckpointAhead, "checkpoint-ahead", 5),
         (Self::AckBeforeSync, "ack-before-sync", 20),
         (Self::AckRefused, "ack-refused", 20),
@@ -78,6 +89,10 @@ impl Mutation {
         (Self::SwapDeliveries, "swap-deliveries", 20),
         (Self::SkipOnResume, "skip-on-resume", 10),
         (Self::LoseEpoch, "lose-epoch", 50),
+        (Self::NoAnswerToSend, "no-answer-to-send", 20),
+        (Self::NoAnswerToReader, "no-answer-to-reader", 10),
+        (Self::HangUp, "hang-up", 10),
+        (Self::SilentSeek, "silent-seek", 80),
         (Self::UnsyncedCommit, "unsynced-commit", 20),
         (Self::UnsyncedPages, "unsynced-pages", 20),
     ];
@@ -90,6 +105,11 @@ impl Mutation {
     /// Within how many seeds it has to be caught.
     pub fn seeds(self) -> u64 {
         Self::ALL.iter().find(|(known, ..)| *known == self).map_or(0, |(_, _, seeds)| *seeds)
+    }
+
+    /// The store that it is planted in, if only that one can show it.
+    pub fn store(self) -> Option<StoreKind> {
+        (self == Self::SilentSeek).then_some(StoreKind::Embedded)
     }
 
     /// The mutation with this name.
@@ -154,6 +174,10 @@ impl Mutation {
             | Self::SwapDeliveries
             | Self::SkipOnResume
             | Self::LoseEpoch
+            | Self::NoAnswerToSend
+            | Self::NoAnswerToReader
+            | Self::HangUp
+            | Self::SilentSeek
             | Self::UnsyncedCommit
             | Self::UnsyncedPages
             | Self::SwapEvents => {}

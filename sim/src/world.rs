@@ -89,6 +89,14 @@ fn run_scenario(scenario: Scenario, mutation: Option<Mutation>) -> Report {
     report
 }
 
+/// In one run of so many, people's acts meet syncs that fail. A store whose syncs fail does little else.
+const FAILING_SYNCS_ONE_IN: u64 = 4;
+
+fn failing_syncs(seed: u64) -> Option<Random> {
+    let mut random = Random::of(seed, "syncs of acts");
+    random.one_in(FAILING_SYNCS_ONE_IN).then_some(random)
+}
+
 /// How the program with the log ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -116,6 +124,8 @@ struct World {
     doubt: Option<people::Doubt>,
     /// Of its own, so that the rest of a run does not depend on the store.
     power: Random,
+    /// Which acts of people meet a sync that fails, in the runs that have that; for the same reason.
+    syncs: Option<Random>,
     store_faults: Arc<StoreFaults>,
     downstream: Arc<Downstream>,
     site: Option<Site>,
@@ -185,6 +195,7 @@ impl World {
             embedded: None,
             doubt: None,
             power: Random::of(seed, "power"),
+            syncs: failing_syncs(seed),
             store_faults: Arc::default(),
             site: None,
             site_starts: 0,

@@ -1,4 +1,4 @@
-//! The ports behind the door, with a planted defect if there is one.
+//! The ports behind the door, and the door itself, with a planted defect if there is one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tidegate_eventlog::HubLog;
+use tidegate_gateway::admission::Limits;
 use tidegate_model::clock::Timestamp;
 use tidegate_model::event::{EventData, HubName};
 use tidegate_model::ports::{AppendError, Appended, EventAppender, EventLog, ReadError};
@@ -25,7 +26,14 @@ pub(super) fn ports(
     seed: u64,
 ) -> (Arc<dyn EventAppender>, Arc<dyn EventLog>) {
     let has_defect = mutation.is_some_and(|mutation| {
-        [Mutation::AckBeforeDurable, Mutation::SwapDeliveries, Mutation::SkipOnResume].contains(&mutation)
+        [
+            Mutation::AckBeforeDurable,
+            Mutation::SwapDeliveries,
+            Mutation::SkipOnResume,
+            Mutation::NoAnswerToSend,
+            Mutation::NoAnswerToReader,
+        ]
+        .contains(&mutation)
     });
     if !has_defect {
         return (Arc::clone(log) as Arc<dyn EventAppender>, Arc::clone(log) as Arc<dyn EventLog>);
@@ -38,6 +46,42 @@ pub(super) fn ports(
         random: Mutex::new(Random::of(seed, "defects of the door")),
     });
     (Arc::clone(&defective) as Arc<dyn EventAppender>, defective)
+}
+
+/// The limits of the door: the defective one waits for the log for ever.
+pub(super) fn limits(mutation: Option<Mutation>) -> Limits {
+    match mutation {
+        Some(Mutation::NoAnswerToSend) => {
+            Limits { append_wait: Duration::from_secs(7 * 86_400), ..Limits::default() }
+        }
+        _ => Limits::default(),
+    }
+}
+
+/// A connection of the door, which the defective one ends after a while.
+pub(super) async fn served(
+    serving: impl Future<Output = ()>,
+    mutation: Option<Mutation>,
+    executor: &Executor,
+    random: &Mutex<Random>,
+) {
+    if mutation != Some(Mutation::HangUp) {
+        return serving.await;
+    }
+    let until = {
+        let mut random = random.lock();
+        random.one_in(3).then(|| Duration::from_millis(random.below(3000)))
+    };
+    match until {
+        None => serving.await,
+        Some(until) => {
+            tokio::select! {
+                biased;
+                () = serving => {}
+                () = executor.sleep(until) => {}
+            }
+        }
+    }
 }
 
 /// A log with a defect.
@@ -84,6 +128,13 @@ impl EventAppender for Defective {
                 }
                 self.log.append(partition, events).await
             }
+            Some(Mutation::NoAnswerToSend) => {
+                let appended = self.log.append(partition, events).await;
+                if self.random.lock().one_in(8) {
+                    std::future::pending::<()>().await;
+                }
+                appended
+            }
             _ => self.log.append(partition, events).await,
         }
     }
@@ -98,6 +149,9 @@ impl EventLog for Defective {
         partition: PartitionId,
         start: StartPosition,
     ) -> Result<SequenceNumber, ReadError> {
+        if self.mutation == Some(Mutation::NoAnswerToReader) && self.random.lock().one_in(8) {
+            std::future::pending::<()>().await;
+        }
         let place = self.log.locate(partition, start).await?;
         let tail = EventLog::ends(&*self.log, partition)?.tail;
         let skips = self.mutation == Some(Mutation::SkipOnResume) && place < tail;

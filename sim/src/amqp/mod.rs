@@ -26,7 +26,6 @@ use parking_lot::Mutex;
 use tidegate_amqp::connection::Options;
 use tidegate_eventlog::HubLog;
 use tidegate_gateway::Gateway;
-use tidegate_gateway::admission::Limits;
 use tidegate_gateway::amqp::{AmqpBounds, AmqpDoor};
 use tidegate_gateway::namespace::{ConsumerGroupName, ConsumerGroups};
 use tidegate_model::clock::SharedClock;
@@ -151,7 +150,7 @@ impl Amqp {
     pub(crate) fn open_door(&mut self, site: &Site) {
         let Shared { executor, mutation, seed, .. } = &*self.shared;
         let clock: SharedClock = Arc::clone(&site.clock) as SharedClock;
-        let gateway = Gateway::new(authorizer(), Limits::default(), clock);
+        let gateway = Gateway::new(authorizer(), defects::limits(*mutation), clock);
         let (appender, log) = defects::ports(&site.hub, *mutation, executor, site.process, *seed);
         let group = ConsumerGroupName::new(GROUP).expect("a good name");
         let groups = ConsumerGroups::of([group]).expect("one group");
@@ -166,9 +165,14 @@ impl Amqp {
         let Some((door, process)) = &self.door else { return };
         self.stop = watch::Sender::new(false);
         let (door, stop) = (Arc::clone(door), self.stop.subscribe());
+        let (mutation, executor) = (self.shared.mutation, self.shared.executor.clone());
+        let random = Arc::new(Mutex::new(Random::of(self.shared.seed, "ends of connections")));
         self.shared.network.listen(*process, move |stream| {
             let (door, stop) = (Arc::clone(&door), stop.clone());
-            Box::pin(async move { door.serve_stream(stream, stop).await })
+            let (executor, random) = (executor.clone(), Arc::clone(&random));
+            Box::pin(async move {
+                defects::served(door.serve_stream(stream, stop), mutation, &executor, &random).await;
+            })
         });
     }
 

@@ -18,6 +18,7 @@ use tidegate_model::trail::{Act, NewTrailEntry};
 
 use super::World;
 use crate::event::{parse, repaired};
+use crate::mutation::Mutation;
 use crate::oracle::now;
 use crate::scenario::Fate;
 
@@ -38,6 +39,12 @@ pub(super) enum Doubt {
 impl World {
     /// A person does something, wise or not.
     pub(super) fn let_a_person_act(&mut self) {
+        if let Some(disk) = self.disk_of_store()
+            && self.syncs.as_mut().is_some_and(|random| random.one_in(3))
+        {
+            self.trace.note("trouble", format_args!("a sync will fail, as likely as not a person's"));
+            disk.fail_sync_after(0);
+        }
         match self.random.below(16) {
             0..5 => self.redrive_one(),
             5 => self.discard_one(),
@@ -271,12 +278,12 @@ impl World {
         }
         self.says(format_args!("moves the checkpoint of {lane} from {from} to {to}"));
         let act = self.act("once more");
-        let entry = NewTrailEntry {
-            action: "checkpoint.seek",
-            subject: lane.to_string(),
-            act,
-            detail: serde_json::Value::Null,
+        let subject = match self.mutation {
+            Some(Mutation::SilentSeek) => "somewhere".to_owned(),
+            _ => lane.to_string(),
         };
+        let (action, detail) = ("checkpoint.seek", serde_json::Value::Null);
+        let entry = NewTrailEntry { action, subject, act, detail };
         let (owner, moves) = (self.oracle.owner(&lane), self.moves_of(&lane));
         if self.ask("moving", self.store.seek(&lane, from, to, entry)).is_none() {
             return self.doubts(|| Doubt::Seek { lane, from, to, moves });
@@ -323,14 +330,12 @@ impl World {
                     self.oracle.store_synced();
                 }
             }
-            Some(Doubt::Seek { lane, from, to, moves }) => {
-                if self.moves_of(&lane) > moves {
-                    self.says(format_args!("moved the checkpoint of {lane}, as is seen now"));
-                    self.oracle.sought(&lane, from, to, &*self.store);
-                    self.oracle.store_synced();
-                }
+            Some(Doubt::Seek { lane, from, to, moves }) if self.moves_of(&lane) > moves => {
+                self.says(format_args!("moved the checkpoint of {lane}, as is seen now"));
+                self.oracle.sought(&lane, from, to, &*self.store);
+                self.oracle.store_synced();
             }
-            None => {}
+            Some(Doubt::Seek { .. }) | None => {}
         }
     }
 

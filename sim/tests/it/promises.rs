@@ -76,6 +76,20 @@ fn every_planted_defect_is_caught_within_its_seeds() {
     }
 }
 
+/// Some promises are about what never comes: that they can be broken at all is shown by name.
+#[test]
+fn promises_that_nothing_else_would_notice_are_caught_by_their_own_names() {
+    for (mutation, promise) in [
+        (Mutation::NoAnswerToSend, "who is connected gets an answer"),
+        (Mutation::NoAnswerToReader, "who is connected gets an answer"),
+        (Mutation::HangUp, "nothing but a fault ends a connection"),
+    ] {
+        let caught = caught_by(mutation, 0..mutation.seeds(), None);
+        let caught = caught.map(|failure| failure.violation.promise);
+        assert_eq!(caught, Some(promise), "{}", mutation.name());
+    }
+}
+
 #[test]
 fn what_repeats_a_failure_names_the_seed_and_the_defect() {
     assert_eq!(command(7, None, None), "cargo xtask sim --seed 7 --trace");
