@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod access;
+mod blob_server;
 mod blobs;
 mod claims;
 mod conformance;
 mod failing;
 mod harness;
 mod reading;
+mod scenarios;
 mod through_host;

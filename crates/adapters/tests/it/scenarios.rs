@@ -175,9 +175,9 @@ async fn the_blobs_are_away(mood: Mood, claims_partitions: bool) {
     let trail = store.trail(None, 0, 10).await.unwrap();
     assert!(trail.is_empty(), "no checkpoint was moved to follow a blob: {trail:?}");
     let seen = given.borrow().clone();
-    for numbers in [0..30, 1000..1005] {
+    for numbers in [0..30_u32, 1000..1005] {
         let mut first: Vec<u32> = Vec::new();
-        for number in seen.iter().filter(|number| numbers.contains(number)) {
+        for number in seen.iter().filter(|number| numbers.contains(*number)) {
             if !first.contains(number) {
                 first.push(*number);
             }

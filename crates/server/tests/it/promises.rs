@@ -66,8 +66,8 @@ fn every_test_that_the_delivery_contract_names_exists() {
 
 #[test]
 fn each_of_the_scenarios_has_a_test() {
-    let files =
-        ["host", "server"].map(|package| root().join("crates").join(package).join("tests/it/scenarios.rs"));
+    let files = ["host", "server", "adapters"]
+        .map(|package| root().join("crates").join(package).join("tests/it/scenarios.rs"));
     let mut numbers = BTreeSet::new();
     for source in files.iter().filter_map(|path| read(path)) {
         for rest in source.split("fn scenario_").skip(1) {
@@ -76,5 +76,10 @@ fn each_of_the_scenarios_has_a_test() {
             numbers.insert(name[..2].parse().expect("a scenario has two digits"));
         }
     }
+    let of_adapters = files.last().and_then(|path| read(path)).unwrap_or_default();
+    assert!(
+        of_adapters.contains("fn scenario_12_"),
+        "checkpoint blobs that answer 503 are a scenario of the adapters"
+    );
     assert_eq!(numbers, (1..=23).collect::<BTreeSet<u32>>());
 }
