@@ -52,7 +52,7 @@ impl Content {
 
     fn do_it(&mut self, method: &Method, path: &str, headers: &HeaderMap) -> Response {
         let known = self.blobs.get(path);
-        if *method == Method::HEAD {
+        if [Method::HEAD, Method::GET].contains(method) {
             return known.map_or_else(|| refusal(StatusCode::NOT_FOUND, "BlobNotFound"), described);
         }
         if headers.contains_key("if-none-match") && known.is_some() {
@@ -139,10 +139,11 @@ impl BlobServer {
         let container = BlobContainer::new(account, "checkpoints".to_owned(), client, SystemClock::shared());
         let consumer = ConsumerOf {
             namespace: "other.servicebus.windows.net".to_owned(),
+            port: None,
             hub: "flights".to_owned(),
             consumer_group: "$Default".to_owned(),
         };
-        BlobCheckpoints::new(container, &consumer)
+        BlobCheckpoints::new(container, consumer)
     }
 }
 

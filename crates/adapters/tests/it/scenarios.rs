@@ -121,8 +121,14 @@ async fn the_blobs_are_away(mood: Mood, claims_partitions: bool) {
         clock: clock.clone(),
     });
     let claiming = claims.map(|claims| tokio::spawn(claims.run(stopped.clone())));
-    let mirror =
-        Mirror { store: store.clone(), log: log.clone(), blobs: blobs.clone(), interval: INTERVAL, clock };
+    let mirror = Mirror {
+        store: store.clone(),
+        log: log.clone(),
+        blobs: blobs.clone(),
+        writer: "one".to_owned(),
+        interval: INTERVAL,
+        clock,
+    };
     let copying = tokio::spawn(mirror.run(stopped));
 
     let is_given = async |numbers: &[std::ops::Range<u32>]| {
