@@ -156,7 +156,7 @@ async fn the_blobs_are_away(mood: Mood, claims_partitions: bool) {
 
     server.set(mood);
     hub.append_numbers(P0, 10..20).await;
-    is_given(&[10..20]).await;
+    is_given(std::slice::from_ref(&(10..20))).await;
     match log.assigned() {
         // Others may take what is not renewed, so it is left.
         Some(mut assigned) => drop(assigned.wait_for(BTreeSet::is_empty).await.unwrap()),
