@@ -98,7 +98,7 @@ pub(super) fn listed(visit: &Visit, notices: &[Notice]) -> Markup {
                 @let (tone, word) = standing(delivery);
                 tr class=[(tone == Tone::Act).then_some("act")] {
                     @if nth == 0 { (first(visit, notice)) } @else { td {} }
-                    td class="w" { (delivery.target) }
+                    td { (delivery.target) }
                     td { (mark(tone, word)) " " small { (ago(delivery.at, visit.now)) } }
                     td class="n wide" { (delivery.tries) }
                     td class="w" {
