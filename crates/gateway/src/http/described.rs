@@ -16,10 +16,13 @@ pub(super) struct Options {
     key: Option<String>,
 }
 
-/// Requests of which nothing was stored, or that may have been stored.
+/// What a request is answered: that all of it was stored; that nothing was; or that it is not known.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes answers")]
-pub(super) enum Refused {
+pub(super) enum Published {
+    /// All of it was stored.
+    #[response(status = 201, description = "Everything is on disk")]
+    Stored,
     /// The request is malformed.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),

@@ -16,7 +16,7 @@ use tidegate_model::position::PartitionId;
 
 use super::body::{body_too_large, declared_length, read_whole};
 use super::bulk::LineRoute;
-use super::described::{Options, Refused};
+use super::described::{Options, Published};
 use super::error::ErrorResponse;
 use super::lines::Encoding;
 use super::parameters::Parameters;
@@ -38,10 +38,7 @@ use crate::{Gateway, Hub, PublishError};
             (String = "application/x-ndjson"),
         ),
     ),
-    responses(
-        (status = 201, description = "Everything is on disk"),
-        Refused,
-    ),
+    responses(Published),
 )]
 pub(super) async fn to_hub(
     State(gateway): State<Arc<Gateway>>,
@@ -63,10 +60,7 @@ pub(super) async fn to_hub(
             (String = "application/x-ndjson"),
         ),
     ),
-    responses(
-        (status = 201, description = "Everything is on disk"),
-        Refused,
-    ),
+    responses(Published),
 )]
 pub(super) async fn to_partition(
     State(gateway): State<Arc<Gateway>>,
@@ -88,10 +82,7 @@ pub(super) async fn to_partition(
             (String = "application/x-ndjson"),
         ),
     ),
-    responses(
-        (status = 201, description = "Everything is on disk"),
-        Refused,
-    ),
+    responses(Published),
 )]
 pub(super) async fn to_publisher(
     State(gateway): State<Arc<Gateway>>,

@@ -48,12 +48,7 @@ fn ids(request: &ManyRequest) -> Result<Vec<DeadLetterId>, ApiError> {
         ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
     ),
     request_body(content = shapes::ManyRequest, description = "Which, and why"),
-    responses(
-        (status = 200, content(
-            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
-        ), description = "What became of each, in the order given"),
-        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
-    ),
+    responses(crate::api::openapi::ManyActed),
 )]
 pub(super) async fn redrive(
     State(api): State<Arc<Api>>,
@@ -62,10 +57,12 @@ pub(super) async fn redrive(
 ) -> Result<Response, ApiError> {
     let request = body(request, MANY)?;
     let (ids, act) = (ids(&request)?, actor.act(&request.reason, &*api.clock)?);
+    // Asked before the act: after it nothing may fail any more that would say that it was not done.
+    let lanes = api.desk.lanes(&ids).await?;
     let acted = api.store.redrive(&ids, request.force, &act).await?;
-    let done = ids.iter().zip(&acted).filter(|(_, acted)| **acted == Acted::Done);
-    let done: Vec<DeadLetterId> = done.map(|(id, _)| *id).collect();
-    api.desk.lanes(&done).await?.iter().for_each(|lane| api.processing.parked_changed(lane));
+    if acted.contains(&Acted::Done) {
+        lanes.iter().for_each(|lane| api.processing.parked_changed(lane));
+    }
     Ok(answers(&ids, acted))
 }
 
@@ -76,12 +73,7 @@ pub(super) async fn redrive(
         ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
     ),
     request_body(content = shapes::ManyRequest, description = "Which, and why"),
-    responses(
-        (status = 200, content(
-            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
-        ), description = "What became of each, in the order given"),
-        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
-    ),
+    responses(crate::api::openapi::ManyActed),
 )]
 pub(super) async fn discard(
     State(api): State<Arc<Api>>,
@@ -101,12 +93,7 @@ pub(super) async fn discard(
         ("tidegate-user" = Option<String>, Header, description = "The person behind the key, for the audit trail"),
     ),
     request_body(content = shapes::ManyRequest, description = "Which"),
-    responses(
-        (status = 200, content(
-            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
-        ), description = "What became of each, in the order given"),
-        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
-    ),
+    responses(crate::api::openapi::ManyActed),
 )]
 pub(super) async fn release(
     State(api): State<Arc<Api>>,
@@ -127,12 +114,7 @@ pub(super) async fn release(
         ("for" = String, Query, description = "How long from now, such as `5m`; at most 24 hours"),
     ),
     request_body(content = shapes::ManyRequest, description = "Which"),
-    responses(
-        (status = 200, content(
-            (shapes::Page<shapes::DeadLetterActed> = "application/json"), (shapes::DeadLetterActed = "application/x-ndjson"),
-        ), description = "What became of each, in the order given"),
-        crate::api::openapi::Refused, crate::api::openapi::TooLarge, crate::api::openapi::Failed,
-    ),
+    responses(crate::api::openapi::ManyActed),
 )]
 pub(super) async fn extend(
     State(api): State<Arc<Api>>,

@@ -19,7 +19,7 @@ use tidegate_model::position::PartitionId;
 use crate::api::actor::Actor;
 use crate::api::circuits::hub_name;
 use crate::api::dead_letter_acts::body;
-use crate::api::page::Page;
+use crate::api::page::named;
 use crate::api::parameters::{InPath, NAME, Parameters};
 use crate::api::{Api, ApiError};
 use crate::config::elements::{duration, hub as element};
@@ -44,25 +44,13 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let after: Option<HubName> = parameters.parsed("after", NAME)?;
     parameters.done()?;
-    let mut page = Page::new(None);
-    let mut last = None;
-    for hub in api.hubs.all() {
-        let name = EventLog::hub(&*hub);
-        if after.as_ref().is_some_and(|after| name <= after) {
-            continue;
-        }
-        if page.is_full() {
-            return Ok(page.finish(last));
-        }
-        match shape(&api, &hub) {
-            Ok(shape) => page.push(&shape),
-            // Somebody deleted it just now.
-            Err(ReadError::HubDeleted { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        last = Some(name.to_string());
-    }
-    Ok(page.finish(None))
+    let name = |hub: &Arc<HubLog>| EventLog::hub(&**hub).clone();
+    named(api.hubs.all(), name, after.as_ref(), |hub| match shape(&api, &hub) {
+        Ok(shape) => Ok(Some(shape)),
+        // Somebody deleted it just now.
+        Err(ReadError::HubDeleted { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    })
 }
 
 /// One hub.

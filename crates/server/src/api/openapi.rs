@@ -1,14 +1,17 @@
 //! The OpenAPI document of the program's HTTP interface, made from the handlers themselves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use tidegate_api::Problem;
+use tidegate_api::{DeadLetterActed, Page, Problem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Components, OpenApi as Document};
+use utoipa::openapi::{
+    self, Components, Content, OpenApi as Document, RefOr, ResponseBuilder, ResponsesBuilder,
+};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use crate::api::parameters::Parameters;
@@ -145,6 +148,25 @@ pub(crate) enum Failed {
     Unavailable(Problem),
 }
 
+/// What an act on dead letters that the request names is answered.
+pub(crate) struct ManyActed;
+
+impl IntoResponses for ManyActed {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        let acted = ResponseBuilder::new()
+            .description("What became of each, in the order given")
+            .content("application/json", Content::new(Some(utoipa::schema!(Page<DeadLetterActed>))))
+            .content("application/x-ndjson", Content::new(Some(utoipa::schema!(DeadLetterActed))));
+        ResponsesBuilder::new()
+            .response("200", acted)
+            .responses_from_into_responses::<Refused>()
+            .responses_from_into_responses::<TooLarge>()
+            .responses_from_into_responses::<Failed>()
+            .build()
+            .into()
+    }
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -154,7 +176,7 @@ pub(crate) enum Failed {
             `Accept: application/json` with one object that has `items` and `next`. Errors are problem details (RFC 9457) \
             with a `code` that has a page. Single objects have an ETag; `If-None-Match` is answered 304.",
     ),
-    components(schemas(tidegate_api::CircuitAction, tidegate_api::ListingOrder, tidegate_api::PauseAction, tidegate_api::GroupAction)),
+    components(schemas(tidegate_api::CircuitAction, tidegate_api::ListingOrder, tidegate_api::PauseAction, tidegate_api::GroupAction, DeadLetterActed, Page<DeadLetterActed>)),
     modifiers(&Security),
     security(("key" = []), ("signature" = [])),
     tags(

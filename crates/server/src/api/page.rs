@@ -67,6 +67,32 @@ impl Page {
     }
 }
 
+/// A page of things that have names and are ordered by them: those whose names are greater than `after`, as many as fit.
+/// `shape` says what is shown of one, or nothing of one that is gone; the name of the last one is the cursor of the next page.
+pub(crate) fn named<T, N: Ord + ToString, S: Serialize, E>(
+    all: impl IntoIterator<Item = T>,
+    name: impl Fn(&T) -> N,
+    after: Option<&N>,
+    mut shape: impl FnMut(T) -> Result<Option<S>, E>,
+) -> Result<Response, E> {
+    let mut page = Page::new(None);
+    let mut last = None;
+    for one in all {
+        let name = name(&one);
+        if after.is_some_and(|after| name <= *after) {
+            continue;
+        }
+        if page.is_full() {
+            return Ok(page.finish(last));
+        }
+        if let Some(shape) = shape(one)? {
+            page.push(&shape);
+            last = Some(name.to_string());
+        }
+    }
+    Ok(page.finish(None))
+}
+
 /// Text as a part of an address: everything but letters, digits and `-._~` is percent-encoded.
 pub(crate) fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;
@@ -96,6 +122,19 @@ mod tests {
             page.push(&"x".repeat(1024 * 1024));
         }
         assert_eq!(page.items, 4);
+    }
+
+    #[test]
+    fn what_has_names_is_paged_by_them_and_what_is_gone_left_out() {
+        let listed = |after: Option<u32>| {
+            let shape = |number: u32| Ok::<_, ()>((number % 2 == 0).then_some(number));
+            let response = named(0..5 * MAX_ITEMS as u32, |number| *number, after.as_ref(), shape).unwrap();
+            let next = response.headers().get(NEXT_HEADER)?;
+            next.to_str().ok()?.parse().ok()
+        };
+        assert_eq!(listed(None), Some(1998), "the last of a thousand");
+        assert_eq!(listed(Some(1998)), Some(3998));
+        assert_eq!(listed(Some(3998)), None);
     }
 
     #[test]
