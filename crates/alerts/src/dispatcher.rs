@@ -31,7 +31,7 @@ use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::circuit::{CIRCUIT, Circuit, CircuitState};
 use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::error::ErrorKind;
-use tidegate_model::notice::{DeliveryState, Notice, NoticeId};
+use tidegate_model::notice::{DeliveryState, NewNotice, Notice, NoticeId};
 use tidegate_model::ports::{Outbox, RegisterChange, Registers, Store, StoreError};
 use tidegate_model::register::{RegisterKey, Version};
 use tokio::sync::watch;
@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use crate::email::{Accepted, EmailSender};
 use crate::incident::{CIRCUIT_OPENED, CIRCUIT_PROBE_FAILED, outage_of};
 use crate::links::{self, Issuer};
-use crate::mail;
+use crate::mail::{self, WhyItFails};
 use crate::schedule::{Failure, GIVE_UP_AFTER, Mood, Next, Pending, after_failure, mood_after, next};
 use crate::target::{InvalidTarget, Target};
 use crate::webhook::WebhookSender;
@@ -79,6 +79,7 @@ pub struct Dispatcher {
     outbox: Arc<dyn Outbox>,
     instance: String,
     issuer: Option<Issuer>,
+    causes: Option<Arc<dyn WhyItFails>>,
     lines: Vec<Line>,
     clock: SharedClock,
     wake: watch::Sender<()>,
@@ -140,6 +141,12 @@ impl Dispatcher {
         )
     }
 
+    /// With somebody who knows why events fail: a mail about a circuit that opened says it.
+    #[must_use]
+    pub fn with_causes(self, causes: Arc<dyn WhyItFails>) -> Self {
+        Self { causes: Some(causes), ..self }
+    }
+
     /// The same over the two ports that it needs.
     ///
     /// # Errors
@@ -180,6 +187,7 @@ impl Dispatcher {
             outbox,
             instance: publisher.instance.clone(),
             issuer,
+            causes: None,
             lines,
             clock,
             wake: watch::Sender::new(()),
@@ -292,7 +300,7 @@ impl Dispatcher {
         let result: Result<Option<Accepted>, Failure> = match &line.sender {
             Sender::Webhook(webhook) => webhook.send(notice, now, tries, &*self.clock).await.map(|()| None),
             Sender::Email(email) => {
-                let mail = mail::compose(&notice.notice, link);
+                let mail = mail::compose(&notice.notice, link, self.causes(&notice.notice).await);
                 email.send(notice, &mail, now, tries, &*self.clock).await.map(Some)
             }
         };
@@ -329,6 +337,16 @@ impl Dispatcher {
                 }
                 Ok(()) => return,
             }
+        }
+    }
+
+    /// Why events fail, for a mail about a circuit that opened.
+    async fn causes(&self, notice: &NewNotice) -> Vec<String> {
+        match &self.causes {
+            Some(causes) if matches!(notice.kind.as_str(), CIRCUIT_OPENED | CIRCUIT_PROBE_FAILED) => {
+                causes.lines(&notice.subject, notice.at).await
+            }
+            _ => Vec::new(),
         }
     }
 

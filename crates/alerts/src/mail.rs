@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::Value;
 use tidegate_model::circuit::is_only_failing;
+use tidegate_model::clock::Timestamp;
 use tidegate_model::notice::NewNotice;
 
 use crate::engine::RESOLVED;
@@ -20,6 +22,8 @@ pub struct Mail {
     pub headline: String,
     /// The numbers: name and value.
     pub numbers: Vec<(String, String)>,
+    /// Why events fail, a line each.
+    pub causes: Vec<String>,
     /// What to do, one step each.
     pub steps: Vec<String>,
     /// The commands for it.
@@ -34,8 +38,20 @@ const MAX_NUMBERS: usize = 40;
 /// The most characters of one value.
 const MAX_VALUE: usize = 400;
 
-/// Writes the mail about a notice.
-pub fn compose(notice: &NewNotice, restart_link: Option<String>) -> Mail {
+/// The most lines about causes.
+const MAX_CAUSES: usize = 10;
+
+/// Knows why events fail.
+#[async_trait]
+pub trait WhyItFails: Send + Sync + 'static {
+    /// The most frequent causes of the failures that a circuit is about, shortly before `at` or after, a line each. Empty where
+    /// that is not known.
+    async fn lines(&self, circuit: &str, at: Timestamp) -> Vec<String>;
+}
+
+/// Writes the mail about a notice. `causes` say why events fail, a line each.
+pub fn compose(notice: &NewNotice, restart_link: Option<String>, mut causes: Vec<String>) -> Mail {
+    causes.truncate(MAX_CAUSES);
     let subject = shortened(&notice.subject, 120);
     let function = notice.data.get("function").and_then(Value::as_str).unwrap_or(&notice.subject);
     let told = notice.data.get("told").and_then(Value::as_u64).unwrap_or(1);
@@ -65,6 +81,7 @@ pub fn compose(notice: &NewNotice, restart_link: Option<String>) -> Mail {
         subject: format!("[tidegate] {}", subject_line(&notice.kind, &subject)),
         headline,
         numbers,
+        causes: causes.iter().map(|cause| shortened(cause, MAX_VALUE)).collect(),
         steps,
         commands,
         restart_link,
@@ -260,6 +277,12 @@ impl Mail {
         for (name, value) in &self.numbers {
             let _ = writeln!(text, "  {name}: {value}");
         }
+        if !self.causes.is_empty() {
+            text.push_str("\nWhy events fail:\n");
+            for cause in &self.causes {
+                let _ = writeln!(text, "  - {cause}");
+            }
+        }
         if !self.steps.is_empty() {
             text.push_str("\nWhat to do:\n");
             for (number, step) in (1..).zip(&self.steps) {
@@ -287,6 +310,13 @@ impl Mail {
             escaped(&self.headline),
             table(&self.numbers)
         );
+        if !self.causes.is_empty() {
+            html.push_str("<p>Why events fail:</p>\n<ul>\n");
+            for cause in &self.causes {
+                let _ = writeln!(html, "<li>{}</li>", escaped(cause));
+            }
+            html.push_str("</ul>\n");
+        }
         if !self.steps.is_empty() {
             html.push_str("<p>What to do:</p>\n<ol>\n");
             for step in &self.steps {
@@ -318,7 +348,6 @@ impl Mail {
 mod tests {
     use serde_json::json;
     use tidegate_model::circuit::ONLY_FAILING;
-    use tidegate_model::clock::Timestamp;
 
     use super::*;
 
@@ -338,7 +367,7 @@ mod tests {
             "aircraft",
             json!({"reason": "120 final failures", "window_seconds": 30, "limit": 100}),
         );
-        let text = compose(&notice, Some("https://tide.example.com/x".to_owned())).text();
+        let text = compose(&notice, Some("https://tide.example.com/x".to_owned()), Vec::new()).text();
         for part in [
             "The circuit of aircraft is open.",
             "reason: 120 final failures",
@@ -352,10 +381,25 @@ mod tests {
     }
 
     #[test]
+    fn why_events_fail_is_said_as_text_and_bounded() {
+        let notice = notice("circuit.opened", "aircraft", json!({}));
+        let hostile = "2 attempts: <script>\n\u{7}503";
+        let causes = vec![hostile.to_owned(), "x".repeat(10_000)];
+        let mail = compose(&notice, None, causes);
+        assert_eq!(mail.causes[0], "2 attempts: <script> 503");
+        assert_eq!(mail.causes[1].chars().count(), MAX_VALUE);
+        assert!(mail.text().contains("Why events fail:\n  - 2 attempts: <script> 503\n"), "{}", mail.text());
+        assert!(mail.html().contains("<li>2 attempts: &lt;script&gt; 503</li>"), "{}", mail.html());
+        assert_eq!(compose(&notice, None, vec![String::new(); 100]).causes.len(), MAX_CAUSES);
+        assert!(!compose(&notice, None, Vec::new()).text().contains("Why events fail"));
+    }
+
+    #[test]
     fn when_only_failing_events_are_left_the_way_out_is_to_set_them_aside() {
         let words = |reason: &str| {
             let data = json!({"reason": format!("the probe failed: {reason}")});
-            compose(&notice(CIRCUIT_PROBE_FAILED, "aircraft", data), Some("https://x".to_owned())).text()
+            compose(&notice(CIRCUIT_PROBE_FAILED, "aircraft", data), Some("https://x".to_owned()), Vec::new())
+                .text()
         };
         let left = words(&format!("{ONLY_FAILING}; event 7 did 3 times"));
         for part in [
@@ -376,7 +420,7 @@ mod tests {
         for rule in
             [DeadLettersAgeing, DeadLettersGrowing, InputWithoutOutput, ParkingFilling, PartitionStuck]
         {
-            let mail = compose(&notice(rule.notice_kind(), "aircraft", json!({})), None);
+            let mail = compose(&notice(rule.notice_kind(), "aircraft", json!({})), None, Vec::new());
             assert!(!mail.headline.contains(rule.notice_kind()), "{rule:?} has no words");
             assert!(!mail.commands.is_empty());
         }
@@ -385,7 +429,7 @@ mod tests {
     #[test]
     fn hostile_text_becomes_neither_markup_nor_a_header_nor_a_command() {
         let hostile = "x\r\nBcc: evil@example.com <script>`rm -rf`</script>";
-        let mail = compose(&notice("circuit.opened", hostile, json!({"reason": hostile})), None);
+        let mail = compose(&notice("circuit.opened", hostile, json!({"reason": hostile})), None, Vec::new());
         assert!(!mail.subject.contains(['\r', '\n']));
         assert!(!mail.html().contains("<script>"));
         assert!(mail.commands.iter().all(|command| !command.contains("rm -rf")), "{:?}", mail.commands);
@@ -395,7 +439,7 @@ mod tests {
     fn what_is_long_is_cut() {
         let data: serde_json::Map<_, _> =
             (0..1000).map(|number| (format!("n{number}"), json!("x".repeat(10_000)))).collect();
-        let mail = compose(&notice("other.kind", "aircraft", Value::Object(data)), None);
+        let mail = compose(&notice("other.kind", "aircraft", Value::Object(data)), None, Vec::new());
         assert!(mail.text().len() < 40 * 1024);
     }
 

@@ -17,7 +17,8 @@ pub struct FailureCause {
     /// What went wrong, in the words of the newest failure.
     #[schema(example = "the weather service answered 503")]
     pub error: String,
-    /// How many attempts failed for it, as far as this instance knows: a batch names a few of its failures.
+    /// How many attempts failed for it on all instances, as far as they know: a batch names a few of its failures. Another
+    /// instance tells its newest causes every few seconds.
     pub attempts: u64,
     /// When it was seen first.
     pub first_at: Timestamp,
@@ -33,4 +34,7 @@ pub struct FailureCause {
     pub key: Option<String>,
     /// What became of that event: `retried`, `parked`, `held` or `dead-lettered`.
     pub fate: String,
+    /// The instances that saw it: the one that is asked as of now, the others, and those that are gone, as they told last.
+    #[serde(default)]
+    pub instances: Vec<String>,
 }

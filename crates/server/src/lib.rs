@@ -21,6 +21,7 @@ pub mod config;
 
 mod access;
 mod alerting;
+mod causes;
 mod console;
 mod for_ever;
 mod functions;

@@ -36,6 +36,7 @@ use crate::alerting::RestartByLink;
 use crate::api::cached::Cached;
 use crate::api::running::Running;
 use crate::api::{Api, ApiError, BulkActs, DocumentQuery, LaneStatuses, OVERVIEW_AGE, Processing, Settings};
+use crate::causes::Causes;
 use crate::config::{Config, FunctionConfig, HubConfig, SourceConfig};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -87,6 +88,8 @@ pub(crate) struct Node {
     pub(crate) gateway: Arc<Gateway>,
     /// What can be seen of it.
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Why events failed, on all instances.
+    pub(crate) causes: Arc<Causes>,
     bulk_acts: BulkActs,
     keys: Keys,
     router: Router,
@@ -197,6 +200,8 @@ impl Node {
         };
         let (sources, places) = (Sources::default(), Places::default());
         sources.declare(sources_before, config.sources());
+        let causes =
+            Arc::new(Causes::new(telemetry.clone(), store.clone(), clock.clone(), function_configs.clone()));
         let api = Arc::new(Api {
             hubs,
             sources: sources.clone(),
@@ -222,7 +227,7 @@ impl Node {
             groups: Cached::new(Duration::ZERO),
             trends: Cached::new(Duration::ZERO),
             bulk_acts: BulkActs::default(),
-            earlier_failures: tokio::sync::OnceCell::new(),
+            causes: causes.clone(),
         });
         let bulk_acts = api.bulk_acts.clone();
         if let NodeConfig::Declared(_) = config {
@@ -276,6 +281,7 @@ impl Node {
             link_key,
             gateway,
             telemetry,
+            causes,
             bulk_acts,
             keys,
             router,

@@ -33,6 +33,7 @@ pub(crate) struct System {
     alerting: Alerting,
     progress_watch: JoinHandle<()>,
     telemetry_watch: JoinHandle<()>,
+    causes_shared: JoinHandle<()>,
     drain_timeout: Duration,
 }
 
@@ -78,6 +79,10 @@ impl System {
         let (telemetry, look) = (node.telemetry.clone(), Arc::new(ServerLook::new(&node, config)));
         let looks = move || telemetry.clone().watch(look.clone());
         let telemetry_watch = tokio::spawn(for_ever("looking for telemetry", node.clock.clone(), looks));
+        node.causes.call_it(owner);
+        let causes = node.causes.clone();
+        let shares = move || causes.clone().share();
+        let causes_shared = tokio::spawn(for_ever("telling why events fail", node.clock.clone(), shares));
         let (stop_waiting, stopped) = watch::channel(false);
         let waiting = tokio::spawn(lineup.complete(away, processor.clone(), stopped));
         let drain_timeout = config.processor.drain_timeout;
@@ -89,6 +94,7 @@ impl System {
             alerting,
             progress_watch,
             telemetry_watch,
+            causes_shared,
             drain_timeout,
         })
     }
@@ -124,6 +130,12 @@ impl System {
             }
         }
         self.alerting.stop_telling().await;
+        self.causes_shared.abort();
+        // It was ended, which is what the error says.
+        let _ = (&mut self.causes_shared).await;
+        if let Err(error) = self.node.causes.share_now().await {
+            tracing::debug!(%error, "why events failed last is not told to the other instances");
+        }
         self.node.telemetry.close().await;
         self.node.close().await?;
         Ok(status)

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::Value;
-use tidegate_api::LogLine;
 use tidegate_model::attempt::FailureKind;
 use tidegate_model::checkpoint::FunctionName;
 use tidegate_model::clock::Timestamp;
@@ -17,6 +15,7 @@ use tidegate_model::event::HubName;
 use tidegate_model::observe::{Fate, InvocationReport};
 use tidegate_model::ports::Observer;
 use tidegate_model::position::{PartitionId, SequenceNumber};
+use tokio::sync::watch;
 
 /// For how long a cause is remembered after it was seen last.
 pub const REMEMBERED: Duration = Duration::from_secs(60 * 60);
@@ -31,7 +30,7 @@ const MOST_FUNCTIONS: usize = 512;
 const MOST_CHARACTERS: usize = 500;
 
 /// The message of a line about an event that failed; see `invocation_lines`.
-pub const EVENT_FAILED: &str = "an event failed";
+pub(crate) const EVENT_FAILED: &str = "an event failed";
 
 /// A cause of failures of one function.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +68,10 @@ pub struct Example {
 
 /// The causes of failures, by function.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<BTreeMap<FunctionName, Vec<Known>>>);
+pub struct Failures {
+    causes: Mutex<BTreeMap<FunctionName, Vec<Known>>>,
+    changes: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -78,36 +80,24 @@ struct Known {
 }
 
 impl Failures {
+    /// Changes with each failure.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The functions of which causes are remembered, in order.
+    pub fn functions(&self) -> Vec<FunctionName> {
+        self.causes.lock().keys().cloned().collect()
+    }
+
     /// The causes of failures of a function in the hour before `now`, the one that was seen last first.
     pub fn of(&self, function: &FunctionName, now: Timestamp) -> Vec<Cause> {
-        let causes = self.0.lock();
+        let causes = self.causes.lock();
         let known = causes.get(function).into_iter().flatten();
         let recent = known.filter(|known| !is_old(&known.cause, now));
         let mut recent: Vec<Cause> = recent.map(|known| known.cause.clone()).collect();
         recent.sort_by_key(|cause| std::cmp::Reverse(cause.last_at));
         recent
-    }
-
-    /// Takes in what was logged in an earlier life of the program: a line about an event that failed. Other lines say
-    /// nothing here.
-    pub fn remember(&self, line: &LogLine) {
-        if line.message != EVENT_FAILED {
-            return;
-        }
-        let text = |name: &str| line.fields.get(name).and_then(Value::as_str);
-        let number = |name: &str| line.fields.get(name).and_then(Value::as_u64);
-        let (Some(function), Some(hub)) = (text("function"), text("hub")) else { return };
-        let (Ok(function), Ok(hub)) = (FunctionName::new(function), HubName::new(hub)) else { return };
-        let partition = number("partition").and_then(|number| u32::try_from(number).ok());
-        let (Some(partition), Some(sequence_number)) = (partition, number("sequence_number")) else { return };
-        let example = Example {
-            hub,
-            partition: PartitionId(partition),
-            sequence_number: SequenceNumber(sequence_number),
-            key: text("key").map(str::to_owned),
-            fate: text("fate").unwrap_or_default().to_owned(),
-        };
-        self.add(&function, text("kind"), text("error").unwrap_or_default(), 1, line.at, example);
     }
 
     fn add(
@@ -121,7 +111,7 @@ impl Failures {
     ) {
         let error: String = error.chars().take(MOST_CHARACTERS).collect();
         let pattern = pattern_of(&error);
-        let mut functions = self.0.lock();
+        let mut functions = self.causes.lock();
         if functions.len() >= MOST_FUNCTIONS && !functions.contains_key(function) {
             return;
         }
@@ -186,12 +176,14 @@ impl Observer for Failures {
             let example = example(failure.sequence_number, failure.key, failure.fate.as_str());
             self.add(&lane.function, failure.kind.map(word), failure.error, attempts, report.at, example);
         }
+        if report.error.is_some() || !report.failures.is_empty() {
+            self.changes.send_replace(());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use tidegate_model::checkpoint::Lane;
     use tidegate_model::observe::{EventFailure, InvocationId};
     use tidegate_model::outcome::OutcomeCounts;
@@ -271,28 +263,5 @@ mod tests {
         let causes = failures.of(&function(), at(200));
         assert_eq!(causes.len(), MOST_CAUSES);
         assert_eq!(causes[0].error.len(), 100, "the newest are kept");
-    }
-
-    #[test]
-    fn what_was_logged_before_a_restart_is_remembered() {
-        let failures = Failures::default();
-        let fields = json!({
-            "function": "positions", "hub": "flights", "partition": 2, "sequence_number": 40, "key": "4b1801", "attempts": 3,
-            "fate": "parked", "kind": "timed-out", "error": "no answer within 5 s",
-        });
-        let line = |message: &str| LogLine {
-            at: at(10),
-            level: "info".to_owned(),
-            target: "tidegate::events".to_owned(),
-            message: message.to_owned(),
-            fields: serde_json::from_value(fields.clone()).unwrap(),
-        };
-        failures.remember(&line("events were processed"));
-        assert_eq!(failures.of(&function(), at(11)), []);
-        failures.remember(&line(EVENT_FAILED));
-        let causes = failures.of(&function(), at(11));
-        let [cause] = &*causes else { panic!("{causes:?}") };
-        assert_eq!((cause.kind.as_deref(), cause.attempts), (Some("timed-out"), 1));
-        assert_eq!(cause.example.sequence_number, SequenceNumber(40));
     }
 }

@@ -254,7 +254,7 @@ fn causes_table(visit: &Visit, circuit: &str, causes: &[FailureCause]) -> Markup
             } @else {
                 (table("Causes of failed attempts", &heads(&[">Attempts", "Cause", "Kind", "First", "Last", "Newest event"]), &rows))
                 p class="small" {
-                    "Failed attempts of the last hour, as this instance saw them. What was rejected does not count towards opening. "
+                    "Failed attempts of the last hour, on all instances. What was rejected does not count towards opening. "
                     a href=(address("/logs", &[("function", Some(circuit)), ("text", Some("an event failed"))])) { "Their log lines" }
                 }
             }

@@ -83,7 +83,8 @@ impl Prepared {
         let host = source.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
         let publisher =
             Publisher { origin: host.unwrap_or_else(|| "localhost".to_owned()), source, instance };
-        let dispatcher = Dispatcher::new(&store, &targets, &publisher, issuer, node.clock.clone())?;
+        let dispatcher = Dispatcher::new(&store, &targets, &publisher, issuer, node.clock.clone())?
+            .with_causes(node.causes.clone());
         let observer = Arc::new(StoreObserver::new(node, config));
         let rules = config.alerts.rules.clone();
         let engine = Engine::new(&store, observer, rules, dispatcher.delivery_names(), node.clock.clone());

@@ -140,8 +140,8 @@ pub struct Api {
     pub(crate) overviews: Cached<(), Arc<Overview>>,
     /// The acts on many dead letters that run.
     pub(crate) bulk_acts: BulkActs,
-    /// Whether what earlier lives of the program logged of failures was asked for.
-    pub(crate) earlier_failures: tokio::sync::OnceCell<()>,
+    /// Why events failed, on all instances.
+    pub(crate) causes: Arc<crate::causes::Causes>,
     /// Causes of dead letters, by what was asked for and how many.
     pub(crate) groups: Cached<(String, usize), Arc<Causes>>,
     /// Trends of dead letters, by their beginning, the length of a bucket and the number of buckets.

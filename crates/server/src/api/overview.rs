@@ -70,8 +70,9 @@ async fn overview(api: &Api) -> Result<Overview, ApiError> {
             function_overview(api, function, hub, &facts, circuits.get(function), &rates, now)
         })
         .collect();
+    let causes = api.causes.of(None).await?;
     for ((function, _), overview) in pairs.iter().zip(&mut functions) {
-        overview.failure = api.causes(function).await.into_iter().next();
+        overview.failure = causes.iter().find(|cause| cause.function == function.as_str()).cloned();
     }
     let stopped = facts.lanes.values().any(|lane| matches!(lane.state, LaneState::Stopped { .. }));
     let collections = api.store.collections().await?.into_iter();

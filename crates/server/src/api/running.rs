@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use tidegate_api::LogLine;
 use tidegate_host::settings::FunctionSettings;
 use tidegate_model::checkpoint::FunctionName;
-use tidegate_model::clock::Timestamp;
 use tidegate_model::event::HubName;
 use tidegate_model::ports::Function;
 use tidegate_model::position::{PartitionId, SequenceNumber};
@@ -56,7 +55,4 @@ pub trait Logged: Send + Sync + 'static {
         event: SequenceNumber,
         limit: usize,
     ) -> Vec<LogLine>;
-
-    /// What was logged about events that failed between two times, the newest first, at most `limit` lines.
-    async fn failures(&self, since: Timestamp, until: Timestamp, limit: usize) -> Vec<LogLine>;
 }

@@ -227,7 +227,7 @@ async fn failures(function: Option<String>, asking: &Asking, context: &Context) 
         ]);
     });
     if listed.await? == 0 && !asking.json {
-        session.output.line("no attempt failed in the last hour, as far as this instance knows")?;
+        session.output.line("no attempt failed in the last hour")?;
     }
     session.finish(&trace.into_iter().collect::<Vec<_>>()).await
 }

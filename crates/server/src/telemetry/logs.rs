@@ -7,11 +7,10 @@ use async_trait::async_trait;
 use prometheus_client::registry::Registry;
 
 use tidegate_api::LogLine;
-use tidegate_model::clock::{SharedClock, Timestamp};
+use tidegate_model::clock::SharedClock;
 use tidegate_model::error::ErrorCode;
 use tidegate_model::event::HubName;
 use tidegate_model::position::{PartitionId, SequenceNumber};
-use tidegate_telemetry::failures::EVENT_FAILED;
 use tidegate_telemetry::logs::{Found, LogQuery, LogStore, LogStoreError, search_in};
 
 use crate::api::running::Logged;
@@ -95,12 +94,6 @@ impl Logged for Logs {
             ..LogQuery::default()
         };
         self.lines(query).await
-    }
-
-    async fn failures(&self, since: Timestamp, until: Timestamp, limit: usize) -> Vec<LogLine> {
-        let text = Some(EVENT_FAILED.to_owned());
-        let (since, until) = (Some(since), Some(until));
-        self.lines(LogQuery { text, since, until, limit, ..LogQuery::default() }).await
     }
 }
 
