@@ -21,6 +21,8 @@ fn an_outage_ends_with_every_report_applied_once() {
     assert_eq!(facts["mail_subject"], "[tidegate] positions is stopped: its circuit is open");
     let text = facts["mail_text"].as_str().unwrap();
     assert!(text.contains("/restart/") && text.contains(facts["reason"].as_str().unwrap()), "{text}");
+    let (_, why) = text.split_once("Why events fail:").expect("it says why");
+    assert!(why.lines().nth(1).is_some_and(|line| line.contains(" of positions (transient): ")), "{text}");
     assert_eq!((&facts["link_shown"], &facts["link_pressed"]), (&200.into(), &200.into()));
     assert_eq!(
         (&facts["circuit_after_looking"], &facts["link_pressed_again"]),
@@ -47,5 +49,10 @@ fn an_outage_ends_with_every_report_applied_once() {
         |action: &str| trail.iter().any(|entry| entry["action"] == action && entry["subject"] == "positions");
     assert!(did("circuit.restart-link") && did("circuit.close"), "{trail:?}");
     assert_eq!(place.json("circuit status")[0]["state"], "closed");
+    let causes = place.json("circuit failures");
+    assert!(
+        causes.iter().any(|cause| cause["function"] == "positions" && cause["attempts"].as_u64() > Some(0)),
+        "a life of the program that is over has told why: {causes:?}"
+    );
     place.ok("audit --deep");
 }
