@@ -17,7 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use tidegate_api as shapes;
@@ -64,13 +64,25 @@ struct Stored {
 #[derive(Clone, Default)]
 pub(crate) struct BulkActs(Arc<Mutex<Running>>);
 
-#[derive(Default)]
 struct Running {
     /// Nothing is begun before a server runs, and after it stops.
     is_open: bool,
     tasks: JoinSet<()>,
     /// Each is held while it is changed: a step and a person who stops it do not cross.
     acts: HashMap<String, Arc<tokio::sync::Mutex<(Stored, Version)>>>,
+    /// A seat for each that may run at the same time. Those of an earlier life run also without one.
+    seats: Arc<Semaphore>,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self {
+            is_open: false,
+            tasks: JoinSet::new(),
+            acts: HashMap::new(),
+            seats: Arc::new(Semaphore::new(MAX_RUNNING)),
+        }
+    }
 }
 
 const FORM: &str = r#"{"act":"redrive","filter":{"cause":"85944171f73967e8"},"reason":"…"}"#;
@@ -116,9 +128,9 @@ pub(super) async fn start(
     };
     forget_old(&api).await?;
     let stored = Stored { act: begun.clone(), after: 0 };
-    api.bulk_acts.room()?;
+    let seat = api.bulk_acts.seat()?;
     let version = write(&api, &stored, Version::NONE).await?;
-    api.bulk_acts.run(&api, stored, version)?;
+    api.bulk_acts.run(&api, stored, version, Some(seat))?;
     Ok((StatusCode::ACCEPTED, Json(begun)).into_response())
 }
 
@@ -190,7 +202,15 @@ pub(super) async fn stop(
         }
     }
     let found = all(&api).await?.into_iter().find(|(stored, _)| stored.act.id == id);
-    Ok(Json(found.ok_or_else(|| gone(&id))?.0.act).into_response())
+    let (mut stored, version) = found.ok_or_else(|| gone(&id))?;
+    let runs = api.bulk_acts.0.lock().acts.contains_key(&id);
+    if stored.act.ended_at.is_none() && !runs {
+        // Its conditions are not known to this version, or no server runs: nobody does it, and nobody else can end it.
+        end(&mut stored.act, "stopped", by.at);
+        stored.act.problem = Some(format!("stopped by {}", by.by));
+        write(&api, &stored, version).await?;
+    }
+    Ok(Json(stored.act).into_response())
 }
 
 fn gone(id: &str) -> ApiError {
@@ -277,7 +297,8 @@ impl BulkActs {
                     expected = stored.act.expected,
                     "an act on many dead letters goes on"
                 );
-                if self.run(api, stored, version).is_err() {
+                let seat = self.0.lock().seats.clone().try_acquire_owned().ok();
+                if self.run(api, stored, version, seat).is_err() {
                     tracing::warn!(
                         "an act on many dead letters has conditions that this version does not know, and stays as it is"
                     );
@@ -298,8 +319,8 @@ impl BulkActs {
         tasks.shutdown().await;
     }
 
-    /// Whether one more may run.
-    fn room(&self) -> Result<(), ApiError> {
+    /// Room for one more to run.
+    fn seat(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let running = self.0.lock();
         if !running.is_open {
             return Err(ApiError::new(
@@ -309,15 +330,20 @@ impl BulkActs {
             )
             .help("start the server: tidegate run; or act in steps: tidegate dead-letters redrive --help"));
         }
-        if running.acts.len() >= MAX_RUNNING {
+        running.seats.clone().try_acquire_owned().map_err(|_| {
             let message = format!("{MAX_RUNNING} acts on many dead letters run already");
-            return Err(ApiError::new(StatusCode::CONFLICT, ErrorCode::CONFLICT, message)
-                .help("wait until one is through, or stop one"));
-        }
-        Ok(())
+            ApiError::new(StatusCode::CONFLICT, ErrorCode::CONFLICT, message)
+                .help("wait until one is through, or stop one")
+        })
     }
 
-    fn run(&self, api: &Arc<Api>, stored: Stored, version: Version) -> Result<(), ApiError> {
+    fn run(
+        &self,
+        api: &Arc<Api>,
+        stored: Stored,
+        version: Version,
+        seat: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), ApiError> {
         let meant = meant(stored.act.act, stored.act.force, &stored.act.filter)?;
         let id = stored.act.id.clone();
         let held = Arc::new(tokio::sync::Mutex::new((stored, version)));
@@ -331,6 +357,7 @@ impl BulkActs {
                 fail(&api, &held, "it panicked: this is a defect of the program").await;
             }
             acts.0.lock().acts.remove(&id);
+            drop(seat);
         });
         Ok(())
     }
@@ -420,4 +447,20 @@ async fn step(api: &Api, stored: &mut Stored, meant: &DeadLetterFilter) -> Resul
         None => end(&mut stored.act, "ended", api.clock.now()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_as_many_seats_as_acts_may_run() {
+        let acts = BulkActs::default();
+        assert!(acts.seat().is_err(), "no server runs");
+        acts.0.lock().is_open = true;
+        let mut seats: Vec<_> = (0..MAX_RUNNING).map(|_| acts.seat().unwrap()).collect();
+        assert!(acts.seat().is_err(), "although none of them has begun");
+        seats.pop();
+        assert!(acts.seat().is_ok());
+    }
 }

@@ -85,3 +85,30 @@ async fn what_a_server_left_undone_the_next_one_does() {
     assert!(server.terminate().success());
     assert_eq!(statuses(&place), ["open", "discarded", "discarded"]);
 }
+
+/// Its conditions are of a version that is not this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_does_can_be_stopped() {
+    let place = processed();
+    let clock = SystemClock::shared();
+    let file = place.data().join("store").join("state.db");
+    let store = SqliteStore::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
+    let act = json!({ "id": "0a", "act": "discard", "filter": { "colour": "red" }, "force": false, "reason": "of no use",
+        "by": "mia", "started_at": clock.now(), "state": "running", "ended_at": null, "expected": 3, "done": 1, "refused": {},
+        "resumed": 0, "after": 1 });
+    let key = RegisterKey::new("bulk-act", "0a");
+    let (from, value, at) = (Version::NONE, Some(act), clock.now());
+    store
+        .change_register(RegisterChange { key, from, value, at, notices: Vec::new(), trail: Vec::new() })
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let server = place.serve();
+    let client = server.client(place.key());
+    assert_eq!(client.json("/api/v1/dead-letter-acts/0a")["state"], "running");
+    let stopped = client.post_json("/api/v1/dead-letter-acts/0a/stop", &json!({}));
+    assert_eq!(stopped["state"], "stopped");
+    assert_eq!(client.json("/api/v1/dead-letter-acts/0a"), stopped);
+    assert!(server.terminate().success());
+    assert_eq!(statuses(&place), ["open"; 3]);
+}
