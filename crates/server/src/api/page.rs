@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_has_names_is_paged_by_them_and_what_is_gone_left_out() {
         let listed = |after: Option<u32>| {
-            let shape = |number: u32| Ok::<_, ()>((number % 2 == 0).then_some(number));
+            let shape = |number: u32| Ok::<_, ()>(number.is_multiple_of(2).then_some(number));
             let response = named(0..5 * MAX_ITEMS as u32, |number| *number, after.as_ref(), shape).unwrap();
             let next = response.headers().get(NEXT_HEADER)?;
             next.to_str().ok()?.parse().ok()
