@@ -76,8 +76,33 @@ impl Oracle {
             };
             let lanes = self.scenario.functions.iter().flat_map(|function| of(&function.name)).collect();
             seen.circuits.last_batches.insert(place.clone(), lanes);
+        } else if circuit.state == CircuitState::Open {
+            // A lane that has the probe of another circuit may have begun to write that down before this one opened again.
+            let lanes = self.lanes_that_probe(&seen.circuits, instance, &key.name);
+            seen.circuits.last_batches.entry(place.clone()).or_default().extend(lanes);
         }
         seen.circuits.heard.insert(place, (version, circuit));
+    }
+
+    /// The lanes whose function needs this circuit and another one, of which the instance holds the probe.
+    fn lanes_that_probe(
+        &self,
+        circuits: &Circuits,
+        instance: &str,
+        name: &str,
+    ) -> Vec<(FunctionName, PartitionId)> {
+        let holds = |circuit: &FunctionName| {
+            let heard = circuits.heard.get(&(instance.to_owned(), circuit.to_string()));
+            let probe = heard.and_then(|(_, circuit)| circuit.probe.as_ref());
+            circuit.as_str() != name && probe.is_some_and(|probe| probe.holder == instance)
+        };
+        let functions = self.scenario.functions.iter().map(|function| &function.name);
+        let probing = functions.filter(|function| {
+            let needed = self.scenario.circuits_of(function);
+            needed.iter().any(|circuit| circuit.as_str() == name) && needed.iter().any(holds)
+        });
+        let partitions = || (0..self.scenario.partitions).map(PartitionId);
+        probing.flat_map(|function| partitions().map(|partition| (function.clone(), partition))).collect()
     }
 
     /// A register was changed.
