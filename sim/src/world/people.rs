@@ -11,7 +11,7 @@ use tidegate_model::clock::Clock;
 use tidegate_model::dead_letter::{
     Acted, DeadLetterFilter, DeadLetterId, DeadLetterStatus, StoredDeadLetter,
 };
-use tidegate_model::parking::{StoredParked, Turn};
+use tidegate_model::parking::StoredParked;
 use tidegate_model::position::SequenceNumber;
 use tidegate_model::register::RegisterKey;
 use tidegate_model::trail::{Act, NewTrailEntry};
@@ -195,14 +195,14 @@ impl World {
         }
     }
 
-    /// A person sets aside what is held and always fails: when there are more such events than the circuit's threshold, and
-    /// nothing else, it opens again each time that it is closed.
+    /// A person sets aside what is parked and always fails, as the circuit's reason tells them to: when there are more such
+    /// events than its threshold, and nothing else, it opens again each time that it is closed. Some are not even held then:
+    /// what is under way when it opens uses up no attempt.
     fn set_poison_aside(&self, circuit: &FunctionName) {
         for stored in self.parked(|lane| self.scenario.circuits_of(&lane.function).contains(circuit)) {
             let (event, function) = (&stored.parked.event, &stored.parked.lane.function);
             let fate = Fate::of_event(self.scenario.seed, function, &event.data, &parse(event).1);
-            let is_held = matches!(stored.parked.turn, Turn::Held { .. });
-            if is_held && matches!(fate, Fate::Poison(_)) && !self.has_stopped() {
+            if matches!(fate, Fate::Poison(_)) && !self.has_stopped() {
                 self.set_aside(&stored, "it always fails");
             }
         }
