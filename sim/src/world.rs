@@ -139,8 +139,8 @@ struct World {
     sends_left: u64,
     sends: u64,
     sends_under_way: Arc<AtomicU64>,
-    /// How often a person closed each circuit.
-    closed: BTreeMap<String, u32>,
+    /// How often a person closed each circuit, and when last.
+    closed: BTreeMap<String, (u32, Duration)>,
     steps: u64,
 }
 

@@ -170,6 +170,12 @@ impl World {
 
     /// A person closes circuits that have been open for long: an event that always fails may be the only one to probe with.
     pub(super) fn close_circuits(&mut self) {
+        let windows = self.scenario.functions.iter().flat_map(|function| {
+            let settings = &function.settings;
+            let dependencies = settings.dependencies.iter().map(|dependency| dependency.circuit.window);
+            dependencies.chain([settings.circuit.window])
+        });
+        let longest_window = windows.max().unwrap_or_default();
         for register in now(self.store.registers(CIRCUIT)) {
             let Ok(circuit) = serde_json::from_value::<Circuit>(register.value) else { continue };
             let waits = circuit.manual || circuit.failed_probes >= PROBES_BEFORE_A_PERSON;
@@ -177,8 +183,14 @@ impl World {
             if circuit.state == CircuitState::Closed || !waits {
                 continue;
             }
-            let closed = self.closed.entry(register.name).or_default();
-            *closed += 1;
+            let time = self.executor.now();
+            let (closed, last) = self.closed.entry(register.name).or_default();
+            // What failed before the last opening counts for a window. Whoever closes again within it sees the same again:
+            // nothing runs out of attempts, and so nothing is held that could be set aside.
+            if *closed > CLOSED_IN_VAIN && time < *last + 3 * longest_window {
+                continue;
+            }
+            (*closed, *last) = (*closed + 1, time);
             if *closed > CLOSED_IN_VAIN {
                 self.set_poison_aside(&function);
             }
