@@ -7,13 +7,13 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tidegate_adapters::event_hubs::blobs::{
-    BlobAccount, BlobCheckpoints, BlobContainer, ConsumerOf, http_client,
-};
+use tidegate_adapters::event_hubs::blobs::BlobCheckpoints;
 use tidegate_model::clock::{SystemClock, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::claims::blobs_at;
 
 /// How the account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,16 +134,7 @@ impl BlobServer {
     /// The checkpoints and ownerships that it has for a consumer group of the hub `flights`.
     pub(crate) fn checkpoints(&self) -> BlobCheckpoints {
         let account = format!("AccountName=troubled;AccountKey=aHVzaA==;BlobEndpoint={}", self.endpoint);
-        let account: BlobAccount = account.parse().unwrap();
-        let client = http_client(&account).unwrap();
-        let container = BlobContainer::new(account, "checkpoints".to_owned(), client, SystemClock::shared());
-        let consumer = ConsumerOf {
-            namespace: "other.servicebus.windows.net".to_owned(),
-            port: None,
-            hub: "flights".to_owned(),
-            consumer_group: "$Default".to_owned(),
-        };
-        BlobCheckpoints::new(container, consumer)
+        blobs_at(&account, "checkpoints")
     }
 }
 

@@ -30,7 +30,8 @@ fn blobs(azurite: &Azurite, container: &str) -> BlobCheckpoints {
     blobs_at(&azurite.connection_string(), container)
 }
 
-fn blobs_at(connection_string: &str, container: &str) -> BlobCheckpoints {
+/// The checkpoints and ownerships of a consumer group of the hub `flights`.
+pub(crate) fn blobs_at(connection_string: &str, container: &str) -> BlobCheckpoints {
     let account: BlobAccount = connection_string.parse().unwrap();
     let client = http_client(&account).unwrap();
     let container = BlobContainer::new(account, container.to_owned(), client, SystemClock::shared());

@@ -10,7 +10,6 @@ use tidegate_adapters::event_hubs::blobs::{Claims, Mirror};
 use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::settings::{FunctionSettings, HostOptions, Isolation};
 use tidegate_model::answer::{Answer, Answers};
-use tidegate_model::checkpoint::{FunctionName, Lane};
 use tidegate_model::clock::SystemClock;
 use tidegate_model::document::{CollectionName, DocumentId};
 use tidegate_model::event::Event;
@@ -19,11 +18,12 @@ use tidegate_model::ports::{
     Checkpoints as _, CurrentDocument, DeadLetters as _, EventLog, Function, FunctionDescriptor,
     FunctionError, Invocation,
 };
-use tidegate_model::position::{PartitionId, SequenceNumber};
+use tidegate_model::position::SequenceNumber;
 use tokio::sync::watch;
 
 use crate::blob_server::{BlobServer, Mood};
 use crate::harness::{OtherHub, P0, P1, bodies};
+use crate::through_host::lane;
 
 /// After so many intervals without a renewal a partition is left, so this is a long time for the claims and a short one here.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -61,14 +61,6 @@ impl Invocation for Looking {
         self.events.iter().for_each(|event| answers.push(event.sequence_number, Answer::Filter));
         self.given.send_modify(|given| given.extend(bodies(&self.events)));
         Ok(answers)
-    }
-}
-
-fn lane(partition: PartitionId) -> Lane {
-    Lane {
-        function: FunctionName::new("witness").unwrap(),
-        hub: tidegate_model::event::HubName::new("theirs").unwrap(),
-        partition,
     }
 }
 

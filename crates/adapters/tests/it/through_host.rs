@@ -76,7 +76,8 @@ async fn read_by_a_function(hub: &OtherHub) -> (Vec<Event>, Arc<MemoryStore>) {
     (given, store)
 }
 
-fn lane(partition: PartitionId) -> Lane {
+/// The lane of a partition of the hub `theirs` that the function `witness` has.
+pub(crate) fn lane(partition: PartitionId) -> Lane {
     Lane {
         function: FunctionName::new("witness").unwrap(),
         hub: tidegate_model::event::HubName::new("theirs").unwrap(),

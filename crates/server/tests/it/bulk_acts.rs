@@ -59,14 +59,12 @@ fn all_that_match_are_acted_on_and_everybody_sees_it_at_once() {
     assert_eq!(statuses(&place), ["discarded"; 3]);
 }
 
-/// The first step was done and noted when the program ended.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_left_undone_the_next_one_does() {
-    let place = processed();
+/// Leaves the act `0a` in the store as a server does that ended while it discarded what matches, after the first step.
+async fn left_undone(place: &Place, filter: Value) {
     let clock = SystemClock::shared();
     let file = place.data().join("store").join("state.db");
     let store = SqliteStore::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
-    let act = json!({ "id": "0a", "act": "discard", "filter": { "until": clock.now() }, "force": false, "reason": "of no use",
+    let act = json!({ "id": "0a", "act": "discard", "filter": filter, "force": false, "reason": "of no use",
         "by": "mia", "started_at": clock.now(), "state": "running", "ended_at": null, "expected": 3, "done": 1, "refused": {},
         "resumed": 0, "after": 1 });
     let key = RegisterKey::new("bulk-act", "0a");
@@ -76,6 +74,13 @@ async fn what_a_server_left_undone_the_next_one_does() {
         .await
         .unwrap();
     store.close().await.unwrap();
+}
+
+/// The first step was done and noted when the program ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_left_undone_the_next_one_does() {
+    let place = processed();
+    left_undone(&place, json!({ "until": SystemClock::shared().now() })).await;
     let server = place.serve();
     let client = server.client(place.key());
     let over = ended(&client, "0a");
@@ -90,19 +95,7 @@ async fn what_a_server_left_undone_the_next_one_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_does_can_be_stopped() {
     let place = processed();
-    let clock = SystemClock::shared();
-    let file = place.data().join("store").join("state.db");
-    let store = SqliteStore::open(&file, &StoreOptions::default(), clock.clone()).unwrap();
-    let act = json!({ "id": "0a", "act": "discard", "filter": { "colour": "red" }, "force": false, "reason": "of no use",
-        "by": "mia", "started_at": clock.now(), "state": "running", "ended_at": null, "expected": 3, "done": 1, "refused": {},
-        "resumed": 0, "after": 1 });
-    let key = RegisterKey::new("bulk-act", "0a");
-    let (from, value, at) = (Version::NONE, Some(act), clock.now());
-    store
-        .change_register(RegisterChange { key, from, value, at, notices: Vec::new(), trail: Vec::new() })
-        .await
-        .unwrap();
-    store.close().await.unwrap();
+    left_undone(&place, json!({ "colour": "red" })).await;
     let server = place.serve();
     let client = server.client(place.key());
     assert_eq!(client.json("/api/v1/dead-letter-acts/0a")["state"], "running");
