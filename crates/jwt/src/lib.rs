@@ -14,6 +14,8 @@
 pub mod arithmetic;
 pub mod discovery;
 pub mod fetch;
+#[cfg(test)]
+mod provider;
 pub mod published;
 pub mod signed;
 pub mod source;

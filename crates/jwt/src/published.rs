@@ -7,7 +7,7 @@ use std::time::Duration;
 use jsonwebtoken::jwk::JwkSet;
 use parking_lot::Mutex;
 use reqwest::Client;
-use tidegate_model::clock::Clock;
+use tidegate_model::clock::SharedClock;
 
 use crate::fetch::{self, NoAnswer};
 
@@ -21,12 +21,15 @@ pub const KEPT_WITHOUT_ANSWER: Duration = Duration::from_secs(24 * 3600);
 /// provider one question in this time.
 pub const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// What is asked for.
+const WHAT: &str = "set of keys";
+
 /// The keys that are published at one address.
 #[derive(Debug, Default)]
 pub struct PublishedKeys {
     /// One asks at a time; the others take the answer.
-    asking: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
+    asking: Arc<tokio::sync::Mutex<()>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +48,22 @@ impl State {
     fn fail(&mut self, why: NoAnswer, now: Duration) {
         self.failed = Some((why, now));
         self.keys = self.keys_within(KEPT_WITHOUT_ANSWER, now).and_then(|_| self.keys.take());
+    }
+
+    fn take(&mut self, answer: Result<JwkSet, NoAnswer>, now: Duration) -> Result<Arc<JwkSet>, NoAnswer> {
+        match answer {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                self.keys = Some((keys.clone(), now));
+                self.failed = None;
+                Ok(keys)
+            }
+            Err(failed) => {
+                tracing::warn!(error = %failed, "the keys of an identity provider could not be had");
+                self.fail(failed.clone(), now);
+                self.keys_within(KEPT_WITHOUT_ANSWER, now).ok_or(failed)
+            }
+        }
     }
 
     fn keys_within(&self, time: Duration, now: Duration) -> Option<Arc<JwkSet>> {
@@ -67,7 +86,8 @@ impl PublishedKeys {
         }
     }
 
-    /// True when the keys would be asked for: they are too old; or none of them `suits`, and it was not tried just now.
+    /// True when the keys would be asked for, or an answer awaited that is under way: they are too old; or none of them
+    /// `suits`, and it was not tried just now.
     pub fn would_ask(&self, suits: impl Fn(&JwkSet) -> bool, now: Duration) -> bool {
         let state = self.state.lock();
         if state.failed_within(AGAIN_AFTER, now).is_some() {
@@ -75,11 +95,13 @@ impl PublishedKeys {
         }
         match state.keys_within(KEPT_FOR, now) {
             None => true,
-            Some(keys) => !suits(&keys) && may_hurry(&state, now),
+            Some(keys) => !suits(&keys) && (may_hurry(&state, now) || self.asking.try_lock().is_err()),
         }
     }
 
-    /// The keys at `url`; asked for if they are too old, or if none of them `suits`. They may not suit all the same.
+    /// The keys at `url`; asked for if they are too old, or if none of them `suits`. They may not suit all the same. What is
+    /// asked is asked to its end, also when nobody waits for the answer any more: else whoever asks and goes away could keep new
+    /// keys unknown.
     ///
     /// # Errors
     /// When they are not known, or too old, and there is no answer.
@@ -88,9 +110,9 @@ impl PublishedKeys {
         client: &Client,
         url: &str,
         suits: impl Fn(&JwkSet) -> bool,
-        clock: &dyn Clock,
+        clock: &SharedClock,
     ) -> Result<Arc<JwkSet>, NoAnswer> {
-        let _asking = self.asking.lock().await;
+        let asking = self.asking.clone().lock_owned().await;
         let now = clock.monotonic();
         {
             let mut state = self.state.lock();
@@ -104,21 +126,15 @@ impl PublishedKeys {
                 state.hurried_at = Some(now);
             }
         }
-        let answer = fetch::get::<JwkSet>(client, "set of keys", url, clock).await;
-        let (mut state, now) = (self.state.lock(), clock.monotonic());
-        match answer {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                state.keys = Some((keys.clone(), now));
-                state.failed = None;
-                Ok(keys)
-            }
-            Err(failed) => {
-                tracing::warn!(error = %failed, "the keys of an identity provider could not be had");
-                state.fail(failed.clone(), now);
-                state.keys_within(KEPT_WITHOUT_ANSWER, now).ok_or(failed)
-            }
-        }
+        let (state, client, url, clock) = (self.state.clone(), client.clone(), url.to_owned(), clock.clone());
+        to_its_end(async move {
+            let answer = fetch::get::<JwkSet>(&client, WHAT, &url, &*clock).await;
+            let taken = state.lock().take(answer, clock.monotonic());
+            drop(asking);
+            taken
+        })
+        .await
+        .unwrap_or_else(|| Err(NoAnswer::new(WHAT, "the program is stopping")))
     }
 
     /// Notes that the address of the keys could not be found out.
@@ -129,6 +145,17 @@ impl PublishedKeys {
 
 fn may_hurry(state: &State, now: Duration) -> bool {
     state.hurried_at.is_none_or(|at| now.saturating_sub(at) >= AGAIN_AFTER)
+}
+
+/// Runs a question to its end, whether or not somebody waits for the answer. Nothing when the program stops first.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    question: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
+    match tokio::spawn(question).await {
+        Ok(answer) => Some(answer),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]

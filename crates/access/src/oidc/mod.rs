@@ -242,7 +242,7 @@ impl Provider {
 
     async fn keys(&self, suits: impl Fn(&JwkSet) -> bool) -> Result<Arc<JwkSet>, SignInError> {
         let metadata = self.metadata().await?;
-        Ok(self.keys.get(&self.client, &metadata.jwks_uri, suits, &*self.clock).await?)
+        Ok(self.keys.get(&self.client, &metadata.jwks_uri, suits, &self.clock).await?)
     }
 
     async fn metadata(&self) -> Result<Metadata, SignInError> {

@@ -778,7 +778,7 @@ impl Client {
         // The identity provider is asked for its keys first.
         let gateway = Arc::clone(gateway);
         self.tasks.push(Box::pin(async move {
-            gateway.authorizer().fetch_keys_for(&token, &*gateway.clock).await;
+            gateway.authorizer().fetch_keys_for(&token, &gateway.clock).await;
             Done::Keys { service, delivery }
         }));
     }

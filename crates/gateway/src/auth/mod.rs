@@ -11,7 +11,7 @@ mod sas;
 
 use std::time::Duration;
 
-use tidegate_model::clock::{Clock, Timestamp};
+use tidegate_model::clock::{SharedClock, Timestamp};
 use tidegate_model::error::{ErrorCode, ErrorKind};
 
 pub use access_token::{
@@ -61,7 +61,7 @@ impl Authorizer {
 
     /// Sees to it that the keys are known which the access token in this `Authorization` header may be signed with, where they
     /// are published. Without it such a token is judged by the keys that are known already.
-    pub async fn fetch_keys(&self, header: Option<&str>, clock: &dyn Clock) {
+    pub async fn fetch_keys(&self, header: Option<&str>, clock: &SharedClock) {
         let token = header.and_then(|header| header.trim().split_once(' '));
         if let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
             self.fetch_keys_for(token.trim(), clock).await;
@@ -69,7 +69,7 @@ impl Authorizer {
     }
 
     /// The same for a token by itself.
-    pub async fn fetch_keys_for(&self, token: &str, clock: &dyn Clock) {
+    pub async fn fetch_keys_for(&self, token: &str, clock: &SharedClock) {
         if let Some(tokens) = self.access_tokens.as_ref().filter(|_| is_jwt(token)) {
             tokens.fetch_keys(token, clock).await;
         }

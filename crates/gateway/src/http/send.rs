@@ -138,7 +138,7 @@ fn authorization(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
 async fn send(gateway: &Gateway, address: Address, request: Request) -> Result<Response, ErrorResponse> {
     let (head, body) = request.into_parts();
     let authorization = authorization(&head.headers)?;
-    gateway.authorizer.fetch_keys(authorization, &*gateway.clock).await;
+    gateway.authorizer.fetch_keys(authorization, &gateway.clock).await;
     let principal =
         gateway.authorizer.authorize(authorization, Right::Send, &address.path()?, gateway.clock.now())?;
     let hub = gateway.hub(&address.hub).ok_or_else(|| no_such_hub(gateway, &principal, &address.hub))?;

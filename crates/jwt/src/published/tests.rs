@@ -1,52 +1,7 @@
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use serde_json::json;
 use tidegate_model::clock::{Clock as _, TestClock, Timestamp};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use super::*;
-
-/// A provider that publishes one key, whose name a test changes, and counts how often it is asked.
-struct Provider {
-    url: String,
-    kid: Arc<Mutex<Option<&'static str>>>,
-    asked: Arc<AtomicU32>,
-}
-
-impl Provider {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
-        let (kid, asked) = (Arc::new(Mutex::new(Some("one"))), Arc::new(AtomicU32::new(0)));
-        let (published, counted) = (kid.clone(), asked.clone());
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = [0; 4096];
-                let _ = stream.read(&mut head).await;
-                counted.fetch_add(1, Ordering::SeqCst);
-                let key = published
-                    .lock()
-                    .map(|kid| json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": "AA", "y": "AA"}));
-                let (status, body) = match key {
-                    Some(key) => ("200 OK", json!({ "keys": [key] }).to_string()),
-                    None => ("500 Broken", String::new()),
-                };
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        Self { url, kid, asked }
-    }
-
-    fn asked(&self) -> u32 {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
+use crate::provider::Provider;
 
 struct Bench {
     provider: Provider,
@@ -58,7 +13,7 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let provider = Provider::start().await;
-        let client = fetch::client(&provider.url).unwrap();
+        let client = fetch::client(&provider.address).unwrap();
         Self {
             provider,
             keys: PublishedKeys::default(),
@@ -70,7 +25,8 @@ impl Bench {
     /// Asks for a key of this name; whether there is one then.
     async fn get(&self, kid: &str) -> Result<bool, NoAnswer> {
         let suits = |keys: &JwkSet| keys.find(kid).is_some();
-        self.keys.get(&self.client, &self.provider.url, suits, &*self.clock).await.map(|keys| suits(&keys))
+        let clock: SharedClock = self.clock.clone();
+        self.keys.get(&self.client, &self.provider.url(), suits, &clock).await.map(|keys| suits(&keys))
     }
 
     /// Time passes for the clock alone: what is under way on the network is not cut off.
@@ -134,4 +90,22 @@ async fn of_many_who_need_the_keys_at_once_one_asks() {
     let all = futures_util::future::join_all((0..30).map(|_| bench.get("one"))).await;
     assert!(all.iter().all(|one| *one == Ok(true)));
     assert_eq!(bench.provider.asked(), 1);
+}
+
+#[tokio::test]
+async fn the_answer_is_taken_also_when_whoever_asked_goes_away() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.get("one").await, Ok(true));
+    *bench.provider.kid.lock() = Some("two");
+    let held = bench.provider.may_answer.clone().write_owned().await;
+    tokio::select! {
+        biased;
+        _ = bench.get("forged") => unreachable!("it may not answer yet"),
+        () = bench.provider.was_asked(2) => {}
+    }
+    // Whoever has a token of the new key now waits for that answer.
+    assert!(bench.keys.would_ask(|_| false, bench.clock.monotonic()));
+    drop(held);
+    assert_eq!(bench.get("two").await, Ok(true));
+    assert_eq!(bench.provider.asked(), 2);
 }

@@ -166,7 +166,7 @@ impl Keys for AccessRules {
         hub: &str,
         now: Timestamp,
     ) -> Result<Principal, Refused> {
-        self.rules.fetch_keys(Some(authorization), &*self.clock).await;
+        self.rules.fetch_keys(Some(authorization), &self.clock).await;
         let by = |right| self.rules.authorize(Some(authorization), right, hub, now);
         let (rule, role) = match by(Right::Manage) {
             Ok(principal) => (principal.rule, Role::Admin),

@@ -19,7 +19,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::Value;
 use tidegate_jwt::{KeySource, NotSigned};
-use tidegate_model::clock::{Clock, Timestamp};
+use tidegate_model::clock::{SharedClock, Timestamp};
 
 use super::rule::{Right, Rights};
 
@@ -61,7 +61,7 @@ pub struct AccessTokens(Check);
 #[derive(Debug)]
 enum Check {
     /// With one key that is configured.
-    Key { key: DecodingKey, validation: Validation },
+    Key { key: DecodingKey, validation: Box<Validation> },
     /// With those that the issuer publishes; each decides itself which algorithm it is used with.
     Published { source: KeySource, issuer: String, audiences: Vec<String> },
 }
@@ -126,7 +126,7 @@ impl AccessTokens {
         // The library would read the machine's clock; the times are checked below by the one that is passed in.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Ok(Self(Check::Key { key, validation }))
+        Ok(Self(Check::Key { key, validation: Box::new(validation) }))
     }
 
     /// Checks tokens with the keys that somebody publishes; the algorithm of the settings does not matter.
@@ -150,7 +150,7 @@ impl AccessTokens {
 
     /// Sees to it that the keys are known that this token may be signed with. Where there is no answer,
     /// [`read`](Self::read) says so.
-    pub(super) async fn fetch_keys(&self, token: &str, clock: &dyn Clock) {
+    pub(super) async fn fetch_keys(&self, token: &str, clock: &SharedClock) {
         if let Check::Published { source, .. } = &self.0
             && token.len() <= MAX_TOKEN_BYTES
         {
