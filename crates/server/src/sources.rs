@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{CheckpointBlobs, Config, EntraConfig, FunctionConfig, SourceAccess, SourceConfig};
 use crate::failure::Failure;
+use crate::for_ever::until_stopped;
 
 /// How long the start waits for hubs that are away. Functions on other hubs go on without them then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,9 +107,14 @@ struct Working {
 }
 
 impl Working {
-    fn start<W: Future<Output = ()> + Send + 'static>(work: impl FnOnce(watch::Receiver<bool>) -> W) -> Self {
+    /// `what` is the beginning of a sentence.
+    fn start<W: Future<Output = ()> + Send + 'static>(
+        what: String,
+        clock: SharedClock,
+        work: impl Fn(watch::Receiver<bool>) -> W + Send + Sync + 'static,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        Self { stop, task: tokio::spawn(work(stopped)) }
+        Self { stop, task: tokio::spawn(until_stopped(what, clock, stopped, work)) }
     }
 
     async fn end(self) {
@@ -282,11 +288,16 @@ impl Sources {
             interval: interval.map_or(COPY_EVERY, |interval| interval.min(COPY_EVERY)),
             clock: clock.clone(),
         });
-        let source = OpenSource {
-            log,
-            copying: mirror.map(|mirror| Working::start(|stop| mirror.run(stop))),
-            claiming: claims.map(|claims| Working::start(|stop| claims.run(stop))),
-        };
+        let name = &source.name;
+        let copying = mirror.map(|mirror| {
+            let what = format!("copying the checkpoints of [source.{name}]");
+            Working::start(what, clock.clone(), move |stop| mirror.clone().run(stop))
+        });
+        let claiming = claims.map(|claims| {
+            let what = format!("claiming the partitions of [source.{name}]");
+            Working::start(what, clock.clone(), move |stop| claims.clone().run(stop))
+        });
+        let source = OpenSource { log, copying, claiming };
         let mut open = self.0.write();
         open.sources.push(source);
         open.sources.sort_by(|one, other| one.log.hub().cmp(other.log.hub()));

@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::blob_server::BlobServer;
 use crate::harness::{MUCH, OtherHub, P0, bodies, clock, read_n};
 
 fn blobs(azurite: &Azurite, container: &str) -> BlobCheckpoints {
@@ -112,6 +113,18 @@ async fn four() -> OtherHub {
 
 fn four_partitions() -> BTreeSet<PartitionId> {
     (0..4).map(PartitionId).collect()
+}
+
+#[tokio::test]
+async fn nothing_is_read_any_more_however_the_claiming_ends() {
+    let (hub, account) = (four().await, BlobServer::start().await);
+    let program = Program::start_over(&hub, account.checkpoints(), "one").await;
+    program.has(4).await;
+    program.running.abort();
+    assert!(program.running.await.unwrap_err().is_cancelled());
+    assert!(program.assigned.borrow().is_empty());
+    let error = program.log.read(P0, SequenceNumber::ZERO, MUCH).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
 }
 
 #[tokio::test]

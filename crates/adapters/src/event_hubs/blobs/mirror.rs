@@ -19,6 +19,7 @@ use super::container::BlobError;
 use crate::event_hubs::log::RemoteLog;
 
 /// What keeps the copies.
+#[derive(Clone)]
 pub struct Mirror {
     /// Where the checkpoints are.
     pub store: Arc<dyn Store>,

@@ -15,6 +15,7 @@
 //!   old: what was resolved since is processed there again. At least once, as for every processor of the group.
 //! - A reader that takes partitions without claiming them is not fought: we let the partition be, for longer each time.
 //! - When the program ends the blobs are released, so that others need not wait.
+//! - However the claiming ends, also by a panic, nothing is read from then on.
 
 mod balance;
 
@@ -53,6 +54,7 @@ const LONGEST_LET_BE: Duration = Duration::from_secs(600);
 const QUESTIONS: usize = 8;
 
 /// Claims the partitions of a hub for the functions on it.
+#[derive(Clone)]
 pub struct Claims {
     /// The hub. Its option [`shares_partitions`](crate::event_hubs::RemoteLogOptions::shares_partitions) is true.
     pub log: Arc<RemoteLog>,
@@ -131,6 +133,18 @@ async fn leave_in_time(
     }
 }
 
+/// Leaves all partitions when it is dropped: what nobody renews is not read.
+struct Unassigns(Arc<RemoteLog>);
+
+impl Drop for Unassigns {
+    fn drop(&mut self) {
+        let assigned = self.0.assigned().map(|assigned| assigned.borrow().clone());
+        for partition in assigned.into_iter().flatten() {
+            self.0.unassign(partition, "nobody renews its ownership any more");
+        }
+    }
+}
+
 /// What goes on.
 struct Running {
     claims: Claims,
@@ -152,9 +166,11 @@ enum NotFollowed {
 }
 
 impl Claims {
-    /// Claims and renews until `stop` turns true; then it releases what it holds.
+    /// Claims and renews until `stop` turns true; then it releases what it holds. However it ends, also when it is dropped or
+    /// panics, no partition is assigned then.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(mut assigned) = self.log.assigned() else { return };
+        let _unassigns = Unassigns(self.log.clone());
         let (clock, interval) = (self.clock.clone(), self.interval);
         let (log, deadlines) = (self.log.clone(), Deadlines::default());
         let mut running = Running {
