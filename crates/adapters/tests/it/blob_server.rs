@@ -23,6 +23,8 @@ pub(crate) enum Mood {
     Refusing,
     /// It does what it is asked for, and answers 503.
     LosingAnswers,
+    /// It writes what it is asked to, and never says so.
+    Silent,
 }
 
 /// A blob: its metadata, and when it was written last.
@@ -37,7 +39,7 @@ struct Blob {
 #[derive(Debug)]
 pub(crate) struct Content {
     mood: Mood,
-    /// How many requests were answered with 503 since it is in that mood.
+    /// How many requests were answered with 503, or not at all, since it is in that mood.
     pub(crate) refused: usize,
     blobs: BTreeMap<String, Blob>,
     etags: u64,
@@ -141,15 +143,22 @@ impl BlobServer {
 async fn answer(State(content): State<Arc<watch::Sender<Content>>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let mut answer = StatusCode::CREATED.into_response();
+    let mut is_silent = false;
     content.send_modify(|content| {
         let is_container = parts.uri.query() == Some("restype=container");
         if content.mood != Mood::Refusing && !is_container {
             answer = content.do_it(&parts.method, parts.uri.path(), &parts.headers);
         }
-        if content.mood != Mood::Well {
+        is_silent = content.mood == Mood::Silent && parts.method == Method::PUT && !is_container;
+        if is_silent {
+            content.refused += 1;
+        } else if content.mood != Mood::Well && content.mood != Mood::Silent {
             content.refused += 1;
             answer = refusal(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy");
         }
     });
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
     answer
 }

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::blob_server::BlobServer;
+use crate::blob_server::{BlobServer, Mood};
 use crate::harness::{MUCH, OtherHub, P0, bodies, clock, read_n};
 
 fn blobs(azurite: &Azurite, container: &str) -> BlobCheckpoints {
@@ -125,6 +125,34 @@ async fn nothing_is_read_any_more_however_the_claiming_ends() {
     assert!(program.assigned.borrow().is_empty());
     let error = program.log.read(P0, SequenceNumber::ZERO, MUCH).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+}
+
+#[tokio::test]
+async fn ownerships_are_released_at_once_also_when_claims_and_renewals_are_not_answered() {
+    let (hub, account) = (four().await, BlobServer::start().await);
+    account.checkpoints().create().await.unwrap();
+    let claimed = Program::start_over(&hub, account.checkpoints(), "one").await;
+    claimed.has(4).await;
+    account.set(Mood::Silent);
+    // All four renewals are written, and nobody says so.
+    account.until(|content| content.refused >= 4).await;
+    account.set(Mood::Well);
+    claimed.end().await;
+    let left = account.checkpoints();
+    let owner = async |partition| left.ownership(partition).await.unwrap().unwrap().owner;
+    for partition in four_partitions() {
+        assert_eq!(owner(partition).await, None, "{partition}");
+    }
+
+    // The first claim is written, and nobody says so.
+    account.set(Mood::Silent);
+    let claiming = Program::start_over(&hub, account.checkpoints(), "two").await;
+    account.until(|content| content.refused >= 1).await;
+    account.set(Mood::Well);
+    claiming.end().await;
+    for partition in four_partitions() {
+        assert_eq!(owner(partition).await, None, "{partition}");
+    }
 }
 
 #[tokio::test]

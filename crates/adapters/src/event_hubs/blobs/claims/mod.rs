@@ -19,7 +19,7 @@
 
 mod balance;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,6 +150,8 @@ struct Running {
     claims: Claims,
     held: BTreeMap<PartitionId, Held>,
     let_be: BTreeMap<PartitionId, LetBe>,
+    /// What is being claimed or released: its blob may name us or not, whatever `held` says, until there is an answer.
+    unsure: BTreeSet<PartitionId>,
     deadlines: Deadlines,
     trouble: Option<String>,
 }
@@ -166,7 +168,7 @@ enum NotFollowed {
 }
 
 impl Claims {
-    /// Claims and renews until `stop` turns true; then it releases what it holds. However it ends, also when it is dropped or
+    /// Claims and renews until `stop` turns true; then it releases what it holds, and waits for no other answer of the blobs. However it ends, also when it is dropped or
     /// panics, no partition is assigned then.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(mut assigned) = self.log.assigned() else { return };
@@ -177,6 +179,7 @@ impl Claims {
             claims: self,
             held: BTreeMap::new(),
             let_be: BTreeMap::new(),
+            unsure: BTreeSet::new(),
             deadlines: deadlines.clone(),
             trouble: None,
         };
@@ -187,7 +190,6 @@ impl Claims {
                 assigned.mark_unchanged();
                 tokio::select! {
                     biased;
-                    _ = stop.wait_for(|stop| *stop) => return,
                     // A partition was taken: perhaps others fall to us.
                     _ = assigned.changed() => {}
                     () = clock.sleep(interval) => {}
@@ -197,6 +199,7 @@ impl Claims {
         tokio::select! {
             biased;
             never = leave_in_time(&log, &deadlines, &*clock, interval) => match never {},
+            _ = stop.wait_for(|stop| *stop) => {}
             () = rounds => {}
         }
         running.release_all().await;
@@ -212,7 +215,12 @@ impl Running {
         for partition in self.taken(&seen) {
             let known = seen.iter().find(|(of, _)| *of == partition).and_then(|(_, known)| known.as_ref());
             let began = self.claims.clock.monotonic();
-            match self.claims.blobs.claim(partition, &self.claims.owner, known).await {
+            self.unsure.insert(partition);
+            let claim = self.claims.blobs.claim(partition, &self.claims.owner, known).await;
+            if is_sure(&claim) {
+                self.unsure.remove(&partition);
+            }
+            match claim {
                 Ok(ownership) => {
                     let from = known.and_then(|known| known.owner.as_deref()).unwrap_or("nobody");
                     tracing::info!(hub = %self.claims.log.hub(), %partition, from, "the partition is claimed");
@@ -255,7 +263,12 @@ impl Running {
         for (partition, held) in taken {
             self.deadlines.remove(partition);
             // Who takes a partition by its blob has changed that before it began to read.
-            match self.claims.blobs.release(partition, &held.ownership).await {
+            self.unsure.insert(partition);
+            let release = self.claims.blobs.release(partition, &held.ownership).await;
+            if is_sure(&release) {
+                self.unsure.remove(&partition);
+            }
+            match release {
                 Err(error) if error.is_lost_race() => drop(self.let_be.remove(&partition)),
                 _ => {
                     let times = self.let_be.get(&partition).map_or(0, |before| before.times + 1);
@@ -357,11 +370,13 @@ impl Running {
 
     /// Gives up what is held. The lanes are given up before.
     async fn release_all(self) {
-        let Self { claims, held, .. } = self;
-        let released = held.into_iter().map(|(partition, held)| {
-            let blobs = claims.blobs.clone();
-            async move { (partition, blobs.release(partition, &held.ownership).await) }
-        });
+        let Self { claims, held, unsure, .. } = self;
+        let held = held.into_iter().map(|(partition, held)| (partition, Some(held.ownership)));
+        let released =
+            held.chain(unsure.into_iter().map(|partition| (partition, None))).map(|(partition, known)| {
+                let (blobs, owner) = (claims.blobs.clone(), claims.owner.clone());
+                async move { (partition, give_up(&blobs, partition, &owner, known).await) }
+            });
         let mut released = stream::iter(released).buffered(QUESTIONS);
         while let Some((partition, result)) = released.next().await {
             match result {
@@ -372,6 +387,31 @@ impl Running {
             }
             claims.log.unassign(partition, "it was released");
         }
+    }
+}
+
+/// Whether an answer tells if what was asked for was done.
+fn is_sure<T>(answer: &Result<T, BlobError>) -> bool {
+    answer.as_ref().map_or_else(BlobError::is_lost_race, |_| true)
+}
+
+/// Releases a partition that `owner` has, so far as is `known`. What was written last may not be known: the answer of a renewal
+/// or a claim was not waited for.
+async fn give_up(
+    blobs: &BlobCheckpoints,
+    partition: PartitionId,
+    owner: &str,
+    known: Option<BlobOwnership>,
+) -> Result<(), BlobError> {
+    if let Some(known) = known {
+        let release = blobs.release(partition, &known).await;
+        if !release.as_ref().is_err_and(BlobError::is_lost_race) {
+            return release;
+        }
+    }
+    match blobs.ownership(partition).await? {
+        Some(ours) if ours.owner.as_deref() == Some(owner) => blobs.release(partition, &ours).await,
+        _ => Ok(()),
     }
 }
 
