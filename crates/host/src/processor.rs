@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::observe::Observed;
 use crate::outcome::commit::Committer;
 use crate::ownership::{self, Keeper, KeeperSetup};
-use crate::pump::{Gate, HeldTries, PartitionPump};
+use crate::pump::{FailingRuns, Gate, HeldTries, PartitionPump};
 use crate::pumps::Pumps;
 use crate::settings::{FunctionSettings, HostOptions, InvalidSettings, Sharing};
 use crate::status::{LaneState, LaneStatus};
@@ -207,6 +207,7 @@ impl Processor {
                 guard,
                 observed: observed.clone(),
                 health: LaneHealth::default(),
+                runs: FailingRuns::default(),
                 failed_probes: BTreeMap::new(),
                 held: HeldTries::default(),
                 retry: None,

@@ -15,6 +15,7 @@ mod concurrent;
 mod gate;
 mod parked;
 mod parking;
+mod runs;
 mod waits;
 mod work;
 
@@ -63,7 +64,8 @@ use concurrent::Flights;
 use gate::FirstEvent;
 pub use gate::{Candidate, Gate};
 pub use parked::HeldTries;
-use parking::Parking;
+use parking::{Parking, QueueId};
+pub use runs::FailingRuns;
 pub use waits::Retry;
 use work::{EVENT_OVERHEAD, Work, memory_of, memory_of_decided};
 
@@ -117,6 +119,8 @@ pub struct PartitionPump {
     pub observed: Option<Arc<Observed>>,
     /// What this lane counts for the circuits.
     pub health: LaneHealth,
+    /// Which of its failures count.
+    pub runs: FailingRuns,
     /// When a held event is tried again.
     pub held: HeldTries,
     /// What this lane tried as a probe of the circuit, and how often that failed.
@@ -262,6 +266,7 @@ impl PartitionPump {
                     }
                     let interrupted = self.interrupted_queue(&parked);
                     let parking = Parking::new(parked, self.settings.order, self.settings.parking);
+                    self.runs.retain(&parking);
                     self.lane().set_parked(parking.events(), parking.held());
                     return Ok(Work {
                         generation,
@@ -668,12 +673,16 @@ impl PartitionPump {
         } else {
             (work.given_limit * 2).min(self.settings.max_event_batch_size)
         };
+        self.runs.succeeded(health.succeeded);
+        let parked = resolved.len().checked_sub(1).filter(|_| failed);
+        let parked = parked.and_then(|last| selection.given(work).nth(last)).map(QueueId::of);
+        let tells = parked.is_none_or(|id| self.tells(&id));
         let resolved = if selection.is_simple { resolved } else { interleave(selection.fates, resolved) };
         let mut decided = self.decided_batch(work, resolved, shown);
         if let Some(observed) = &mut decided.observed {
             observed.invocation = invocation;
         }
-        decided.health = self.counted(health, because_of);
+        decided.health = self.counted(health, because_of, tells);
         let ticket = decided.ticket;
         let retry = match next {
             Next::Retry { attempts, delay } => {
@@ -745,9 +754,24 @@ impl PartitionPump {
         selection
     }
 
-    /// Counts what becomes of events, for the circuits and for the guard.
-    fn counted(&mut self, health: HealthCounts, because_of: Option<(String, HealthCounts)>) -> BatchHealth {
+    /// Whether the failure of a queue's head says something about the world.
+    fn tells(&mut self, id: &QueueId) -> bool {
+        self.is_outage() || self.runs.failed(id)
+    }
+
+    /// Counts what becomes of events, for the circuits and for the guard; the failures only if they [tell](FailingRuns)
+    /// something.
+    fn counted(
+        &mut self,
+        mut health: HealthCounts,
+        mut because_of: Option<(String, HealthCounts)>,
+        tells: bool,
+    ) -> BatchHealth {
         let second = second_of(self.clock.now());
+        if !tells {
+            health = HealthCounts { succeeded: health.succeeded, ..HealthCounts::default() };
+            because_of = None;
+        }
         let health = self.health.count(&self.settings, health, because_of, second);
         self.guard.record(second, health.total());
         health

@@ -25,7 +25,7 @@ pub struct HealthRecord {
 }
 
 /// What happened. Only failures that speak of an outage count: an event that is rejected for good says nothing about the
-/// world.
+/// world, nor does a key that goes on failing while others succeed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HealthCounts {
     /// Events that were applied or filtered.

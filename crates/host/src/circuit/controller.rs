@@ -190,7 +190,7 @@ impl CircuitBreaker {
         loop {
             {
                 let state = gate.borrow_and_update();
-                if state.flow != Flow::Probing || state.paused.is_some() {
+                if !matches!(state.flow, Flow::Probing { .. }) || state.paused.is_some() {
                     return None;
                 }
             }
@@ -519,7 +519,8 @@ impl Shared {
         let CircuitSetup { settings, max_batch, .. } = &watched.setup;
         match seen.circuit.state {
             CircuitState::Open => Flow::Stopped { why: transition::why_stopped(&seen.circuit, settings) },
-            CircuitState::HalfOpen => Flow::Probing,
+            // In turn with the oldest: it is known to need what was away, and an untried one perhaps does not.
+            CircuitState::HalfOpen => Flow::Probing { untried_first: seen.circuit.failed_probes % 2 == 1 },
             // One that was never open has nothing to recover from.
             CircuitState::Closed if seen.circuit.opened_at.is_none() => Flow::Flowing { max_batch: None },
             CircuitState::Closed => {

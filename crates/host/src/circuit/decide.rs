@@ -9,7 +9,7 @@
 //!   lane can only fail one event at a time, so in an outage the numbers stay small.
 //!
 //! Events that the function rejects for good are in none of these counts: they say nothing about the world. A single
-//! event is one failure, and a key that fails among others that succeed is a small share.
+//! event is one failure, and a key that goes on failing [while others succeed](crate::pump::FailingRuns) is one failure, too.
 //!
 //! When one instance has nearly all failures and the others are well, it is not the world that is ill but the instance.
 //! It steps aside, and the fleet goes on.

@@ -64,7 +64,11 @@ pub enum Flow {
         why: String,
     },
     /// Only the event of the one probe may go: [`try_probe`](super::CircuitBreaker::try_probe).
-    Probing,
+    Probing {
+        /// Whether an event that has never failed goes before older ones that have: the probe before this one failed, and
+        /// perhaps through the fault of its event.
+        untried_first: bool,
+    },
 }
 
 /// An instance leaves its lanes to others.

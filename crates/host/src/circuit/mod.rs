@@ -23,7 +23,8 @@
 //! - The probe goes to the instance with the oldest event, as far as that was announced: an instance claims the probe two
 //!   poll intervals after it announced its own oldest event at the earliest, and not while another one that was heard of
 //!   within the last three announces an older event. If announcements are late the probe is a younger event, never a
-//!   second one.
+//!   second one. After a probe that failed, events that have never failed are [announced as the older
+//!   ones](Flow::Probing).
 //! - A store that does not answer changes nothing: the last known state stays, and nothing opens or closes. Before a
 //!   state is known nothing flows.
 //!

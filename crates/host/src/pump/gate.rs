@@ -109,7 +109,7 @@ impl PartitionPump {
             }
             match state.flow {
                 Flow::Flowing { max_batch } => allowed = allowed.min(max_batch.unwrap_or(usize::MAX).max(1)),
-                Flow::Stopped { .. } | Flow::Probing => return None,
+                Flow::Stopped { .. } | Flow::Probing { .. } => return None,
             }
         }
         Some(allowed)
@@ -132,6 +132,9 @@ impl PartitionPump {
 
     /// Waits until the gate changes, or makes the probe if this lane has the event for it.
     pub(super) async fn wait_for_gate(&mut self, work: &mut Work) -> Result<(), Stop> {
+        if self.is_outage() {
+            self.runs.forget();
+        }
         let (mut stopped, mut probing) = (None, None);
         for (index, (name, state)) in self.gate.states().enumerate() {
             let paused = state.pause_of(&self.lane().lane);
@@ -139,8 +142,8 @@ impl PartitionPump {
                 (Some(aside), _, _) => aside.reason.clone(),
                 (None, Some(pause), _) => format!("paused by {}: {}", pause.by, pause.reason),
                 (None, None, Flow::Stopped { why }) => why.clone(),
-                (None, None, Flow::Probing) => {
-                    probing.get_or_insert_with(|| name.clone());
+                (None, None, Flow::Probing { untried_first }) => {
+                    probing.get_or_insert_with(|| (name.clone(), *untried_first));
                     continue;
                 }
                 (None, None, Flow::Flowing { .. }) => continue,
@@ -153,7 +156,10 @@ impl PartitionPump {
         let Some(why) = stopped.or_else(|| probing.as_ref().map(|_| half_open())) else { return Ok(()) };
         self.lane().set_state(LaneState::Gated { why });
         let mut progress = self.lane().progress();
-        let candidate = if may_probe { self.probe_candidate(work).await? } else { None };
+        let candidate = match probing.as_ref().filter(|_| may_probe) {
+            Some((_, untried_first)) => self.probe_candidate(work, *untried_first).await?,
+            None => None,
+        };
         let oldest = candidate.as_ref().map(|(_, enqueued_at)| *enqueued_at);
         if candidate.is_none() {
             // Others may need the memory meanwhile.
@@ -164,7 +170,7 @@ impl PartitionPump {
             .unless_drained(async {
                 let probe = async {
                     match (&probing, oldest) {
-                        (Some(circuit), Some(at)) => self.gate.breaker.probe_turn(circuit, at).await,
+                        (Some((circuit, _)), Some(at)) => self.gate.breaker.probe_turn(circuit, at).await,
                         _ => std::future::pending().await,
                     }
                 };
@@ -186,14 +192,21 @@ impl PartitionPump {
         }
     }
 
-    /// The oldest event of this lane that could be tried, and when it was enqueued. Those that failed as a probe come after
-    /// all others, and after those of other lanes: they may be at fault themselves.
-    async fn probe_candidate(&mut self, work: &mut Work) -> Result<Option<(Candidate, Timestamp)>, Stop> {
+    /// The event of this lane that could be tried, and when it was enqueued: the oldest, or with `untried_first` the oldest
+    /// that has never failed. Those that failed as a probe come after all others, and after those of other lanes: they may
+    /// be at fault themselves.
+    async fn probe_candidate(
+        &mut self,
+        work: &mut Work,
+        untried_first: bool,
+    ) -> Result<Option<(Candidate, Timestamp)>, Stop> {
         let end = *work.tail.borrow_and_update();
         let committed = self.lane().progress().borrow().ticket;
         let has_not_failed = |id: &QueueId| !self.failed_probes.contains_key(&Candidate::Parked(id.clone()));
-        if let Some((id, at)) = work.parking.oldest(committed, has_not_failed) {
-            return Ok(Some((Candidate::Parked(id), at)));
+        let parked = work.parking.oldest(committed, has_not_failed);
+        let parked = parked.map(|(id, at)| (Candidate::Parked(id), at));
+        if parked.is_some() && !untried_first {
+            return Ok(parked);
         }
         let next = if work.parking.stops_the_lane() {
             None
@@ -204,18 +217,27 @@ impl PartitionPump {
             let next = work.buffer.iter().find(|event| work.parking.queue_of(event).is_none());
             next.map(|event| (Candidate::Next(event.sequence_number), event.enqueued_at))
         };
-        if let Some(next) = next.clone().filter(|(next, _)| !self.failed_probes.contains_key(next)) {
-            return Ok(Some(next));
-        }
-        // All have failed: each has another turn when all others had as many.
-        let of_all = self.failed_probes.iter().filter_map(|(candidate, failures)| {
-            let at = match candidate {
-                Candidate::Parked(id) => work.parking.enqueued_at(id, committed)?,
-                Candidate::Next(_) => next.as_ref().filter(|(next, _)| next == candidate)?.1,
-            };
-            Some((candidate.clone(), at.plus(AFTER_ALL_OTHERS.saturating_mul(*failures))))
+        // All that have failed: each has another turn when all others had as many.
+        let failed = self.failed_probes.keys().filter_map(|candidate| {
+            let Candidate::Parked(id) = candidate else { return None };
+            Some((candidate.clone(), work.parking.enqueued_at(id, committed)?))
         });
-        Ok(of_all.min_by_key(|(_, at)| *at))
+        let turn = |(candidate, at): &(Candidate, Timestamp)| {
+            let failures = self.failed_probes.get(candidate).copied().unwrap_or_default();
+            let is_untried = match candidate {
+                Candidate::Next(number) => {
+                    work.attempts.as_ref().is_none_or(|failed| failed.sequence_number != *number)
+                }
+                Candidate::Parked(_) => false,
+            };
+            let turns = failures.saturating_add(u32::from(untried_first && !is_untried));
+            at.plus(AFTER_ALL_OTHERS.saturating_mul(turns))
+        };
+        let candidates = parked.into_iter().chain(next).chain(failed);
+        Ok(candidates
+            .map(|candidate| (turn(&candidate), candidate.0))
+            .min()
+            .map(|(at, candidate)| (candidate, at)))
     }
 
     /// Tries one event, and tells the circuit what became of it.

@@ -228,6 +228,7 @@ impl PartitionPump {
             random: self.clock.random(),
         };
         let Decision { resolved, writes, next, health, because_of, error } = decide(invoked, circumstances);
+        let failed_at = resolved.len().checked_sub(1).filter(|_| error.is_some());
         work.first_event = FirstEvent::of(&resolved, &next, error, work.tickets + 1);
         let invocation = self.observed.as_ref().map(|observed| {
             let first = events[0].parked.event.sequence_number;
@@ -245,7 +246,15 @@ impl PartitionPump {
             };
             observed.invoked(&invocation, events.iter().map(|stored| &stored.parked.event))
         });
-        let health = self.counted(health, because_of);
+        let ids = || events.iter().map(|stored| QueueId::of(&stored.parked.event));
+        self.runs.succeeded(health.succeeded);
+        for (id, resolution) in ids().zip(&resolved) {
+            if matches!(resolution, Resolution::Applied | Resolution::Filtered) {
+                self.runs.ended(&id);
+            }
+        }
+        let tells = failed_at.and_then(|last| ids().nth(last)).is_none_or(|id| self.tells(&id));
+        let health = self.counted(health, because_of, tells);
         if let Next::Isolate { error } = &next {
             warn!(lane = %self.lane().lane, events = events.len(), error, "an invocation failed; its parked events are tried one by one");
             work.parked_limit = 1;
@@ -397,6 +406,9 @@ impl PartitionPump {
         }
         for (id, (events, bytes)) in left {
             work.parking.unpark(&id, events, bytes, now, ticket);
+            if work.parking.queue(&id).is_none() {
+                self.runs.ended(&id);
+            }
         }
         for (id, turn) in stay {
             work.parking.repark(&id, turn, ticket);

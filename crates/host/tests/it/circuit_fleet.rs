@@ -185,5 +185,5 @@ pub(crate) fn is_open(state: &GateState) -> bool {
 }
 
 pub(crate) fn probes(state: &GateState) -> bool {
-    state.flow == Flow::Probing
+    matches!(state.flow, Flow::Probing { .. })
 }

@@ -177,6 +177,90 @@ async fn one_bad_key_among_many_never_opens_the_circuit() {
     assert_eq!(world.documents().await, documents);
 }
 
+/// After a burst only what fails is tried, again and again: that says nothing about the world.
+#[tokio::test(start_paused = true)]
+async fn many_bad_keys_never_open_the_circuit_when_nothing_else_comes() {
+    fn is_bad(key: usize) -> bool {
+        key % 19 == 7
+    }
+    fn act(event: &Event, _: &str) -> Option<Answer> {
+        let key = std::str::from_utf8(event.body()).ok()?.split_once(':')?.0;
+        is_bad(key.strip_prefix('k')?.parse().ok()?).then(|| Answer::fail("this one never works"))
+    }
+    const ROUNDS: usize = 20;
+    let bad: Vec<usize> = (0..KEYS).filter(|key| is_bad(*key)).collect();
+    for order in [Order::Key, Order::None] {
+        let world = world(order, OnExhausted::DeadLetter);
+        publish(&world, 0..ROUNDS).await;
+        world.settle(act).await;
+        assert_eq!(circuit(&world).await.map(|circuit| circuit.reason), None, "{order:?}");
+        assert_eq!(world.dead_letters().await.len(), bad.len() * ROUNDS);
+        let mut documents = expected(ROUNDS);
+        for key in &bad {
+            documents.remove(&format!("k{key}"));
+        }
+        assert_eq!(world.documents().await, documents);
+    }
+}
+
+/// Few keys in one partition are soon all parked: nothing new is tried, and no other lane says anything.
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_few_keys_in_a_single_partition_opens_the_circuit_too() {
+    static DOWN: AtomicBool = AtomicBool::new(false);
+    fn act(_: &Event, _: &str) -> Option<Answer> {
+        DOWN.load(Ordering::SeqCst).then(|| Answer::fail("the downstream is away"))
+    }
+    const ROUNDS: usize = 60;
+    let mut world = World::new(1);
+    world.settings = self::world(Order::Key, OnExhausted::DeadLetter).settings;
+    let keys = async |round: usize| {
+        let events: Vec<String> = (0..20).map(|key| format!("k{key}:{round}")).collect();
+        world.publish_keyed(0, &events.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    };
+    keys(0).await;
+    let processor = world.start(act).await;
+    processor.caught_up().await;
+    DOWN.store(true, Ordering::SeqCst);
+    for round in 1..ROUNDS {
+        keys(round).await;
+    }
+    until_open(&world).await;
+    until_gated(&world, &processor).await;
+    DOWN.store(false, Ordering::SeqCst);
+    assert!(processor.settled().await);
+    processor.drain(Duration::from_secs(10)).await;
+    let letters = world.dead_letters().await.len();
+    assert!(letters <= 100, "{letters} dead letters");
+    let applied: usize = world.documents().await.values().map(Vec::len).sum();
+    assert_eq!(applied + letters, 20 * ROUNDS);
+}
+
+/// The oldest that waits may itself be at fault.
+#[tokio::test(start_paused = true)]
+async fn after_a_probe_that_failed_one_that_never_failed_is_tried() {
+    fn act(_: &Event, text: &str) -> Option<Answer> {
+        text.starts_with("poison").then(|| Answer::fail("not this one"))
+    }
+    let world = world(Order::Key, OnExhausted::DeadLetter);
+    let processor = world.start(act).await;
+    for partition in 0..PARTITIONS {
+        let keys: Vec<String> = (0..20).map(|key| format!("p{partition}-{key}:poison")).collect();
+        world.publish_keyed(partition, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    until_open(&world).await;
+    until_gated(&world, &processor).await;
+    assert!(world.parked(0).await.len() > 10);
+    world.publish_keyed(3, &["good:1"]).await;
+    while circuit(&world).await.is_none_or(|circuit| circuit.state != CircuitState::Closed) {
+        world.clock.sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(world.document("good").await, ["1"]);
+    let notices = world.store.recent_notices(100).await.unwrap();
+    let failed = notices.iter().filter(|notice| notice.notice.kind == "circuit.probe-failed").count();
+    assert!(failed <= 1, "{failed} probes failed");
+    processor.drain(Duration::from_secs(10)).await;
+}
+
 /// What came in during an outage is in the log. Behind what failed it would only be written into the store and taken out
 /// again.
 #[tokio::test(start_paused = true)]
