@@ -12,6 +12,7 @@ use tidegate_host::circuit::{CircuitSettings, ProbePolicy};
 use tidegate_host::processor::Processor;
 use tidegate_host::retry::RetryPolicy;
 use tidegate_host::settings::{FunctionSettings, OnExhausted, Order};
+use tidegate_host::status::LaneState;
 use tidegate_model::answer::{Answer, Answers};
 use tidegate_model::clock::Timestamp;
 use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterStatus};
@@ -197,13 +198,28 @@ pub(crate) fn keys(input: &Path, dir: &Path, failing: bool) -> anyhow::Result<Ke
         let measure = super::measure::Measure::begin();
         pipeline::produce(&system.hub, input).await?;
         // What fails is parked: the lanes reach the end when everything else is applied.
-        processor.caught_up().await;
+        tokio::select! {
+            () = processor.caught_up() => {}
+            why = until_gated(&processor) => anyhow::bail!("some keys stopped all others: {why}"),
+        }
         let taken = measure.end();
         processor.drain(Duration::from_secs(10)).await;
         let counts = counts(&system).await?;
         system.log.close();
         Ok(Keys { wall_s: taken.wall_s, cpu_s: taken.cpu_s, counts })
     })
+}
+
+/// Waits until the circuit lets no events through; why it does not.
+async fn until_gated(processor: &Processor) -> String {
+    loop {
+        for lane in processor.status() {
+            if let LaneState::Gated { why } = lane.state {
+                return why;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A bad deployment rejected everything; the next one redrives it.
@@ -274,12 +290,7 @@ pub(crate) fn recovery(input: &Path, dir: &Path) -> anyhow::Result<Recovery> {
         let clean = rate(Duration::from_secs(2)).await?;
         is_down.store(true, Ordering::Relaxed);
         let down = Instant::now();
-        let is_gated = || {
-            processor
-                .status()
-                .iter()
-                .all(|lane| matches!(lane.state, tidegate_host::status::LaneState::Gated { .. }))
-        };
+        let is_gated = || processor.status().iter().all(|lane| matches!(lane.state, LaneState::Gated { .. }));
         while !is_gated() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
