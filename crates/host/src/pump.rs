@@ -165,6 +165,8 @@ impl PartitionPump {
             let Ok(term) = self.until_owned().await else { return };
             if self.begun != Some(term) {
                 self.begun = Some(term);
+                // Others may have had the lane meanwhile.
+                self.runs.forget();
                 self.lane().log.begin_term(self.lane().lane.partition);
             }
             let current = *generation.borrow_and_update();

@@ -43,7 +43,7 @@ impl FailingRuns {
         }
     }
 
-    /// What failed while the circuit was not closed was no fault of its own: all begin anew.
+    /// All begin anew: what failed while the circuit was not closed, or before somebody else had the lane, is another story.
     pub(super) fn forget(&mut self) {
         self.began.clear();
     }
