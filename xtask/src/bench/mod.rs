@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
+use tempfile::TempDir;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
@@ -145,8 +146,7 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
             Ok(())
         }
         Bench::Telemetry { json, events, devices, no_latency, no_trouble, dir } => {
-            let parent = dir.unwrap_or_else(|| PathBuf::from("target"));
-            let work = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)?;
+            let (parent, work) = work_directory(dir)?;
             if !json {
                 report::heading("telemetry-1m", &parent);
             }
@@ -167,17 +167,36 @@ pub(crate) fn run(bench: Bench) -> anyhow::Result<()> {
             if !no_trouble {
                 let input = work.path().join("events.ndjson");
                 data::write(&input, events, 10_000)?;
-                let plain: pipeline::Run = part(Part::EndToEnd, &input, work.path())?;
-                let key_order: trouble::Keys = part(Part::KeyOrder, &input, work.path())?;
-                let failing: trouble::Keys = part(Part::FailingKeys, &input, work.path())?;
+                let mut rounds = Vec::new();
+                for _ in 0..ROUNDS {
+                    rounds.push(report::Round {
+                        plain: part(Part::EndToEnd, &input, work.path())?,
+                        key_order: part(Part::KeyOrder, &input, work.path())?,
+                        failing: part(Part::FailingKeys, &input, work.path())?,
+                    });
+                }
                 let recovery: trouble::Recovery = part(Part::Recovery, &input, work.path())?;
                 data::write(&input, 100_000.min(events), 10_000)?;
                 let redrive: trouble::Redrive = part(Part::Redrive, &input, work.path())?;
-                report::trouble(json, events, &plain, &key_order, &failing, &recovery, &redrive);
+                report::trouble(json, events, &rounds, &recovery, &redrive);
             }
             Ok(())
         }
     }
+}
+
+/// How often the runs are repeated whose speeds are compared: a single one says little on a busy machine.
+const ROUNDS: usize = 5;
+
+/// An empty directory that is removed at the end, and the one it is in.
+fn work_directory(parent: Option<PathBuf>) -> anyhow::Result<(PathBuf, TempDir)> {
+    let parent = parent.unwrap_or_else(|| PathBuf::from("target"));
+    let make = || {
+        std::fs::create_dir_all(&parent)?;
+        tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)
+    };
+    let work = make().with_context(|| format!("no data can be put into {}", parent.display()))?;
+    Ok((parent, work))
 }
 
 /// Runs one part in a process of its own and in a directory of its own, and reads what it prints.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::floor::Floor;
@@ -106,21 +107,24 @@ pub(crate) fn latency(json: bool, latency: &Latency) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) fn trouble(
-    json: bool,
-    events: usize,
-    plain: &Run,
-    key_order: &Keys,
-    failing: &Keys,
-    recovery: &Recovery,
-    redrive: &Redrive,
-) {
+/// Order by partition, by key, and by key with some that fail, one run of each, one after the other.
+pub(crate) struct Round {
+    pub(crate) plain: Run,
+    pub(crate) key_order: Keys,
+    pub(crate) failing: Keys,
+}
+
+pub(crate) fn trouble(json: bool, events: usize, rounds: &[Round], recovery: &Recovery, redrive: &Redrive) {
     let n = events as f64;
-    let plain_rate = n / plain.taken.wall_s;
-    let key_rate = n / key_order.wall_s;
+    let applied = |run: &Keys| run.counts.applied as f64 / run.wall_s;
+    let median_of = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of));
+    let plain_rate = median_of(&|round| n / round.plain.taken.wall_s);
+    let key_rate = median_of(&|round| n / round.key_order.wall_s);
+    let key_ratio = Spread::of(rounds.iter().map(|round| round.plain.taken.wall_s / round.key_order.wall_s));
     // Of the keys that work; what fails is parked meanwhile.
-    let working_rate = failing.counts.applied as f64 / failing.wall_s;
-    let share = key_order.counts.applied as f64 / key_order.wall_s;
+    let working_rate = median_of(&|round| applied(&round.failing));
+    let working_ratio =
+        Spread::of(rounds.iter().map(|round| applied(&round.failing) / applied(&round.key_order)));
     let redrive_rate = redrive.dead_letters as f64 / redrive.wall_s;
     if json {
         println!(
@@ -129,23 +133,20 @@ pub(crate) fn trouble(
                 "benchmark": "trouble",
                 "partition_order_events_per_s": plain_rate.round(),
                 "key_order_events_per_s": key_rate.round(),
-                "key_order_ratio": key_rate / plain_rate,
+                "key_order_ratio": key_ratio,
                 "failing_keys_events_per_s": working_rate.round(),
-                "failing_keys_ratio": working_rate / share,
-                "failing_keys_parked": failing.counts.parked,
+                "failing_keys_ratio": working_ratio,
+                "failing_keys_parked": rounds.iter().map(|round| round.failing.counts.parked).max(),
                 "redriven_per_s": redrive_rate.round(),
                 "recovery": recovery,
             })
         );
         return;
     }
-    println!("\nwhen things go wrong, 10,000 devices");
+    println!("\nwhen things go wrong, 10,000 devices, the middle of {} rounds", rounds.len());
     println!("  order by partition     {plain_rate:>12.0} events/s");
-    println!("  order by key           {key_rate:>12.0} events/s   {:.2} of it", key_rate / plain_rate);
-    println!(
-        "  1 % of the keys failing{working_rate:>12.0} events/s   of the others, {:.2} of it",
-        working_rate / share
-    );
+    println!("  order by key           {key_rate:>12.0} events/s   {key_ratio} of it");
+    println!("  1 % of the keys failing{working_rate:>12.0} events/s   of the others, {working_ratio} of it");
     println!(
         "  redrive                {redrive_rate:>12.0} dead letters/s, {} of them",
         redrive.dead_letters
@@ -154,4 +155,33 @@ pub(crate) fn trouble(
         "  outage                 circuit open after {:.2} s; after the return events flow in {:.2} s (probe every {} s), at full speed {:.2} s later (ramp {} s)",
         recovery.opened_s, recovery.flowing_s, recovery.probe_after_s, recovery.full_speed_s, recovery.ramp_s
     );
+}
+
+/// The middle of several runs, and how far they are apart.
+#[derive(Serialize)]
+struct Spread {
+    median: f64,
+    lowest: f64,
+    highest: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Self {
+        let (lowest, highest) =
+            (values.clone().fold(f64::INFINITY, f64::min), values.clone().fold(0.0, f64::max));
+        Self { median: median(values), lowest, highest }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.lowest, self.highest)
+    }
+}
+
+/// The middle one.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

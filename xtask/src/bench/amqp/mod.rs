@@ -87,8 +87,7 @@ pub(crate) struct Batch {
 pub(crate) fn run(options: &Amqp) -> anyhow::Result<()> {
     // Children inherit the limit.
     idle::files_allowed();
-    let parent = options.dir.clone().unwrap_or_else(|| PathBuf::from("target"));
-    let work = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)?;
+    let (parent, work) = super::work_directory(options.dir.clone())?;
     let input = work.path().join("events.ndjson");
     data::write(&input, options.events, 10_000)?;
     if !options.json {

@@ -90,8 +90,7 @@ pub(crate) struct Spent {
 }
 
 pub(crate) fn run(options: &Console) -> anyhow::Result<()> {
-    let parent = options.dir.clone().unwrap_or_else(|| PathBuf::from("target"));
-    let work = tempfile::Builder::new().prefix("bench-").tempdir_in(&parent)?;
+    let (parent, work) = super::work_directory(options.dir.clone())?;
     let executable = named_or_built(options.program.as_ref(), Profile::Release)?;
     if !options.json {
         super::report::heading("console", &parent);

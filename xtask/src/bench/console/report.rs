@@ -3,13 +3,7 @@
 use serde_json::json;
 
 use super::{AtFullSpeed, AtRate, Measured};
-
-/// The middle one.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
+use crate::bench::report::median;
 
 /// Shows that something goes on.
 pub(super) fn round_at_rate(round: usize, tabs: usize, measured: Option<&AtRate>) {
