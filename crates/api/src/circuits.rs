@@ -32,7 +32,7 @@ pub struct Circuit {
     pub probe: Option<Probe>,
     /// How many probes failed since it opened.
     pub failed_probes: u32,
-    /// Events in the window whose attempts were used up.
+    /// Events in the window whose attempts were used up, without those of keys that go on failing while others succeed.
     pub failures_in_window: u64,
     /// Events in the window that failed for the first time.
     pub failing_in_window: u64,

@@ -59,8 +59,8 @@ pub(super) fn usable(usable: &Usable) -> String {
     health.iter().for_each(|instance| total += instance.counts);
     let window = span(HEALTH_WINDOW);
     rows.push((format!("Events resolved in the last {window}"), total.succeeded.to_string()));
-    rows.push((format!("Events that failed in the last {window}"), total.failed.to_string()));
-    rows.push((format!("Failed attempts in the last {window}"), total.failed_attempts.to_string()));
+    rows.push((format!("Failed events counted in the last {window}"), total.failed.to_string()));
+    rows.push((format!("Failed attempts counted in the last {window}"), total.failed_attempts.to_string()));
     rows.push((format!("Instances heard of in the last {window}"), health.len().to_string()));
 
     let mut body = paragraph(&format!(
