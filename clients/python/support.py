@@ -148,6 +148,22 @@ def round_trip(hub, events, partition="0", **options):
     return receive(hub, len(events), partition, start)
 
 
+def sending(hub, connection_string=CONNECTION_STRING):
+    """Sends an event, or fails."""
+    with producer(hub, connection_string) as client:
+        client.send_batch([EventData("x")])
+
+
+def reading_fails(hub, connection_string=CONNECTION_STRING, partition="0", group="$Default"):
+    """The error with which reading is refused."""
+    # With tries left this client tries for ever (it says so itself, beside its `EventHubConsumer.receive`).
+    options = {"retry_total": 0}
+    with Reader(hub, partition, connection_string=connection_string, group=group, client_options=options) as reader:
+        reader.wait("a refusal", lambda: reader.errors or reader.events)
+        assert not reader.events
+        return reader.errors[0]
+
+
 class Server:
     """Ends and starts the server that `RESTARTED` leads to."""
 

@@ -22,8 +22,9 @@ mod control;
 mod environment;
 mod server;
 
+use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::Context;
 
@@ -69,6 +70,15 @@ pub enum Ended {
     Failed,
     /// It could not be run here.
     Missing(MissingTool),
+}
+
+/// How what a suite says is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// As it says it.
+    AsItIs,
+    /// Line by line, each after the suite's name, as others are run at the same time.
+    BesideOthers,
 }
 
 /// The directory that this package is in.
@@ -120,7 +130,7 @@ fn prepare_in(environments: &Environments, suite: Suite) -> anyhow::Result<Optio
 ///
 /// # Errors
 /// When the suite could not be run, for another reason than a tool that is missing.
-pub fn run(suite: Suite, program: &Path, arguments: &[String]) -> anyhow::Result<Ended> {
+pub fn run(suite: Suite, program: &Path, arguments: &[String], shown: Shown) -> anyhow::Result<Ended> {
     let environments = Environments::open(&cache())?;
     if let Some(missing) = prepare_in(&environments, suite)? {
         return Ok(Ended::Missing(missing));
@@ -147,7 +157,8 @@ pub fn run(suite: Suite, program: &Path, arguments: &[String]) -> anyhow::Result
     }
     let control = Control::start(restarted)?;
     command.env("TIDEGATE_CONTROL", control.address());
-    let status = command.status().with_context(|| format!("the {} suite cannot be started", suite.name()))?;
+    let status = status_of(command, suite, shown)
+        .with_context(|| format!("the {} suite cannot be started", suite.name()))?;
     let restarted = control.stop()?;
     if status.success() {
         return Ok(Ended::Passed);
@@ -158,6 +169,34 @@ pub fn run(suite: Suite, program: &Path, arguments: &[String]) -> anyhow::Result
         eprintln!("the end of what the {which} logged:\n{}\n", server.log());
     }
     Ok(Ended::Failed)
+}
+
+/// Runs the command of a suite to its end.
+fn status_of(mut command: Command, suite: Suite, shown: Shown) -> std::io::Result<ExitStatus> {
+    if shown == Shown::AsItIs {
+        return command.status();
+    }
+    let (said, says) = std::io::pipe()?;
+    command.stdout(says.try_clone()?).stderr(says);
+    let mut child = command.spawn()?;
+    // It has this process' ends of the pipe, which ends when all of them are closed.
+    drop(command);
+    show(said, suite)?;
+    child.wait()
+}
+
+/// Shows line by line what a suite says, until it says no more.
+fn show(said: PipeReader, suite: Suite) -> std::io::Result<()> {
+    let mut said = BufReader::new(said);
+    let mut line = Vec::new();
+    while said.read_until(b'\n', &mut line)? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        // One write: lines of others come before it or after it.
+        let shown = format!("{:>10} │ {}\n", suite.name(), text.trim_end());
+        std::io::stderr().lock().write_all(shown.as_bytes())?;
+        line.clear();
+    }
+    Ok(())
 }
 
 /// The command that runs a suite in its environment.
@@ -178,7 +217,8 @@ fn command(environments: &Environments, suite: Suite, arguments: &[String]) -> a
         }
         Suite::Rust => {
             let mut command = environments.rust_tests();
-            command.args(["--", "--test-threads=1"]);
+            // A test that waits for its turn at a hub takes a thread as well.
+            command.args(["--", "--test-threads=64"]);
             command
         }
     };
@@ -202,7 +242,7 @@ pub fn run_all(suites: &[Suite], program: &Path, arguments: &[String]) -> anyhow
     let mut endings = Vec::new();
     for suite in suites {
         println!("\n── the official {} client", suite.name());
-        let ended = run(*suite, program, arguments)?;
+        let ended = run(*suite, program, arguments, Shown::AsItIs)?;
         if !matches!(ended, Ended::Passed) {
             code = ExitCode::FAILURE;
         }

@@ -1,8 +1,10 @@
 //! What the tests share: where the server is, how it is ended and started, and how events are read to a certain count.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use azure_messaging_eventhubs::models::{EventData, ReceivedEventData};
@@ -16,8 +18,13 @@ use tokio::time::timeout;
 /// How long anything may take before it counts as not happening. Never waited for in full when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Runs a test on a runtime as applications have it. One that hangs fails.
-pub fn run(test: impl Future<Output = ()>) {
+/// Runs a test on a runtime as applications have it. One that hangs fails. Tests count what is in their hub, so those of one
+/// hub take turns; those of others run meanwhile, as they mostly wait.
+pub fn run(hub: &'static str, test: impl Future<Output = ()>) {
+    static TURNS: Mutex<BTreeMap<&'static str, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    // A test that failed had its turn.
+    let turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner).entry(hub).or_default().clone();
+    let _turn = turns.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let done = runtime.block_on(async { timeout(Duration::from_secs(120), test).await });
     // What a client left running ends with the test.

@@ -7,34 +7,20 @@
 use std::path::Path;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use tidegate_clients::{Ended, Suite, prepare, run};
+use tidegate_clients::{Ended, Shown, Suite, run};
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // A suite's own tests take turns, and what they say is to be read.
-    arguments.test_threads = Some(1);
-    let runs_all = arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.list;
+    // All at the same time: they mostly wait, and the first time one of them is built meanwhile.
+    arguments.test_threads = Some(Suite::ALL.len());
     let trials = Suite::ALL.map(|suite| {
-        Trial::ignorable_test(format!("official_{}_client", suite.name()), move || {
-            if runs_all && suite == Suite::ALL[0] {
-                build_meanwhile();
-            }
-            official_client(suite)
-        })
+        Trial::ignorable_test(format!("official_{}_client", suite.name()), move || official_client(suite))
     });
     libtest_mimic::run(&arguments, trials.into()).exit();
 }
 
-/// Builds the Rust client, which takes longest, while the suites of the others run, which mostly wait.
-fn build_meanwhile() {
-    std::thread::spawn(|| {
-        // Its suite builds again, finds it done, or tells what is wrong.
-        let _ = prepare(Suite::Rust);
-    });
-}
-
 fn official_client(suite: Suite) -> Result<Completion, Failed> {
-    let ended = run(suite, Path::new(env!("CARGO_BIN_EXE_tidegate")), &[])?;
+    let ended = run(suite, Path::new(env!("CARGO_BIN_EXE_tidegate")), &[], Shown::BesideOthers)?;
     match ended {
         Ended::Passed => Ok(Completion::Completed),
         Ended::Failed => Err("tests of the suite failed, see above".into()),

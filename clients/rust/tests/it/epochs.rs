@@ -61,7 +61,7 @@ impl Reader {
 
 #[test]
 fn a_higher_owner_takes_the_partition_and_a_lower_one_does_not() {
-    run(async {
+    run(HUB, async {
         let start = send(HUB, "0", vec!["first"]).await;
         let mut owner = Reader::start("0", start, Some(5)).await;
         assert_eq!(owner.next().await, "first");
@@ -79,7 +79,7 @@ fn a_higher_owner_takes_the_partition_and_a_lower_one_does_not() {
 
 #[test]
 fn an_owner_of_the_same_level_takes_the_partition() {
-    run(async {
+    run(HUB, async {
         let start = send(HUB, "1", vec!["x"]).await;
         let mut first = Reader::start("1", start, Some(0)).await;
         first.next().await;
@@ -91,7 +91,7 @@ fn an_owner_of_the_same_level_takes_the_partition() {
 
 #[test]
 fn an_owner_ends_readers_without_a_level_and_keeps_them_out() {
-    run(async {
+    run(HUB, async {
         let start = send(HUB, "2", vec!["x"]).await;
         let mut plain = Reader::start("2", start, None).await;
         plain.next().await;
@@ -106,7 +106,7 @@ fn an_owner_ends_readers_without_a_level_and_keeps_them_out() {
 
 #[test]
 fn five_readers_without_a_level_and_no_more() {
-    run(async {
+    run(HUB, async {
         let start = send(HUB, "3", vec!["x"]).await;
         let mut readers = Vec::new();
         for _ in 0..5 {

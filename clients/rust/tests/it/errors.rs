@@ -44,7 +44,7 @@ const OUT_OF_RANGE: [&str; 2] = ["it should be between 0 and 3.", "400"];
 
 #[test]
 fn a_wrong_key_and_an_unknown_key_name() {
-    run(async {
+    run(HUB, async {
         let wrong = with_key(&field("SharedAccessKeyName"), "bm90IHRoZSBrZXk=");
         refused(sending(HUB, &wrong, None).await, &UNAUTHORIZED);
         refused(reading(HUB, &wrong, "0", "$Default").await, &UNAUTHORIZED);
@@ -54,7 +54,7 @@ fn a_wrong_key_and_an_unknown_key_name() {
 
 #[test]
 fn a_key_that_may_not_send_and_one_that_may_not_listen() {
-    run(async {
+    run(HUB, async {
         let [sends, listens] = ["only-sends", "only-listens"].map(|name| with_key(name, &key(name)));
         send(HUB, "0", vec!["readable"]).await;
         sending(HUB, &sends, None).await.unwrap();
@@ -68,7 +68,7 @@ fn a_key_that_may_not_send_and_one_that_may_not_listen() {
 
 #[test]
 fn a_key_of_another_hub() {
-    run(async {
+    run(HUB, async {
         let only = with_key("only-one-hub", &key("only-one-hub"));
         sending(HUB, &only, None).await.unwrap();
         refused(sending("positions", &only, None).await, &UNAUTHORIZED);
@@ -77,7 +77,7 @@ fn a_key_of_another_hub() {
 
 #[test]
 fn an_unknown_hub_partition_and_group() {
-    run(async {
+    run(HUB, async {
         let root = connection_string();
         refused(sending("nowhere", &root, None).await, &NOT_FOUND);
         refused(reading("nowhere", &root, "0", "$Default").await, &NOT_FOUND);
@@ -94,7 +94,7 @@ fn an_unknown_hub_partition_and_group() {
 
 #[test]
 fn after_a_refusal_the_server_goes_on() {
-    run(async {
+    run(HUB, async {
         let before = tail(HUB, "0").await;
         refused(sending(HUB, &with_key("nobody", "x"), Some("0")).await, &UNAUTHORIZED);
         assert_eq!(send(HUB, "0", vec!["fine"]).await, before);

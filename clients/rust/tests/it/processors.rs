@@ -111,7 +111,7 @@ async fn send_to_each(text: &str) {
 
 #[test]
 fn two_processors_share_the_partitions_and_one_takes_over() {
-    run(async {
+    run(HUB, async {
         let store = Arc::new(InMemoryCheckpointStore::new());
         send_to_each("at first").await;
         let first = Running::start(&store).await;

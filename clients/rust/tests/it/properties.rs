@@ -58,7 +58,7 @@ fn simple_values() -> Vec<(&'static str, AmqpSimpleValue)> {
 
 #[test]
 fn application_properties_of_all_types() {
-    run(async {
+    run(HUB, async {
         let mut event = EventData::builder().with_body("with properties");
         for (name, value) in simple_values() {
             event = event.add_property(name.to_owned(), value);
@@ -75,7 +75,7 @@ fn application_properties_of_all_types() {
 
 #[test]
 fn the_properties_of_the_event_itself() {
-    run(async {
+    run(HUB, async {
         let ids = [
             MessageId::String("the id".to_owned()),
             MessageId::Ulong(u64::MAX),
@@ -102,7 +102,7 @@ fn the_properties_of_the_event_itself() {
 
 #[test]
 fn every_section_of_a_message() {
-    run(async {
+    run(HUB, async {
         let annotations = |entries: Vec<(&str, AmqpValue)>| {
             let mut map = AmqpOrderedMap::new();
             for (name, value) in entries {

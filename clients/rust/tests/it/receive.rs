@@ -32,7 +32,7 @@ async fn events() -> Vec<ReceivedEventData> {
 
 #[test]
 fn from_the_start_an_offset_a_sequence_number_and_a_time() {
-    run(async {
+    run(HUB, async {
         let events = events().await;
         for (inclusive, first) in [(true, 1), (false, 2)] {
             let offset = StartLocation::Offset(events[1].offset().clone().unwrap());
@@ -63,7 +63,7 @@ fn from_the_start_an_offset_a_sequence_number_and_a_time() {
 
 #[test]
 fn only_what_is_new() {
-    run(async {
+    run(HUB, async {
         let last = tail(HUB, "1").await.max(send(HUB, "1", vec!["old"]).await);
         let (client, sender) = (consumer(HUB).await, producer(HUB).await);
         let options = at(StartLocation::Latest, false);
@@ -86,7 +86,7 @@ fn only_what_is_new() {
 
 #[test]
 fn from_behind_the_end_it_waits_for_what_comes() {
-    run(async {
+    run(HUB, async {
         let last = tail(HUB, "2").await;
         let reading = tokio::spawn(async move { receive(HUB, "2", from(after(last)), 1).await });
         send(HUB, "2", vec!["just now"]).await;
@@ -96,7 +96,7 @@ fn from_behind_the_end_it_waits_for_what_comes() {
 
 #[test]
 fn one_event_of_credit_at_a_time() {
-    run(async {
+    run(HUB, async {
         let start = send(HUB, "3", (0..20).map(|number| number.to_string()).collect()).await;
         let options = OpenReceiverOptions { prefetch: Some(1), ..from(after(start)) };
         let found = receive(HUB, "3", options, 20).await;
@@ -106,7 +106,7 @@ fn one_event_of_credit_at_a_time() {
 
 #[test]
 fn another_group_reads_the_same_and_its_name_has_no_case() {
-    run(async {
+    run(HUB, async {
         let start = send(HUB, "3", vec!["x"]).await;
         for group in ["second", "SECOND", "$default"] {
             let client = try_consumer(HUB, &connection_string(), group).await.unwrap();

@@ -108,17 +108,17 @@ async fn lives_through(ending: &'static str, partition: &'static str) {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
-    run(lives_through("kill", "0"));
+    run(HUB, lives_through("kill", "0"));
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_stopped() {
-    run(lives_through("stop", "1"));
+    run(HUB, lives_through("stop", "1"));
 }
 
 #[test]
 fn a_client_that_was_idle_over_the_restart_works_on() {
-    run(async {
+    run(HUB, async {
         let start = tail_by(patient_consumer(HUB).await, "3").await;
         let client = patient_producer(HUB).await;
         client.send_event("before", to("3")).await.unwrap();

@@ -9,7 +9,7 @@ use tidegate_client_rust::{connection_string, consumer, endpoint, run};
 
 #[test]
 fn the_sample_of_the_client_works() {
-    run(async {
+    run("sample", async {
         let connection_string = format!("{};EntityPath=sample", connection_string());
         let producer = ProducerClient::builder()
             .with_custom_endpoint(endpoint())
@@ -59,7 +59,7 @@ fn the_sample_of_the_client_works() {
 
 #[test]
 fn the_hub_and_its_partitions_are_described() {
-    run(async {
+    run("empty", async {
         let client = consumer("telemetry").await;
         let hub = client.get_eventhub_properties().await.unwrap();
         assert_eq!(hub.name, "telemetry");

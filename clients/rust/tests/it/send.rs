@@ -25,7 +25,7 @@ fn to(partition: &str) -> Option<EventDataBatchOptions> {
 
 #[test]
 fn a_batch_stays_together_and_in_order() {
-    run(async {
+    run(HUB, async {
         let before = tails(HUB, 4).await;
         let client = producer(HUB).await;
         let batch = client.create_batch(None).await.unwrap();
@@ -48,7 +48,7 @@ fn a_batch_stays_together_and_in_order() {
 
 #[test]
 fn a_batch_for_a_partition_goes_there() {
-    run(async {
+    run(HUB, async {
         for partition in ["0", "1", "2", "3"] {
             let start = send(HUB, partition, vec![format!("for {partition}"), "another".to_owned()]).await;
             let events = receive(HUB, partition, from(after(start)), 2).await;
@@ -59,7 +59,7 @@ fn a_batch_for_a_partition_goes_there() {
 
 #[test]
 fn a_batch_with_a_key_goes_where_the_hash_says() {
-    run(async {
+    run("keys-of-four", async {
         for (key, of_four, of_ten) in KEYS {
             for (hub, partition, count) in [("keys-of-four", of_four, 4), ("keys-of-ten", of_ten, 10)] {
                 let before = tails(hub, count).await;
@@ -81,7 +81,7 @@ fn a_batch_with_a_key_goes_where_the_hash_says() {
 
 #[test]
 fn batches_without_a_partition_go_round() {
-    run(async {
+    run(HUB, async {
         let before = tails(HUB, 4).await;
         let client = producer(HUB).await;
         for _ in 0..8 {
@@ -98,7 +98,7 @@ fn batches_without_a_partition_go_round() {
 
 #[test]
 fn single_events_are_sent_each_way() {
-    run(async {
+    run(HUB, async {
         let before = tails(HUB, 4).await;
         let client = producer(HUB).await;
         client.send_event("to any", None).await.unwrap();
@@ -117,7 +117,7 @@ fn single_events_are_sent_each_way() {
 
 #[test]
 fn each_kind_of_body_comes_back() {
-    run(async {
+    run(HUB, async {
         let bodies = [
             AmqpMessageBody::Binary(vec![b"one section".to_vec(), b"and another".to_vec()]),
             AmqpMessageBody::Binary(vec![Vec::new()]),
@@ -153,7 +153,7 @@ fn each_kind_of_body_comes_back() {
 
 #[test]
 fn a_batch_filled_to_the_brim_arrives_whole() {
-    run(async {
+    run(HUB, async {
         let start = tail(HUB, "2").await;
         let client = producer(HUB).await;
         let batch = client.create_batch(to("2")).await.unwrap();
@@ -176,7 +176,7 @@ fn a_batch_filled_to_the_brim_arrives_whole() {
 
 #[test]
 fn a_large_event_comes_back_and_a_too_large_one_is_refused() {
-    run(async {
+    run(HUB, async {
         let start = tail(HUB, "1").await;
         let client = producer(HUB).await;
         let to_one = || Some(SendEventOptions { partition_id: Some("1".to_owned()) });
@@ -196,7 +196,7 @@ fn a_large_event_comes_back_and_a_too_large_one_is_refused() {
 #[test]
 fn many_batches_one_after_the_other() {
     // A settlement that arrives before this client expects it is lost, and the client waits for ever.
-    run(async {
+    run(HUB, async {
         let start = tail(HUB, "3").await;
         let client = producer(HUB).await;
         for number in 0..300 {
@@ -212,7 +212,7 @@ fn many_batches_one_after_the_other() {
 
 #[test]
 fn many_batches_at_once() {
-    run(async {
+    run(HUB, async {
         let start = tail(HUB, "3").await;
         let client = producer(HUB).await;
         let sending = (0..50).map(|number| {
@@ -236,7 +236,7 @@ fn many_batches_at_once() {
 
 #[test]
 fn the_buffered_producer_sends_every_event_once_and_tells_it() {
-    run(async {
+    run("buffered", async {
         let starts = tails("buffered", 4).await;
         let (sent, failed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let (told, told_failed) = (sent.clone(), failed.clone());

@@ -6,12 +6,12 @@ use tidegate_client_rust::{after, connection_string, from, receive_with, retries
 
 #[test]
 fn send_and_receive_over_tls() {
-    run(send_and_receive(AmqpTransport::Tcp));
+    run("doors", send_and_receive(AmqpTransport::Tcp));
 }
 
 #[test]
 fn send_and_receive_through_web_sockets() {
-    run(send_and_receive(AmqpTransport::WebSocket));
+    run("doors", send_and_receive(AmqpTransport::WebSocket));
 }
 
 async fn send_and_receive(transport: AmqpTransport) {
