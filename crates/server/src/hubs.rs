@@ -139,6 +139,11 @@ pub(crate) enum HubError {
     /// It is in a state that does not allow this.
     #[error("{problem}")]
     Conflict { problem: String, help: String },
+    /// It is there, and the store could not be told.
+    #[error(
+        "the hub {name} is made, but that could not be recorded, and clients cannot use it yet: {source}"
+    )]
+    NotRecorded { name: HubName, source: StoreError },
     /// The log refused or failed.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -155,7 +160,7 @@ impl HubError {
             Self::Refused { .. } => ErrorCode::BAD_REQUEST,
             Self::Conflict { .. } => ErrorCode::CONFLICT,
             Self::Log(error) => error.code(),
-            Self::Store(error) => error.code(),
+            Self::Store(error) | Self::NotRecorded { source: error, .. } => error.code(),
         }
     }
 }
@@ -207,10 +212,11 @@ impl Hubs {
         self.gateway.hub(name.as_str()).map_or_else(Vec::new, |hub| hub.consumer_groups().all())
     }
 
-    /// Makes a hub and opens it to clients. It goes on to its end also when nobody waits for it any more.
+    /// Makes a hub and opens it to clients. It goes on to its end also when nobody waits for it any more. What an attempt before
+    /// made and could not record is finished.
     ///
     /// # Errors
-    /// When it is there already or cannot be; nothing of it stays then.
+    /// When it is there already or cannot be; nothing of it stays then, except when the answer says otherwise.
     pub(crate) async fn create(self: &Arc<Self>, new: NewHub, act: Act) -> Result<Arc<HubLog>, HubError> {
         let hubs = Arc::clone(self);
         to_its_end(async move { hubs.create_now(new, act).await }).await
@@ -218,8 +224,12 @@ impl Hubs {
 
     async fn create_now(&self, new: NewHub, act: Act) -> Result<Arc<HubLog>, HubError> {
         let _changing = self.changing.lock().await;
+        let before = self.stored(&new.name).await?;
+        if let (Some(stored), Some(made)) = (&before, self.not_open(&new.name)) {
+            return self.go_on(&new, stored, made, act).await;
+        }
         self.refuse_bad(&new)?;
-        let version = match self.stored(&new.name).await? {
+        let version = match before {
             None => Version::NONE,
             Some(Stored { record: Record::Deleting { .. }, .. }) => return Err(not_finished(&new.name)),
             // What an attempt before left, which could not make the hub.
@@ -247,10 +257,63 @@ impl Hubs {
                 return Err(error.into());
             }
         };
+        self.record_made(&new, version, act).await?;
+        self.open(&new, made)
+    }
+
+    /// The hub of this name if the log has it and clients cannot use it.
+    fn not_open(&self, name: &HubName) -> Option<Arc<HubLog>> {
+        self.log.hub(name).filter(|_| self.gateway.hub(name.as_str()).is_none())
+    }
+
+    /// Finishes a hub that an attempt before made, and could not record or open.
+    async fn go_on(
+        &self,
+        new: &NewHub,
+        stored: &Stored,
+        made: Arc<HubLog>,
+        act: Act,
+    ) -> Result<Arc<HubLog>, HubError> {
+        let is_same = match &stored.record {
+            Record::Deleting { .. } => return Err(not_finished(&new.name)),
+            Record::Creating { act: begun, .. } => stored.record == Record::creating(new, begun.clone()),
+            Record::Standing { consumer_groups } => {
+                let NewHub { partitions, retention, .. } = new;
+                *consumer_groups == texts(&new.groups)
+                    && (made.partition_count(), made.settings().retention) == (*partitions, Some(*retention))
+            }
+        };
+        if !is_same {
+            return Err(HubError::Conflict {
+                problem: format!(
+                    "the hub {} was begun with other settings and {} partitions, and could not be finished",
+                    new.name,
+                    made.partition_count()
+                ),
+                help: format!(
+                    "finish it: make it with those settings, or start the server again; or delete it: tidegate hubs delete {}",
+                    new.name
+                ),
+            });
+        }
+        if matches!(stored.record, Record::Creating { .. }) {
+            self.record_made(new, stored.version, act).await?;
+        }
+        self.open(new, made)
+    }
+
+    /// Says in the store that a hub is there, with its line in the audit trail.
+    async fn record_made(&self, new: &NewHub, from: Version, act: Act) -> Result<(), HubError> {
         let standing = Record::Standing { consumer_groups: texts(&new.groups) };
-        let entry = created(&new, act);
-        self.change(&new.name, version, Some(&standing), Some(entry)).await?;
-        let groups = ConsumerGroups::of(new.groups).map_err(|error| HubError::Refused {
+        match self.change(&new.name, from, Some(&standing), Some(created(new, act))).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(HubError::NotRecorded { name: new.name.clone(), source }),
+        }
+    }
+
+    /// Opens a hub to clients.
+    fn open(&self, new: &NewHub, made: Arc<HubLog>) -> Result<Arc<HubLog>, HubError> {
+        let groups = ConsumerGroups::of(new.groups.iter().cloned()).map_err(|error| HubError::Refused {
             problem: error.to_string(),
             help: "name fewer".to_owned(),
         })?;
@@ -694,117 +757,4 @@ fn shown(name: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use tidegate_eventlog::LogOptions;
-    use tidegate_model::clock::{TestClock, Timestamp};
-    use tidegate_model::ports::DeadLetters as _;
-    use tidegate_store::StoreOptions;
-
-    use super::*;
-
-    struct Begun {
-        log: Arc<Log>,
-        store: SqliteStore,
-        clock: SharedClock,
-        _dir: tempfile::TempDir,
-    }
-
-    impl Begun {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let clock: SharedClock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
-            let log = Log::open(&dir.path().join("log"), LogOptions::default(), clock.clone()).unwrap();
-            let path = dir.path().join("state.db");
-            let store = SqliteStore::open(&path, &StoreOptions::default(), clock.clone()).unwrap();
-            Self { log: Arc::new(log), store, clock, _dir: dir }
-        }
-
-        /// The crash came when the register said this.
-        async fn register(&self, record: &Record) {
-            let change = change(&name(), Version::NONE, Some(record), None, &self.clock);
-            self.store.change_register(change).await.unwrap();
-        }
-
-        async fn finish(&self) -> Result<BTreeMap<HubName, Vec<ConsumerGroupName>>, Failure> {
-            finish(&self.log, &self.store, &self.clock).await
-        }
-
-        async fn record(&self) -> Option<Record> {
-            let register = self.store.register(&key_of(&name())).await.unwrap();
-            register.map(|register| stored(&register).unwrap().record)
-        }
-
-        async fn actions(&self) -> Vec<String> {
-            let trail = self.store.trail(None, 0, 100).await.unwrap();
-            trail.into_iter().map(|entry| format!("{} by {}", entry.action, entry.act.by)).collect()
-        }
-    }
-
-    fn name() -> HubName {
-        HubName::new("flights").unwrap()
-    }
-
-    fn act() -> Act {
-        Act { by: "mia".to_owned(), reason: String::new(), at: Timestamp::from_millis(1) }
-    }
-
-    fn new() -> NewHub {
-        let retention = RetentionPolicy { max_age: Some(Duration::from_secs(60)), max_bytes: Some(7) };
-        NewHub {
-            name: name(),
-            partitions: 3,
-            retention,
-            groups: vec![ConsumerGroupName::new("Billing").unwrap()],
-        }
-    }
-
-    #[tokio::test]
-    async fn a_hub_that_was_being_made_is_made_whether_or_not_the_log_had_it() {
-        for had in [false, true] {
-            let begun = Begun::new();
-            begun.register(&Record::creating(&new(), act())).await;
-            if had {
-                make(&begun.log, &new()).await.unwrap();
-            }
-            let groups = begun.finish().await.unwrap();
-            assert_eq!(groups[&name()], new().groups);
-            let hub = begun.log.hub(&name()).unwrap();
-            assert_eq!((hub.partition_count(), hub.settings().retention), (3, Some(new().retention)));
-            assert_eq!(begun.actions().await, ["hub.create by mia"]);
-            let standing = Record::Standing { consumer_groups: vec!["Billing".to_owned()] };
-            assert_eq!(begun.record().await, Some(standing));
-            begun.finish().await.unwrap();
-            assert_eq!(begun.actions().await.len(), 1, "it is done once");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_hub_that_was_being_deleted_is_gone_and_another_life_of_it_is_left_alone() {
-        for had in [Some(true), Some(false), None] {
-            let begun = Begun::new();
-            let mut incarnation = Incarnation(uuid::Uuid::from_u128(7));
-            if let Some(same) = had {
-                let hub = make(&begun.log, &new()).await.unwrap();
-                if same {
-                    incarnation = tidegate_model::ports::EventLog::incarnation(&*hub);
-                }
-            }
-            begun.register(&Record::Deleting { incarnation, partitions: 3, events: 9, act: act() }).await;
-            assert!(begun.finish().await.unwrap().is_empty());
-            assert_eq!(begun.log.hub(&name()).is_some(), had == Some(false));
-            assert_eq!(
-                (begun.record().await, begun.actions().await),
-                (None, vec!["hub.delete by mia".to_owned()])
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_hub_that_was_made_and_is_not_in_the_log_is_a_lost_one() {
-        let begun = Begun::new();
-        begun.register(&Record::Standing { consumer_groups: Vec::new() }).await;
-        let failure = begun.finish().await.unwrap_err();
-        assert_eq!(failure.code(), Some(ErrorCode::CHECKPOINT_BEYOND_LOG));
-        assert!(begun.log.hub(&name()).is_none(), "no empty one is put in its place");
-    }
-}
+mod tests;

@@ -229,6 +229,12 @@ impl From<HubError> for ApiError {
             HubError::Refused { help, .. } => Self::bad_request(message).help(help),
             HubError::Conflict { help, .. } => Self::new(StatusCode::CONFLICT, code, message).help(help),
             HubError::Log(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message),
+            HubError::NotRecorded { .. } => {
+                let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+                error.help(
+                    "make it again with the same settings, which finishes it; the next start does so too",
+                )
+            }
             HubError::Store(error) => error.into(),
         }
     }
