@@ -80,6 +80,9 @@ pub(crate) struct Node {
     pub(crate) sources: Sources,
     /// The places in the log that somebody may go back to.
     pub(crate) places: Places,
+    /// What the API reads, for tests of what it does by itself.
+    #[cfg(test)]
+    pub(crate) api: Arc<Api>,
     /// Who is let in.
     pub(crate) door: Arc<Door>,
     /// What signs the links in mails.
@@ -258,6 +261,8 @@ impl Node {
             NodeConfig::AsItIs => None,
             NodeConfig::Known(config) | NodeConfig::Declared(config) => Some(config),
         };
+        #[cfg(test)]
+        let api_seen = api.clone();
         let policy = known.map_or(DEFAULT_POLICY, |config| config.scale.policy);
         let door = access::door(known, &authorizer, &store_port, &clock);
         let router = routes(gateway.clone(), api, Seen { telemetry: telemetry.clone(), logs, policy }, &door)
@@ -277,6 +282,8 @@ impl Node {
             readiness,
             sources,
             places,
+            #[cfg(test)]
+            api: api_seen,
             door,
             link_key,
             gateway,

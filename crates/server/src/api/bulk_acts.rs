@@ -2,9 +2,9 @@
 //!
 //! Each is a register: what is meant, how far it is, and what came of it. A step is one transaction of the store, and is noted
 //! after it was done. So a crash between the two repeats a step, which finds nothing left to do in it: what was redriven or
-//! discarded does not match any more.
+//! discarded does not match any more. What it did is counted from the audit trail then, by the lines since the last note.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use tidegate_model::dead_letter::{DeadLetterFilter, DeadLetterId, DeadLetterStat
 use tidegate_model::error::{ErrorCode, ErrorKind};
 use tidegate_model::ports::{RegisterChange, StoreError};
 use tidegate_model::register::{RegisterKey, Version};
-use tidegate_model::trail::Act;
+use tidegate_model::trail::{Act, action};
 
 use crate::api::actor::Actor;
 use crate::api::dead_letter_acts::body;
@@ -58,6 +58,9 @@ struct Stored {
     act: BulkAct,
     /// Up to which number dead letters were looked at.
     after: u64,
+    /// Up to which line of the audit trail its own are counted; nothing where an earlier version noted the step.
+    #[serde(default)]
+    counted_to: Option<u64>,
 }
 
 /// The acts that run in this process. Clones are the same ones.
@@ -127,7 +130,7 @@ pub(super) async fn start(
         problem: None,
     };
     forget_old(&api).await?;
-    let stored = Stored { act: begun.clone(), after: 0 };
+    let stored = Stored { act: begun.clone(), after: 0, counted_to: Some(last_line(&api).await?) };
     let seat = api.bulk_acts.seat()?;
     let version = write(&api, &stored, Version::NONE).await?;
     api.bulk_acts.run(&api, stored, version, Some(seat))?;
@@ -195,6 +198,7 @@ pub(super) async fn stop(
         let mut held = running.lock().await;
         if held.0.act.ended_at.is_none() {
             let mut next = held.0.clone();
+            count_done(&api, &mut next).await?;
             end(&mut next.act, "stopped", by.at);
             next.act.problem = Some(format!("stopped by {}", by.by));
             let version = write(&api, &next, held.1).await?;
@@ -206,6 +210,7 @@ pub(super) async fn stop(
     let runs = api.bulk_acts.0.lock().acts.contains_key(&id);
     if stored.act.ended_at.is_none() && !runs {
         // Its conditions are not known to this version, or no server runs: nobody does it, and nobody else can end it.
+        count_done(&api, &mut stored).await?;
         end(&mut stored.act, "stopped", by.at);
         stored.act.problem = Some(format!("stopped by {}", by.by));
         write(&api, &stored, version).await?;
@@ -365,6 +370,8 @@ impl BulkActs {
 
 /// Steps until all were looked at, or somebody stops it. A store that does not answer is asked again.
 async fn go(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, meant: &DeadLetterFilter) {
+    // Whether a step may have been done whose note was lost.
+    let mut repeats = held.lock().await.0.act.resumed > 0;
     loop {
         let mut held = held.lock().await;
         let (stored, version) = &mut *held;
@@ -372,10 +379,12 @@ async fn go(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, meant: &Dea
             return;
         }
         let mut next = stored.clone();
-        let stepped = match step(api, &mut next, meant).await {
+        let stepped = match step(api, &mut next, meant, std::mem::replace(&mut repeats, true)).await {
             Err(error) if error.kind() == ErrorKind::Transient => Err(error),
             Err(error) => {
                 next = stored.clone();
+                // The damage may be where it would be counted.
+                let _ = count_done(api, &mut next).await;
                 end(&mut next.act, "failed", api.clock.now());
                 next.act.problem = Some(error.to_string());
                 write(api, &next, *version).await
@@ -384,7 +393,10 @@ async fn go(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, meant: &Dea
         };
         api.forget_answers();
         match stepped {
-            Ok(written) => (*stored, *version) = (next, written),
+            Ok(written) => {
+                (*stored, *version) = (next, written);
+                repeats = false;
+            }
             // An answer was lost: what was written before counts, and it may say that the act is stopped.
             Err(error @ StoreError::RegisterMoved { .. }) => {
                 let id = stored.act.id.clone();
@@ -419,10 +431,17 @@ async fn fail(api: &Api, held: &tokio::sync::Mutex<(Stored, Version)>, why: &str
     }
 }
 
-/// One step.
-async fn step(api: &Api, stored: &mut Stored, meant: &DeadLetterFilter) -> Result<(), StoreError> {
+/// One step; it `repeats` where one before it may have been done and not noted.
+async fn step(
+    api: &Api,
+    stored: &mut Stored,
+    meant: &DeadLetterFilter,
+    repeats: bool,
+) -> Result<(), StoreError> {
     let after = Some(DeadLetterId(stored.after));
-    let ids = api.store.find_dead_letters(meant, after, STEP).await?;
+    let done_before = if repeats { count_done(api, stored).await? } else { HashSet::new() };
+    let found = api.store.find_dead_letters(meant, after, STEP).await?;
+    let ids: Vec<DeadLetterId> = found.iter().filter(|id| !done_before.contains(id)).copied().collect();
     let by = &stored.act;
     let act = Act { by: by.by.clone(), reason: by.reason.clone(), at: api.clock.now() };
     let acted = match by.act {
@@ -442,16 +461,50 @@ async fn step(api: &Api, stored: &mut Stored, meant: &DeadLetterFilter) -> Resul
             _ => *stored.act.refused.entry(status.unwrap_or(result)).or_default() += 1,
         }
     }
-    match ids.last() {
+    match found.last() {
         Some(last) => stored.after = last.0,
         None => end(&mut stored.act, "ended", api.clock.now()),
     }
+    stored.counted_to = Some(last_line(api).await?);
     Ok(())
+}
+
+/// The number of the last line of the audit trail.
+async fn last_line(api: &Api) -> Result<u64, StoreError> {
+    Ok(api.desk.newest_trail(None, None, 1).await?.first().map_or(0, |line| line.number))
+}
+
+/// Counts on which dead letters it was done since the last step that was noted, by the audit trail: those past that step on
+/// which the same person did the same for the same reason.
+async fn count_done(api: &Api, stored: &mut Stored) -> Result<HashSet<DeadLetterId>, StoreError> {
+    let mut done = HashSet::new();
+    let Some(mut counted_to) = stored.counted_to else { return Ok(done) };
+    let action = match stored.act.act {
+        BulkDeed::Redrive => action::REDRIVE,
+        BulkDeed::Discard => action::DISCARD,
+    };
+    loop {
+        let lines = api.store.trail(None, counted_to, STEP).await?;
+        let Some(last) = lines.last() else { break };
+        counted_to = last.number;
+        let ours = lines.iter().filter(|line| {
+            line.action == action && line.act.by == stored.act.by && line.act.reason == stored.act.reason
+        });
+        let ids = ours.filter_map(|line| line.subject.parse().ok().map(DeadLetterId));
+        done.extend(ids.filter(|id| id.0 > stored.after));
+    }
+    stored.act.done += done.len() as u64;
+    stored.counted_to = Some(counted_to);
+    Ok(done)
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_model::clock::{SharedClock, TestClock};
+
     use super::*;
+    use crate::data_dir::{DataDir, IfMissing};
+    use crate::node::{Node, NodeConfig};
 
     #[test]
     fn there_are_as_many_seats_as_acts_may_run() {
@@ -462,5 +515,64 @@ mod tests {
         assert!(acts.seat().is_err(), "although none of them has begun");
         seats.pop();
         assert!(acts.seat().is_ok());
+    }
+
+    /// An act as it was when this process last heard of its register, which was changed twice since.
+    async fn moved_on(api: &Api, change: impl Fn(&mut Stored)) -> tokio::sync::Mutex<(Stored, Version)> {
+        let act = serde_json::json!({ "id": "0a", "act": "discard", "filter": {}, "force": false, "reason": "of no use",
+            "by": "mia", "started_at": api.clock.now(), "state": "running", "ended_at": null, "expected": 3, "done": 0,
+            "refused": {}, "resumed": 0, "after": 0 });
+        let heard: Stored = serde_json::from_value(act).unwrap();
+        let version = write(api, &heard, Version::NONE).await.unwrap();
+        let mut newer = heard.clone();
+        change(&mut newer);
+        let moved = write(api, &newer, version).await.unwrap();
+        write(api, &newer, moved).await.unwrap();
+        tokio::sync::Mutex::new((heard, version))
+    }
+
+    #[tokio::test]
+    async fn where_the_register_was_changed_meanwhile_it_is_gone_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock: SharedClock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+        let data_dir = DataDir::open(dir.path(), IfMissing::Create, &*clock).unwrap();
+        let node = Node::open(data_dir, NodeConfig::AsItIs, clock.clone()).await.unwrap();
+        let api = &*node.api;
+        let meant = DeadLetterFilter::default();
+        let kept = async || all(api).await.unwrap().pop().unwrap();
+
+        // A person stopped it. The answer to that, and to a step before, was lost.
+        let held = moved_on(api, |act| {
+            act.act.done = 2;
+            end(&mut act.act, "stopped", Timestamp::from_millis(7));
+        })
+        .await;
+        go(api, &held, &meant).await;
+        let (stored, version) = held.into_inner();
+        assert_eq!((stored.act.state.as_str(), stored.act.done), ("stopped", 2));
+        let (register, its_version) = kept().await;
+        assert_eq!((register.act, its_version), (stored.act, version), "nothing was written over it");
+        change(api, "0a", version, None).await.unwrap();
+
+        // A step was noted, and the answer to that was lost: it goes on after the step, and to the end.
+        let held = moved_on(api, |act| (act.act.done, act.after) = (2, 2)).await;
+        go(api, &held, &meant).await;
+        let (register, _) = kept().await;
+        assert_eq!((register.act.state.as_str(), register.act.done, register.after), ("ended", 2, 2));
+
+        // It was forgotten: nobody writes it anew.
+        let (_, version) = kept().await;
+        let held = moved_on_to_nothing(api, version).await;
+        go(api, &held, &meant).await;
+        assert!(all(api).await.unwrap().is_empty());
+        assert!(held.into_inner().0.act.ended_at.is_none());
+    }
+
+    /// An act that runs, as this process knows it, and whose register is gone.
+    async fn moved_on_to_nothing(api: &Api, version: Version) -> tokio::sync::Mutex<(Stored, Version)> {
+        let (mut stored, _) = all(api).await.unwrap().pop().unwrap();
+        (stored.act.ended_at, stored.act.state) = (None, "running".to_owned());
+        change(api, &stored.act.id, version, None).await.unwrap();
+        tokio::sync::Mutex::new((stored, version))
     }
 }
