@@ -249,6 +249,32 @@ mod tests {
         assert_eq!(heads(), [2, 2], "nobody needs them");
     }
 
+    #[tokio::test]
+    async fn one_hub_whose_events_cannot_be_dropped_does_not_keep_the_others_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new(Timestamp::from_millis(1_000_000), 1);
+        let shared: SharedClock = clock.clone();
+        let log_dir = dir.path().join("log");
+        let log = Log::open(&log_dir, LogOptions::default(), shared.clone()).unwrap();
+        let store = SqliteStore::open(&dir.path().join("state.db"), &StoreOptions::default(), shared.clone())
+            .unwrap();
+        let hubs = ["flights", "other"].map(|name| log.create_hub(&HubName::new(name).unwrap(), 1).unwrap());
+        for hub in &hubs {
+            EventAppender::append(&**hub, PartitionId(0), vec![EventData::new("x")]).await.unwrap();
+        }
+        // In the place of each segment of the first is something that cannot be deleted as a file.
+        for segment in std::fs::read_dir(log_dir.join("flights").join("0")).unwrap() {
+            let path = segment.unwrap().path();
+            std::fs::remove_file(&path).unwrap();
+            std::fs::create_dir(&path).unwrap();
+        }
+        clock.set_now(clock.now().plus(Duration::from_secs(8 * 86_400)));
+        let failure = once(&Places::default(), &log, &store, &shared, &config(&[])).await.unwrap_err();
+        assert!(failure.to_string().contains("flights"), "{failure}");
+        let heads = hubs.map(|hub| hub.status(PartitionId(0)).unwrap().head.0);
+        assert_eq!(heads, [0, 1], "the other's are gone");
+    }
+
     /// A store that says when it is asked for a barrier, and waits.
     struct SlowBarrier {
         store: Arc<SqliteStore>,
