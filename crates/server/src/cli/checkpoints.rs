@@ -48,6 +48,16 @@ struct SeekArgs {
     asking: Asking,
 }
 
+impl SeekArgs {
+    /// The same command without --dry-run, to be typed.
+    fn in_earnest(&self) -> String {
+        let hub = self.hub.as_ref().map(|hub| format!(" --hub {hub}")).unwrap_or_default();
+        let partition =
+            self.partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
+        format!("checkpoints seek {}{hub}{partition} --to {} --reason TEXT", self.function, self.to)
+    }
+}
+
 /// What is shown of a checkpoint.
 #[derive(Deserialize)]
 struct Row {
@@ -166,10 +176,23 @@ async fn seek(args: SeekArgs, context: Context) -> Result<Exit, Failure> {
     session.output.table(&table)?;
     if args.dry_run {
         session.output.line("nothing was changed")?;
-        let partition =
-            args.partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
-        let command = format!("checkpoints seek {}{partition} --to {} --reason TEXT", args.function, args.to);
-        return session.finish(&[command]).await;
+        return session.finish(&[args.in_earnest()]).await;
     }
     session.finish(&["checkpoints".to_owned(), "audit".to_owned()]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn after_a_dry_run_the_same_lanes_are_meant() {
+        let typed = "seek aircraft --hub flights --partition 3 --to latest --dry-run";
+        let matches = SeekArgs::augment_args(Command::new("seek")).get_matches_from(typed.split(' '));
+        let args = SeekArgs::from_arg_matches(&matches).unwrap();
+        let command = "checkpoints seek aircraft --hub flights --partition 3 --to latest --reason TEXT";
+        assert_eq!(args.in_earnest(), command);
+    }
 }

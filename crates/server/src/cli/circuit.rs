@@ -268,10 +268,7 @@ struct Paused {
 pub(crate) async fn pause(args: PauseArgs, context: Context) -> Result<Exit, Failure> {
     let PauseArgs { function, partition, hub, reason, asking } = args;
     let request = serde_json::json!({ "hub": hub, "partition": partition, "reason": reason });
-    let mut next = format!("resume {function}");
-    if let Some(partition) = partition {
-        next.push_str(&format!(" --partition {partition}"));
-    }
+    let next = command_to_resume(&function, hub.as_deref(), partition);
     change_pause("pause", &function, &request, &asking, &context, next).await
 }
 
@@ -281,6 +278,13 @@ pub(crate) async fn resume(args: ResumeArgs, context: Context) -> Result<Exit, F
     let request = serde_json::json!({ "hub": hub, "partition": partition, "reason": reason });
     let next = format!("circuit status {function}");
     change_pause("resume", &function, &request, &asking, &context, next).await
+}
+
+/// What resumes what was paused, to be typed.
+fn command_to_resume(function: &str, hub: Option<&str>, partition: Option<u32>) -> String {
+    let hub = hub.map(|hub| format!(" --hub {hub}")).unwrap_or_default();
+    let partition = partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
+    format!("resume {function}{hub}{partition}")
 }
 
 async fn change_pause(
@@ -328,4 +332,15 @@ async fn pauses(asking: &Asking, context: &Context) -> Result<Exit, Failure> {
     };
     let next: Vec<String> = first.map(command).into_iter().collect();
     session.finish(&next).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_paused_on_one_of_several_hubs_is_resumed_there() {
+        assert_eq!(command_to_resume("f", None, None), "resume f");
+        assert_eq!(command_to_resume("f", Some("h"), Some(2)), "resume f --hub h --partition 2");
+    }
 }

@@ -65,6 +65,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         Some(partition) => vec![partition],
         None => partitions_of(&connected.connection, &hub, &from).await?,
     };
+    let mut is_empty = true;
     let mut left = limit.unwrap_or(u64::MAX);
     for partition in partitions {
         let path = format!(
@@ -75,6 +76,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         let mut pages = Pages::new(&connected.connection, path, "from", Some(left));
         while let Some(line) = pages.next().await? {
             left -= 1;
+            is_empty = false;
             if asking.json {
                 output.raw_line(&line)?;
                 continue;
@@ -90,6 +92,9 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
                 printable(&shortened(&body, 160))
             ))?;
         }
+    }
+    if is_empty && !asking.json && limit != Some(0) {
+        output.line(&format!("there are no events in {} from {} on", printable(&hub), printable(&from)))?;
     }
     output.finish(&[])?;
     connected.close().await?;

@@ -7,7 +7,7 @@ use tidegate_model::error::ErrorCode;
 
 use crate::cli::Context;
 use crate::cli::listing::{Asking, Listing, address};
-use crate::cli::output::shortened;
+use crate::cli::output::{grouped, shortened};
 use crate::client::understood;
 use crate::failure::{Exit, Failure};
 
@@ -163,7 +163,11 @@ async fn list(
         session.nothing_found_of(function).await?;
     }
     if !asking.json {
-        let text = if count == 0 { "nothing is parked".to_owned() } else { format!("{count} parked events") };
+        let text = if count == 0 {
+            "nothing is parked".to_owned()
+        } else {
+            format!("{} parked events", grouped(count))
+        };
         session.output.line(&text)?;
     }
     let next =

@@ -7,7 +7,7 @@
 //! Requests are never in flight together, so the events of a key keep the order of their lines, and everything before
 //! the first line of the last request is durable.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -171,13 +171,16 @@ fn resumable(mut failure: Failure, args: &Args, sent: Sent) -> Failure {
     }
     let mut command = format!("tidegate send {} --file {}", args.hub, quoted(&args.file));
     if let Some(key) = &args.key {
-        command.push_str(&format!(" --key {key}"));
+        command.push_str(&format!(" --key {}", quoted(Path::new(key))));
     }
     if let Some(partition) = args.partition {
         command.push_str(&format!(" --partition {partition}"));
     }
     if let Some(rate) = args.rate {
         command.push_str(&format!(" --rate {rate}"));
+    }
+    if let Some(config) = &args.config {
+        command.push_str(&format!(" --config {}", quoted(config)));
     }
     command.push_str(&format!(" --skip {}{}", sent.acknowledged, args.target.options()));
     if let Some(problem) = failure.problems.last_mut() {
@@ -206,5 +209,25 @@ fn progress_bar(lines: &Lines, json: bool) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn what_was_interrupted_is_resumed_with_all_that_was_said() {
+        let typed =
+            ["send", "flights", "--file", "a b", "--key", "/the key", "--rate", "7", "--config", "my.toml"];
+        let matches = Args::augment_args(Command::new("send")).get_matches_from(typed);
+        let args = Args::from_arg_matches(&matches).unwrap();
+        let lost = Failure::new(ErrorCode::SERVER_UNREACHABLE, "the server went away");
+        let told = resumable(lost, &args, Sent { acknowledged: 12, skipped: 0 }).to_string();
+        let command =
+            "tidegate send flights --file 'a b' --key '/the key' --rate 7 --config my.toml --skip 12";
+        assert!(told.contains(command), "{told}");
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::cli::Context;
 use crate::cli::listing::{Asking, Listing, address};
-use crate::cli::output::shortened;
+use crate::cli::output::{printable, shortened};
 use crate::failure::{Exit, Failure};
 
 #[derive(clap::Args)]
@@ -39,6 +39,11 @@ const COLUMNS: [&str; 6] = [">number", "at", "by", "action", "subject", "reason"
 
 pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
     let mut session = args.asking.open(&context).await?;
+    let nothing = match (&args.subject, args.after) {
+        (Some(subject), None) => format!("nothing was done by hand to {}", printable(subject)),
+        (None, None) => "nothing was done by hand".to_owned(),
+        (_, Some(after)) => format!("there are no such lines after {after}"),
+    };
     let order = args.newest.then(|| "newest".to_owned());
     let after = args.after.map(|after| after.to_string());
     let parameters = [("subject", args.subject), ("order", order), ("after", after)];
@@ -58,7 +63,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Result<Exit, Failure> {
         ]);
     });
     if listed.await? == 0 && !args.asking.json {
-        session.output.line("nothing was done by hand")?;
+        session.output.line(&nothing)?;
     }
     let next: Vec<String> = letter.map(|id| format!("dead-letters show {id}")).into_iter().collect();
     session.finish(&next).await

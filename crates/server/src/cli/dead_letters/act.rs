@@ -50,6 +50,24 @@ pub(super) struct RedriveArgs {
     asking: Asking,
 }
 
+impl RedriveArgs {
+    /// The same command without --dry-run, to be typed.
+    fn in_earnest(&self) -> String {
+        let mut command = format!("dead-letters redrive{}", self.which.arguments());
+        if let Some(rate) = self.rate {
+            command.push_str(&format!(" --rate {rate}"));
+        }
+        let flags = [
+            (self.force, " --force"),
+            (self.wait, " --wait"),
+            (self.stop_at_first_failure, " --stop-at-first-failure"),
+        ];
+        flags.iter().filter(|(is_given, _)| *is_given).for_each(|(_, flag)| command.push_str(flag));
+        command.push_str(" --reason TEXT");
+        command
+    }
+}
+
 #[derive(clap::Args)]
 pub(super) struct DiscardArgs {
     #[command(flatten)]
@@ -88,9 +106,7 @@ pub(super) async fn redrive(args: RedriveArgs, context: &Context) -> Result<Exit
     };
     if args.dry_run {
         tell(&mut session, &chosen, &**clock).await?;
-        let force = if args.force { " --force" } else { "" };
-        let next = format!("dead-letters redrive{}{force} --reason TEXT", args.which.arguments());
-        return finish_dry_run(session, &chosen, &act, usual, "redriven", next).await;
+        return finish_dry_run(session, &chosen, &act, usual, "redriven", args.in_earnest()).await;
     }
     let bar = progress(chosen.ids.len() as u64, args.asking.json);
     let mut done = Done::default();
@@ -454,6 +470,8 @@ fn resumable(mut failure: Failure, done: &Done, total: usize, what: &str) -> Fai
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
     use super::*;
 
     fn noted(answers: &[(u64, &str, &str)]) -> Done {
@@ -497,5 +515,14 @@ mod tests {
         let done = noted(&[(1, "done", ""), (2, "done", "")]);
         let said = resumable(failure, &done, 5, "redriven").to_string();
         assert!(said.contains("2 of 5 dead letters were redriven before that, and 3 are left"), "{said}");
+    }
+
+    #[test]
+    fn after_a_dry_run_it_is_done_as_it_was_said() {
+        let typed = "redrive --function f --dry-run --rate 5 --stop-at-first-failure";
+        let matches = RedriveArgs::augment_args(Command::new("redrive")).get_matches_from(typed.split(' '));
+        let args = RedriveArgs::from_arg_matches(&matches).unwrap();
+        let command = "dead-letters redrive --function f --rate 5 --stop-at-first-failure --reason TEXT";
+        assert_eq!(args.in_earnest(), command);
     }
 }
