@@ -14,7 +14,7 @@ use tidegate_model::ports::{FunctionDescriptor, Observer};
 use tidegate_model::position::SequenceNumber;
 
 use crate::lane::OwnedLane;
-use crate::outcome::decide::{Next, Resolution};
+use crate::outcome::decide::{Next, Resolution, Said};
 
 /// An observer, and the numbers of invocations.
 pub struct Observed {
@@ -43,7 +43,8 @@ impl Observed {
         invocation: &Decided<'_>,
         events: impl Iterator<Item = &'e Event> + Clone,
     ) -> InvocationId {
-        let Decided { lane, function, first, last, given, is_parked, at, took, resolved, next } = *invocation;
+        let Decided { lane, function, first, last, given, is_parked, at, took, resolved, next, said } =
+            *invocation;
         let id = self.next();
         let mut counts = OutcomeCounts::default();
         resolved.iter().for_each(|resolution| counts.add(resolution.outcome()));
@@ -63,7 +64,7 @@ impl Observed {
                 let Some(failing) = failing else { continue };
                 failed += 1;
                 if failures.len() < MAX_FAILURES {
-                    failures.push(failing.report(event));
+                    failures.push(failing.report(event, said));
                 }
             }
         }
@@ -113,6 +114,8 @@ pub struct Decided<'a> {
     pub resolved: &'a [Resolution],
     /// What becomes of the one after them.
     pub next: &'a Next,
+    /// What was said of the one that failed.
+    pub said: Option<&'a Said>,
 }
 
 /// Why and how often an event failed.
@@ -138,14 +141,17 @@ impl<'a> Failing<'a> {
         }
     }
 
-    fn report(self, event: &'a Event) -> EventFailure<'a> {
+    /// Those that are rejected have their reasons. Of the others one can fail in an invocation; while the circuit is open
+    /// its attempt is not among those that are remembered.
+    fn report(self, event: &'a Event, said: Option<&'a Said>) -> EventFailure<'a> {
         let last = self.attempts.last();
+        let said = said.filter(|_| self.reason.is_none());
         EventFailure {
             sequence_number: event.sequence_number,
             key: event.data.partition_key.as_deref(),
             attempts: self.attempts.len() as u64,
-            kind: last.map(|attempt| attempt.kind),
-            error: self.reason.or(last.map(|attempt| &*attempt.error)).unwrap_or_default(),
+            kind: said.map(|said| said.kind).or(last.map(|attempt| attempt.kind)),
+            error: self.reason.or(said.map(|said| &*said.error)).unwrap_or_default(),
             fate: self.fate,
         }
     }

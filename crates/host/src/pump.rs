@@ -641,8 +641,8 @@ impl PartitionPump {
             Invoked::Answered(checked) => std::mem::take(&mut checked.shown),
             Invoked::Failed { .. } => Vec::new(),
         };
-        let Decision { resolved, writes, next, health, because_of, error } = decide(invoked, circumstances);
-        work.first_event = FirstEvent::of(&resolved, &next, error, work.tickets + 1);
+        let Decision { resolved, writes, next, health, because_of, said } = decide(invoked, circumstances);
+        work.first_event = FirstEvent::of(&resolved, &next, said.as_ref(), work.tickets + 1);
         let invocation = self.observed.as_ref().map(|observed| {
             let invocation = observe::Decided {
                 lane: self.lane(),
@@ -655,6 +655,7 @@ impl PartitionPump {
                 took,
                 resolved: &resolved,
                 next: &next,
+                said: said.as_ref(),
             };
             observed.invoked(&invocation, selection.given(work))
         });

@@ -91,7 +91,7 @@ pub struct EventFailure<'a> {
     pub sequence_number: SequenceNumber,
     /// Its partition key.
     pub key: Option<&'a str>,
-    /// How often it failed, this time included.
+    /// How often it failed, this time included unless the circuit is not closed: such attempts are not counted.
     pub attempts: u64,
     /// What kind of failure it was last.
     pub kind: Option<FailureKind>,

@@ -93,7 +93,16 @@ pub struct Decision {
     /// The dependency that an event failed because of, and what that says about it.
     pub because_of: Option<(String, HealthCounts)>,
     /// What was said of the event that failed, if one did.
-    pub error: Option<String>,
+    pub said: Option<Said>,
+}
+
+/// What was said of an event that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What kind of failure it was.
+    pub kind: FailureKind,
+    /// What went wrong, for a person.
+    pub error: String,
 }
 
 /// How an event ends, or leaves the lane.
@@ -155,20 +164,20 @@ pub enum Next {
 /// Decides what happens to the events of a batch.
 pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
     match invoked {
-        Invoked::Failed { error, .. } if circumstances.events > 1 => Decision {
+        Invoked::Failed { kind, error } if circumstances.events > 1 => Decision {
             resolved: Vec::new(),
             writes: Vec::new(),
             next: Next::Isolate { error: error.clone() },
             health: HealthCounts::default(),
             because_of: None,
-            error: Some(error),
+            said: Some(Said { kind, error }),
         },
         Invoked::Failed { kind, error } => {
             let failed = fail(kind, error, None, circumstances.prior_of(0), circumstances);
             let (resolved, next) = failed.end;
             let resolved = resolved.into_iter().collect();
-            let error = Some(failed.error);
-            Decision { resolved, writes: Vec::new(), next, health: failed.health, because_of: None, error }
+            let said = Some(failed.said);
+            Decision { resolved, writes: Vec::new(), next, health: failed.health, because_of: None, said }
         }
         Invoked::Answered(checked) => decide_answered(checked, circumstances),
     }
@@ -177,7 +186,7 @@ pub fn decide(invoked: Invoked, circumstances: Circumstances<'_>) -> Decision {
 fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decision {
     let mut resolved: Vec<Resolution> = Vec::with_capacity(checked.verdicts.len() + 1);
     let mut health = HealthCounts::default();
-    let (mut because_of, mut error_of_failed) = (None, None);
+    let (mut because_of, mut said) = (None, None);
     for (index, verdict) in checked.verdicts.into_iter().enumerate() {
         resolved.push(match verdict {
             Verdict::Applied => {
@@ -205,7 +214,7 @@ fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decisi
             let failed = fail(kind, error, retry_after, prior, circumstances);
             let (parked_or_set_aside, next) = failed.end;
             resolved.extend(parked_or_set_aside);
-            error_of_failed = Some(failed.error);
+            said = Some(failed.said);
             match dependency {
                 Some(dependency) => because_of = Some((dependency, failed.health)),
                 None => health += failed.health,
@@ -213,7 +222,7 @@ fn decide_answered(checked: Checked, circumstances: Circumstances<'_>) -> Decisi
             next
         }
     };
-    Decision { resolved, writes: checked.writes, next, health, because_of, error: error_of_failed }
+    Decision { resolved, writes: checked.writes, next, health, because_of, said }
 }
 
 impl<'a> Circumstances<'a> {
@@ -226,7 +235,7 @@ impl<'a> Circumstances<'a> {
 struct Failed {
     end: (Option<Resolution>, Next),
     health: HealthCounts,
-    error: String,
+    said: Said,
 }
 
 /// An event failed once more: it is tried again, or its attempts are used up.
@@ -238,7 +247,7 @@ fn fail(
     circumstances: Circumstances<'_>,
 ) -> Failed {
     let reason = bounded_error(error);
-    let error = reason.clone();
+    let said = Said { kind, error: reason.clone() };
     let is_interrupted = kind == FailureKind::Interrupted;
     // Where nothing else ran, the program ended because of the event and not of the world.
     let outage = circumstances.outage && !is_interrupted;
@@ -303,7 +312,7 @@ fn fail(
             }
         }
     };
-    Failed { end, health, error }
+    Failed { end, health, said }
 }
 
 /// How long a lane waits with an event that is to be held while the parking place is full.

@@ -13,7 +13,7 @@ use super::work::Work;
 use super::{PartitionPump, Stop};
 use crate::circuit::{self, CircuitBreaker, Flow, GateState, ProbeLease};
 use crate::outcome::commit::second_of;
-use crate::outcome::decide::{Next, Resolution};
+use crate::outcome::decide::{Next, Resolution, Said};
 use crate::status::LaneState;
 
 /// Whether events may go to the function: the circuits that must let them through.
@@ -88,11 +88,11 @@ pub(super) enum FirstEvent {
 }
 
 impl FirstEvent {
-    pub(super) fn of(resolved: &[Resolution], next: &Next, error: Option<String>, ticket: u64) -> Self {
+    pub(super) fn of(resolved: &[Resolution], next: &Next, said: Option<&Said>, ticket: u64) -> Self {
         match (resolved.first(), next) {
             (Some(Resolution::Applied | Resolution::Filtered), _) => Self::Processed { ticket },
             (Some(Resolution::Parked { .. }), _) | (None, Next::Retry { .. } | Next::Isolate { .. }) => {
-                Self::Failed { error: error.unwrap_or_else(|| "it failed".to_owned()) }
+                Self::Failed { error: said.map_or_else(|| "it failed".to_owned(), |said| said.error.clone()) }
             }
             (Some(Resolution::DeadLettered { .. }), _) | (None, Next::Continue) => Self::Unknown,
         }

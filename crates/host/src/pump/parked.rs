@@ -227,9 +227,9 @@ impl PartitionPump {
             now: self.clock.now(),
             random: self.clock.random(),
         };
-        let Decision { resolved, writes, next, health, because_of, error } = decide(invoked, circumstances);
-        let failed_at = resolved.len().checked_sub(1).filter(|_| error.is_some());
-        work.first_event = FirstEvent::of(&resolved, &next, error, work.tickets + 1);
+        let Decision { resolved, writes, next, health, because_of, said } = decide(invoked, circumstances);
+        let failed_at = resolved.len().checked_sub(1).filter(|_| said.is_some());
+        work.first_event = FirstEvent::of(&resolved, &next, said.as_ref(), work.tickets + 1);
         let invocation = self.observed.as_ref().map(|observed| {
             let first = events[0].parked.event.sequence_number;
             let invocation = observe::Decided {
@@ -243,6 +243,7 @@ impl PartitionPump {
                 took,
                 resolved: &resolved,
                 next: &next,
+                said: said.as_ref(),
             };
             observed.invoked(&invocation, events.iter().map(|stored| &stored.parked.event))
         });

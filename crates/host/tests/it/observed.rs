@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidegate_host::circuit::acts;
 use tidegate_host::processor::{FunctionSetup, Processor};
 use tidegate_host::settings::Order;
 use tidegate_model::answer::Answer;
+use tidegate_model::clock::Clock;
 use tidegate_model::event::Event;
 use tidegate_model::observe::{CommitReport, Fate, InvocationId, InvocationReport};
 use tidegate_model::outcome::OutcomeCounts;
 use tidegate_model::ports::Observer;
+use tidegate_model::trail::Act as Deed;
 
-use crate::harness::{Act, Journal, World, descriptor};
+use crate::harness::{Act, Journal, World, descriptor, lane};
 
 /// An event with its key, how often it failed, what becomes of it, and why.
 type Failed = (u64, Option<String>, u64, Fate, String);
@@ -56,16 +59,20 @@ impl Observer for Notes {
 }
 
 async fn observe(world: &World, act: Act) -> Arc<Notes> {
+    let (processor, notes) = start(world, act).await;
+    assert!(processor.settled().await);
+    processor.drain(Duration::from_secs(10)).await;
+    notes
+}
+
+async fn start(world: &World, act: Act) -> (Processor, Arc<Notes>) {
     let notes = Arc::<Notes>::default();
     let function = Arc::new(Journal { descriptor: descriptor(), act, given: Arc::clone(&world.given) });
     let setup = FunctionSetup { function, log: world.log.clone(), settings: world.settings.clone() };
     let (store, clock) = (Arc::new(world.store.clone()), world.clock.clone());
     let observer = Some(Arc::clone(&notes) as Arc<dyn Observer>);
     let started = Processor::start_observed(store, clock, world.options.clone(), vec![setup], observer);
-    let processor = started.await.unwrap();
-    assert!(processor.settled().await);
-    processor.drain(Duration::from_secs(10)).await;
-    notes
+    (started.await.unwrap(), notes)
 }
 
 fn some_fail(_: &Event, text: &str) -> Option<Answer> {
@@ -103,6 +110,28 @@ async fn every_outcome_is_told_once_and_failures_by_name() {
         assert_eq!(attempts, [1, 2, 3], "{order:?}");
         let waits = if order == Order::Partition { Fate::Retried } else { Fate::Parked };
         assert_eq!((down[0].3, down[2].3), (waits, Fate::DeadLettered), "{order:?}");
+    }
+}
+
+/// A probe that fails uses up no attempt, and is a failure all the same.
+#[tokio::test(start_paused = true)]
+async fn why_a_probe_failed_is_told() {
+    for order in [Order::Partition, Order::Key, Order::None] {
+        let mut world = World::new(1);
+        world.settings.order = order;
+        world.publish_keyed(0, &["b:down"]).await;
+        let deed = || Deed { by: "ada".to_owned(), reason: "works".to_owned(), at: world.clock.now() };
+        acts::open(&world.store, &lane(0).function, &deed()).await.unwrap();
+        let (processor, notes) = start(&world, some_fail).await;
+        acts::probe_now(&world.store, &lane(0).function, &deed()).await.unwrap();
+        while notes.failures.lock().is_empty() {
+            world.clock.sleep(Duration::from_millis(10)).await;
+        }
+        let failures = notes.failures.lock().clone();
+        let waits = if order == Order::Partition { Fate::Retried } else { Fate::Parked };
+        let down = (0, Some("b".to_owned()), 0, waits, "the sink is down".to_owned());
+        assert_eq!(failures, [down], "{order:?}");
+        processor.drain(Duration::from_secs(10)).await;
     }
 }
 
