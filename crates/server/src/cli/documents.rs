@@ -11,7 +11,7 @@ use crate::api::members::Members;
 use crate::api::page::percent_encode;
 use crate::cli::Context;
 use crate::cli::listing::{Asking, Listing, Session, address};
-use crate::cli::output::{Output, Table, shortened};
+use crate::cli::output::{Output, Table, grouped, quoted_word, shortened};
 use crate::client::{lines, understood};
 use crate::failure::{Exit, Failure};
 
@@ -161,8 +161,8 @@ async fn list(
         session.output.line(&format!("the collection {collection} has no documents"))?;
         return Ok(vec!["documents collections".to_owned()]);
     };
-    session.output.line(&format!("{count} documents"))?;
-    Ok(vec![format!("documents get {collection} {first}")])
+    session.output.line(&format!("{} documents", grouped(count)))?;
+    Ok(vec![format!("documents get {collection} {}", quoted_word(&first))])
 }
 
 async fn get(session: &mut Session, collection: &str, id: &str) -> Result<Vec<String>, Failure> {
@@ -209,7 +209,12 @@ async fn history(
         let dropped = format!("what was before the event {} is dropped from the log", history.head);
         session.output.line(&dropped)?;
     }
-    let older = history.next.map(|next| format!("documents history {collection} {id} --before {next}"));
+    let of_partition = parameters.iter().find(|(name, value)| *name == "partition" && value.is_some());
+    let of_partition = of_partition.and_then(|(_, value)| value.as_ref());
+    let partition = of_partition.map(|partition| format!(" --partition {partition}")).unwrap_or_default();
+    let id = quoted_word(id);
+    let older =
+        history.next.map(|next| format!("documents history {collection} {id}{partition} --before {next}"));
     let first = history.writers.first().map(|writer| {
         let (hub, partition, number) = (&history.hub, writer.partition, writer.sequence_number);
         format!("trace --hub {hub} --partition {partition} --sequence {number}")

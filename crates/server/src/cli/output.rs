@@ -229,12 +229,17 @@ pub(crate) fn grouped(number: u64) -> String {
 
 /// A path as it can be typed in a shell.
 pub(crate) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+:@%,".contains(character);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+    quoted_word(&path.display().to_string())
+}
+
+/// A word as it can be typed in a shell. Where it has control characters it cannot be, and is shown without them: it may come
+/// from an event, and is not to act on the terminal.
+pub(crate) fn quoted_word(word: &str) -> String {
+    let word = printable(word);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/+@%".contains(&byte);
+    match !word.is_empty() && word.bytes().all(is_plain) {
+        true => word,
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -265,6 +270,8 @@ mod tests {
         );
         assert_eq!(quoted(Path::new("/tmp/a-b_1")), "/tmp/a-b_1");
         assert_eq!(quoted(Path::new("my data's")), r"'my data'\''s'");
+        let words = ["a-1", "it's $HOME", "", "x; rm -r ~", "a\u{1b}[2J"].map(quoted_word);
+        assert_eq!(words, ["a-1", r"'it'\''s $HOME'", "''", "'x; rm -r ~'", "'a\u{fffd}[2J'"]);
         assert_eq!(shortened("abcdef", 4), "abc…");
         assert_eq!([0, 1, 4, 5].map(|width| shortened("日本語", width)), ["", "…", "日…", "日本…"]);
     }

@@ -7,7 +7,7 @@
 //! Requests are never in flight together, so the events of a key keep the order of their lines, and everything before
 //! the first line of the last request is durable.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +18,7 @@ use tidegate_model::error::ErrorCode;
 
 use crate::api::page::percent_encode;
 use crate::cli::Context;
-use crate::cli::output::{Output, grouped, quoted};
+use crate::cli::output::{Output, grouped, quoted, quoted_word};
 use crate::cli::pace::Pace;
 use crate::cli::target::Target;
 use crate::client::{Connection, Refusal};
@@ -171,7 +171,7 @@ fn resumable(mut failure: Failure, args: &Args, sent: Sent) -> Failure {
     }
     let mut command = format!("tidegate send {} --file {}", args.hub, quoted(&args.file));
     if let Some(key) = &args.key {
-        command.push_str(&format!(" --key {}", quoted(Path::new(key))));
+        command.push_str(&format!(" --key {}", quoted_word(key)));
     }
     if let Some(partition) = args.partition {
         command.push_str(&format!(" --partition {partition}"));

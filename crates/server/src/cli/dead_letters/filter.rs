@@ -4,6 +4,7 @@ use tidegate_model::clock::{Clock, Timestamp};
 use tidegate_model::error::ErrorCode;
 
 use crate::cli::listing::{Listing, Session, address};
+use crate::cli::output::quoted_word;
 use crate::client::{Connection, Pages, understood};
 use crate::config::elements::duration;
 use crate::failure::Failure;
@@ -63,7 +64,7 @@ impl Filter {
     }
 
     /// The options that say the same, to be typed.
-    fn options(&self) -> String {
+    pub(super) fn options(&self) -> String {
         let Self { function, hub, partition, key, class, cause, since, until, status, .. } = self;
         let number = |number: Option<u64>| number.map(|number| number.to_string());
         let options = [
@@ -80,7 +81,7 @@ impl Filter {
             ("status", status.clone()),
         ];
         let given = options.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        given.map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect()
+        given.map(|(name, value)| format!(" --{name} {}", quoted_word(&value))).collect()
     }
 
     /// True when it says in which states.
@@ -92,6 +93,12 @@ impl Filter {
     #[must_use]
     pub(super) fn with_status(&self, status: &str) -> Self {
         Self { status: Some(status.to_owned()), ..self.clone() }
+    }
+
+    /// The same conditions on those with this cause.
+    #[must_use]
+    pub(super) fn with_cause(&self, fingerprint: &str) -> Self {
+        Self { cause: Some(fingerprint.to_owned()), ..self.clone() }
     }
 
     /// The parameters of the API.
@@ -113,15 +120,6 @@ impl Filter {
             ("before_sequence", number(self.before_sequence)),
             ("status", self.status.clone()),
         ])
-    }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.,:/+@%".contains(&byte);
-    match !word.is_empty() && word.bytes().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 
@@ -261,7 +259,8 @@ mod tests {
         let wrong = time(Some("yesterday"), "--since", &*clock).unwrap_err().to_string();
         assert!(wrong.contains("--since cannot be \"yesterday\""), "{wrong}");
         assert!(Filter::default().is_empty());
-        assert_eq!([quoted("a-1"), quoted("it's $HOME"), quoted("")], ["a-1", r"'it'\''s $HOME'", "''"]);
+        let of_hub = Filter { hub: Some("h".to_owned()), key: Some("it's".to_owned()), ..Filter::default() };
+        assert_eq!(of_hub.with_cause("ab").options(), r" --hub h --key 'it'\''s' --cause ab");
         assert!(!Filter::default().with_status("open").is_empty());
     }
 }

@@ -76,7 +76,7 @@ pub(super) async fn list(args: ListArgs, context: &Context) -> Result<Exit, Fail
         session.output.line(&match count {
             0 if args.filter.is_empty() => "there are no dead letters".to_owned(),
             0 => "there are no dead letters that match".to_owned(),
-            count => format!("{count} dead letters"),
+            count => format!("{} dead letters", grouped(count)),
         })?;
     }
     let next = first.map(|id| vec!["dead-letters groups".to_owned(), format!("dead-letters show {id}")]);
@@ -110,7 +110,8 @@ pub(super) const GROUP_COLUMNS: [&str; 8] =
     ["cause", ">count", "function", "class", "first", "last", ">example", "reason"];
 
 pub(super) async fn groups(args: GroupsArgs, context: &Context) -> Result<Exit, Failure> {
-    let mut filter = args.filter;
+    let asked = args.filter;
+    let mut filter = asked.clone();
     if !filter.has_status() {
         // What is settled needs nobody's attention.
         filter = filter.with_status("open,quarantined");
@@ -129,7 +130,7 @@ pub(super) async fn groups(args: GroupsArgs, context: &Context) -> Result<Exit, 
     let next = first.map(|(cause, example)| {
         vec![
             format!("dead-letters show {example}"),
-            format!("dead-letters redrive --cause {cause} --dry-run"),
+            format!("dead-letters redrive{} --dry-run", asked.with_cause(&cause).options()),
         ]
     });
     session.finish(&next.unwrap_or_default()).await
@@ -323,7 +324,7 @@ fn tell(shown: Shown, output: &mut Output) -> Result<(), Failure> {
         }
     }
     if shown.history_truncated {
-        output.line("  … and more; see `tidegate trail`")?;
+        output.line(&format!("  … and more; see `tidegate trail --subject {}`", shown.id))?;
     }
     Ok(())
 }
