@@ -76,7 +76,7 @@ fn config(on_exhausted: &str, mail_port: u16) -> String {
          max_event_batch_size = 8\nretry = {{ strategy = \"fixed\", max_attempts = 2, delay = \"1ms\" }}\n\
          circuit = {{ threshold = {THRESHOLD}, minimum_volume = 5, probe = \"manual\", ramp = \"0s\", \
          poll_interval = \"50ms\" }}\n\
-         [email.ops]\nhost = \"127.0.0.1\"\nport = {mail_port}\ntls = \"none\"\ntimeout = \"1s\"\n\
+         [email.ops]\nhost = \"127.0.0.1\"\nport = {mail_port}\ntls = \"none\"\ntimeout = \"5s\"\n\
          from = \"tidegate@example.com\"\nto = [\"mia@example.com\"]\n"
     )
 }

@@ -153,7 +153,7 @@ fn told_in_spite_of(trouble: Trouble, said: &str, is_for_good: bool) {
     let mut mails = Mails::catch();
     let mut gate = Gate::new(trouble, mails.address());
     let place = Place::new(&format!(
-        "{HUB}[email.ops]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\ntimeout = \"1s\"\n\
+        "{HUB}[email.ops]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\ntimeout = \"5s\"\n\
          from = \"tidegate@example.com\"\nto = [\"mia@example.com\"]\n",
         gate.address.port()
     ));
@@ -203,8 +203,8 @@ fn a_mail_server_in_trouble_holds_up_nobody_and_has_the_mail_once_when_it_is_wel
     std::thread::scope(|scope| {
         for (trouble, said, is_for_good) in [
             (Trouble::Down, "it cannot be reached", false),
-            (Trouble::Silent, "took longer than 1s", false),
-            (Trouble::Drips, "took longer than 1s", false),
+            (Trouble::Silent, "took longer than 5s", false),
+            (Trouble::Drips, "took longer than 5s", false),
             (Trouble::HangsUp, "it cannot be reached", false),
             (Trouble::Answers("", "421 too busy"), "it cannot be reached", false),
             (Trouble::Answers("RCPT", "450 greylisted"), "greylisted", false),
@@ -264,7 +264,7 @@ fn a_webhook_that_was_down_has_everything_once_and_in_order_though_the_program_w
     let reserved = Reserved::new();
     let address = reserved.address();
     let place = Place::new(&format!(
-        "{HUB}[webhook.hook]\nurl = \"http://{address}/alerts\"\nsecret = \"{SECRET}\"\ntimeout = \"1s\"\n"
+        "{HUB}[webhook.hook]\nurl = \"http://{address}/alerts\"\nsecret = \"{SECRET}\"\ntimeout = \"5s\"\n"
     ));
     let outages = |count: usize| {
         for number in 0..count {
