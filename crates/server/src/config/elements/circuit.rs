@@ -33,7 +33,7 @@ const THRESHOLD: Key<Count> = Key::with_default(
     "threshold",
     "100",
     "More failures than this within `window`, in all partitions together, open it: events that began to fail, or whose \
-     attempts are used up.",
+     attempts are used up. A key that goes on failing while others succeed counts once.",
 );
 const WINDOW: Key<PositiveDuration> = Key::with_default(
     "window",
