@@ -58,11 +58,13 @@ mod tests {
 
     use super::*;
 
-    /// A clock on which a pause is over at once.
-    struct NoPause;
+    /// A clock on which a pause is over at once, or never.
+    struct Pauses {
+        are_over: bool,
+    }
 
     #[async_trait]
-    impl Clock for NoPause {
+    impl Clock for Pauses {
         fn now(&self) -> Timestamp {
             Timestamp::default()
         }
@@ -71,7 +73,11 @@ mod tests {
             Duration::ZERO
         }
 
-        async fn sleep(&self, _: Duration) {}
+        async fn sleep(&self, _: Duration) {
+            if !self.are_over {
+                std::future::pending().await
+            }
+        }
 
         fn random(&self) -> u64 {
             0
@@ -91,31 +97,9 @@ mod tests {
         tokio::select! {
             biased;
             () = again.notified() => {}
-            () = for_ever("the test", Arc::new(NoPause), work) => unreachable!("it goes on for ever"),
+            () = for_ever("the test", Arc::new(Pauses { are_over: true }), work) => unreachable!("it goes on for ever"),
         }
         assert_eq!(runs.into_inner(), 3);
-    }
-
-    /// A clock on which no pause is ever over.
-    struct LongPause;
-
-    #[async_trait]
-    impl Clock for LongPause {
-        fn now(&self) -> Timestamp {
-            Timestamp::default()
-        }
-
-        fn monotonic(&self) -> Duration {
-            Duration::ZERO
-        }
-
-        async fn sleep(&self, _: Duration) {
-            std::future::pending().await
-        }
-
-        fn random(&self) -> u64 {
-            0
-        }
     }
 
     /// Runs something that panics `panics` times and then waits to be stopped, having said so; how often it was begun.
@@ -144,7 +128,8 @@ mod tests {
     async fn what_panics_before_it_is_stopped_is_done_again() {
         let (stop, stopped) = watch::channel(false);
         let goes_well = Arc::new(tokio::sync::Notify::new());
-        let work = tokio::spawn(panicking(2, Arc::new(NoPause), stopped, goes_well.clone()));
+        let work =
+            tokio::spawn(panicking(2, Arc::new(Pauses { are_over: true }), stopped, goes_well.clone()));
         goes_well.notified().await;
         stop.send_replace(true);
         assert_eq!(work.await.unwrap(), 3);
@@ -154,7 +139,12 @@ mod tests {
     async fn what_is_stopped_in_the_pause_has_its_last_words_once() {
         for (panics, runs) in [(1, 2), (9, 2)] {
             let (stop, stopped) = watch::channel(false);
-            let mut work = std::pin::pin!(panicking(panics, Arc::new(LongPause), stopped, Arc::default()));
+            let mut work = std::pin::pin!(panicking(
+                panics,
+                Arc::new(Pauses { are_over: false }),
+                stopped,
+                Arc::default()
+            ));
             assert!(futures_util::poll!(&mut work).is_pending());
             stop.send_replace(true);
             assert_eq!(work.await, runs);

@@ -234,10 +234,8 @@ impl PartitionPump {
             at.plus(AFTER_ALL_OTHERS.saturating_mul(turns))
         };
         let candidates = parked.into_iter().chain(next).chain(failed);
-        Ok(candidates
-            .map(|candidate| (turn(&candidate), candidate.0))
-            .min()
-            .map(|(at, candidate)| (candidate, at)))
+        let with_turns = candidates.map(|candidate| (turn(&candidate), candidate.0));
+        Ok(with_turns.min().map(|(at, candidate)| (candidate, at)))
     }
 
     /// Tries one event, and tells the circuit what became of it.

@@ -183,15 +183,13 @@ async fn seek(args: SeekArgs, context: Context) -> Result<Exit, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args as _, Command, FromArgMatches as _};
-
     use super::*;
+    use crate::cli::parsed;
 
     #[test]
     fn after_a_dry_run_the_same_lanes_are_meant() {
         let typed = "seek aircraft --hub flights --partition 3 --to latest --dry-run";
-        let matches = SeekArgs::augment_args(Command::new("seek")).get_matches_from(typed.split(' '));
-        let args = SeekArgs::from_arg_matches(&matches).unwrap();
+        let args: SeekArgs = parsed(typed.split(' '));
         let command = "checkpoints seek aircraft --hub flights --partition 3 --to latest --reason TEXT";
         assert_eq!(args.in_earnest(), command);
     }

@@ -173,6 +173,13 @@ impl Cli {
     }
 }
 
+/// The arguments of a command as they are typed, its name first.
+#[cfg(test)]
+fn parsed<'t, A: clap::Args>(typed: impl IntoIterator<Item = &'t str>) -> A {
+    let matches = A::augment_args(clap::Command::new("test")).get_matches_from(typed);
+    A::from_arg_matches(&matches).expect("the arguments are complete")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -214,16 +214,14 @@ fn progress_bar(lines: &Lines, json: bool) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args as _, Command, FromArgMatches as _};
-
     use super::*;
+    use crate::cli::parsed;
 
     #[test]
     fn what_was_interrupted_is_resumed_with_all_that_was_said() {
         let typed =
             ["send", "flights", "--file", "a b", "--key", "/the key", "--rate", "7", "--config", "my.toml"];
-        let matches = Args::augment_args(Command::new("send")).get_matches_from(typed);
-        let args = Args::from_arg_matches(&matches).unwrap();
+        let args: Args = parsed(typed);
         let lost = Failure::new(ErrorCode::SERVER_UNREACHABLE, "the server went away");
         let told = resumable(lost, &args, Sent { acknowledged: 12, skipped: 0 }).to_string();
         let command =

@@ -470,9 +470,8 @@ fn resumable(mut failure: Failure, done: &Done, total: usize, what: &str) -> Fai
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args as _, Command, FromArgMatches as _};
-
     use super::*;
+    use crate::cli::parsed;
 
     fn noted(answers: &[(u64, &str, &str)]) -> Done {
         let mut done = Done::default();
@@ -520,8 +519,7 @@ mod tests {
     #[test]
     fn after_a_dry_run_it_is_done_as_it_was_said() {
         let typed = "redrive --function f --dry-run --rate 5 --stop-at-first-failure";
-        let matches = RedriveArgs::augment_args(Command::new("redrive")).get_matches_from(typed.split(' '));
-        let args = RedriveArgs::from_arg_matches(&matches).unwrap();
+        let args: RedriveArgs = parsed(typed.split(' '));
         let command = "dead-letters redrive --function f --rate 5 --stop-at-first-failure --reason TEXT";
         assert_eq!(args.in_earnest(), command);
     }

@@ -168,8 +168,8 @@ enum NotFollowed {
 }
 
 impl Claims {
-    /// Claims and renews until `stop` turns true; then it releases what it holds, and waits for no other answer of the blobs. However it ends, also when it is dropped or
-    /// panics, no partition is assigned then.
+    /// Claims and renews until `stop` turns true; then it releases what it holds, and waits for no other answer of the blobs.
+    /// However it ends, also when it is dropped or panics, no partition is assigned then.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let Some(mut assigned) = self.log.assigned() else { return };
         let _unassigns = Unassigns(self.log.clone());
